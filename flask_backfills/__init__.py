@@ -1,0 +1,10 @@
+"""A backfill API for Flask apps: a blueprint over a model of your own."""
+
+from .auth import all_of as all_of
+from .auth import allow_anyone as allow_anyone
+from .auth import api_key as api_key
+from .auth import oauth_token as oauth_token
+from .blueprint import BackfillBlueprint as BackfillBlueprint
+from .models import BackfillMixin as BackfillMixin
+from .schema import BackfillSchema as BackfillSchema
+from .signals import backfill_updated as backfill_updated

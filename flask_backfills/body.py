@@ -1,0 +1,103 @@
+"""The bytes of a request to the one JSON object in them."""
+
+from __future__ import annotations
+
+import json
+import math
+import typing as t
+
+from flask import current_app
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import UnsupportedMediaType
+
+from . import errors
+
+#: Bytes of a body, unless the app's config says otherwise.
+MAX_CONTENT_LENGTH = 1024 * 1024
+
+#: Levels of objects and arrays in a body. MariaDB's JSON holds no more than 32.
+MAX_DEPTH = 32
+
+
+def read(request: Request) -> dict[str, t.Any]:
+    """The object under ``backfill`` in the body of a request.
+
+    :raises werkzeug.exceptions.UnsupportedMediaType: for another type than
+        ``application/json``, so that a form of another site can't post here.
+    :raises werkzeug.exceptions.RequestEntityTooLarge: for more bytes than
+        ``BACKFILLS_MAX_CONTENT_LENGTH``.
+    :raises flask_backfills.errors.Malformed: for anything but an object with a
+        ``backfill`` object in it.
+    :raises flask_backfills.errors.Refused: for keys beside ``backfill``.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("The Content-Type must be application/json.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
+    body = _parse(_read_bytes(request))
+    if not isinstance(body, dict) or not isinstance(body.get("backfill"), dict):
+        raise errors.Malformed('The body must be an object: {"backfill": {...}}.')
+    if len(body) > 1:
+        unknown = sorted(body.keys() - {"backfill"})
+        raise errors.Refused({errors.text(key): ["Unknown field."] for key in unknown})
+    backfill: dict[str, t.Any] = body["backfill"]
+    return backfill
+
+
+def _read_bytes(request: Request) -> bytes:
+    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
+    if request.content_length is None:
+        # Chunked: how long it is shows only while it is read.
+        content = request.stream.read(limit + 1)
+    elif request.content_length > limit:
+        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
+    else:
+        content = request.get_data()
+    if len(content) > limit:
+        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
+    return content
+
+
+def _parse(content: bytes) -> t.Any:
+    try:
+        body = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_int=_integer)
+    except UnicodeDecodeError:
+        raise errors.Malformed("The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise errors.Malformed(f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        raise errors.Malformed(_TOO_DEEP) from None
+    level = [body]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return body
+    raise errors.Malformed(_TOO_DEEP)
+
+
+_TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+
+
+def _children(node: t.Any) -> t.Iterable[t.Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
+
+
+def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    # json keeps the last of two equal keys and drops the first in silence.
+    found: dict[str, t.Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise errors.Malformed(f"The body has a key twice: {errors.text(key)}.")
+        found[key] = value
+    return found
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        # More digits than Python reads; the schema refuses what is not finite by its key.
+        return math.inf

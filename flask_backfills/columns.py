@@ -1,0 +1,100 @@
+"""What the host's columns are and what they take."""
+
+from __future__ import annotations
+
+import typing as t
+import uuid
+from datetime import datetime
+from datetime import timezone
+
+import sqlalchemy as sa
+from sqlalchemy.orm import ColumnProperty
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import SynonymProperty
+from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeEngine
+
+
+def mapper_of(model: type[t.Any]) -> Mapper[t.Any]:
+    """The mapper of a model with what the routes need: one key column, a ``pipeline_uuid``.
+
+    :raises TypeError: if ``model`` is no such class.
+    """
+    mapper = sa.inspect(model, raiseerr=False)
+    if not isinstance(mapper, Mapper):
+        raise TypeError(f"{model!r} is not a mapped class: pass a model, such as a db.Model")
+    if len(mapper.primary_key) != 1:
+        raise TypeError(f"{model.__name__} must have a primary key of a single column")
+    if not hasattr(model, "pipeline_uuid"):
+        raise TypeError(
+            f"{model.__name__} has no pipeline_uuid: map a column of that name,"
+            " or give another column that name with sqlalchemy.orm.synonym"
+        )
+    return mapper
+
+
+def key_attribute(mapper: Mapper[t.Any]) -> str:
+    """The name of the attribute that holds the primary key."""
+    return mapper.get_property_by_column(key_column(mapper)).key
+
+
+def key_column(mapper: Mapper[t.Any]) -> sa.Column[t.Any]:
+    """The column of the primary key."""
+    return t.cast("sa.Column[t.Any]", mapper.primary_key[0])
+
+
+def mapped_as(mapper: Mapper[t.Any], attribute: str) -> str | None:
+    """The name under which a column is mapped, behind any synonym; ``None`` if none is."""
+    found = mapper.attrs.get(attribute)
+    while isinstance(found, SynonymProperty):
+        found = mapper.attrs.get(found.name)
+    return found.key if isinstance(found, ColumnProperty) else None
+
+
+def column_of(mapper: Mapper[t.Any], attribute: str) -> sa.Column[t.Any] | None:
+    """The column behind an attribute; ``None`` for an expression or what is not mapped."""
+    key = mapped_as(mapper, attribute)
+    column = mapper.attrs[key].columns[0] if key else None
+    return column if isinstance(column, sa.Column) else None
+
+
+def plain_type(column: sa.Column[t.Any]) -> TypeEngine[t.Any]:
+    """The column's type, without the host's decorators."""
+    type_: TypeEngine[t.Any] = column.type
+    while isinstance(type_, TypeDecorator):
+        type_ = type_.impl_instance
+    return type_
+
+
+def python_type(column: sa.Column[t.Any]) -> type[t.Any]:
+    """``int``, ``uuid.UUID`` or ``str``: how the column's values look in Python."""
+    try:
+        found = column.type.python_type
+    except NotImplementedError:
+        return str
+    return found if found in (int, uuid.UUID) else str
+
+
+def integer_range(column: sa.Column[t.Any]) -> tuple[int, int]:
+    """The least and the greatest integer that the column holds on every database."""
+    type_ = plain_type(column)
+    bits = (
+        64 if isinstance(type_, sa.BigInteger) else 16 if isinstance(type_, sa.SmallInteger) else 32
+    )
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def is_aware(column: sa.Column[t.Any]) -> bool:
+    """Whether the column's datetimes carry a time zone."""
+    return bool(getattr(plain_type(column), "timezone", False))
+
+
+def in_utc(moment: datetime, aware: bool) -> datetime:
+    """The same moment in UTC, naive or aware; one without an offset is in UTC already.
+
+    :raises OverflowError: if it is before year 1 or after year 9999 there.
+    """
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    moment = moment.astimezone(timezone.utc)
+    return moment if aware else moment.replace(tzinfo=None)

@@ -1,0 +1,137 @@
+"""Every refusal, its HTTP status and its JSON.
+
+Each is a :class:`~werkzeug.exceptions.HTTPException`, so that one handler on the
+blueprint answers our own refusals and any ``abort()`` of the host's functions.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import current_app
+from sqlalchemy import exc
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug import exceptions as http
+from werkzeug.wrappers import Response
+
+#: What is wrong with each key of a request.
+Errors = dict[str, t.Any]
+
+
+def text(sent: str) -> str:
+    """A caller's own words, fit for a message: escaped where they aren't Unicode, cut short."""
+    return sent.encode("utf-8", "backslashreplace").decode()[:200]
+
+
+class Malformed(http.BadRequest):
+    """The body is not JSON, or not an object with a ``backfill`` in it."""
+
+
+class Forbidden(http.Forbidden):
+    description = "You are not allowed to do this to the backfills of this pipeline."
+
+
+class NotFound(http.NotFound):
+    description = "There is no such backfill in this pipeline."
+
+
+class Refused(http.UnprocessableEntity):
+    """Values that can't be stored; ``errors`` says which and why."""
+
+    type = "validation_error"
+    description = "Some of what was sent can't be stored; nothing was changed."
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class TransitionRefused(http.Conflict):
+    """A status that can't follow the stored one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errors: Errors = {"status": [message]}
+
+
+class ConstraintViolated(http.Conflict):
+    description = "A constraint of the database does not allow this; nothing was changed."
+
+
+class ChangedMeanwhile(http.Conflict):
+    description = "The backfill was changed by somebody else meanwhile; read it and try again."
+
+
+class ETagMismatch(http.PreconditionFailed):
+    description = "The backfill is no longer the one that If-Match names; nothing was changed."
+
+
+class ValueRefusedByDatabase(http.UnprocessableEntity):
+    """The last net below the schema: a limit that only the database knows."""
+
+    type = "validation_error"
+    description = "The database can't hold one of these values; nothing was changed."
+
+
+class DatabaseUnavailable(http.ServiceUnavailable):
+    description = "The database is locked or away; nothing was changed. Try again."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=1)
+
+
+#: What the database says, and what the caller is told.
+DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
+    exc.IntegrityError: ConstraintViolated,
+    exc.DataError: ValueRefusedByDatabase,
+    exc.OperationalError: DatabaseUnavailable,
+    exc.InterfaceError: DatabaseUnavailable,
+    exc.TimeoutError: DatabaseUnavailable,
+    StaleDataError: ChangedMeanwhile,
+}
+
+
+def answer(error: http.HTTPException) -> Response | http.HTTPException:
+    """The JSON of a refusal, with the headers that belong to it.
+
+    A redirect, or a response that the host's own function aborted with, is the
+    host's and passes as it is.
+    """
+    if error.response is not None or error.code is None or error.code < 400:
+        return error
+    body = {
+        "code": error.code,
+        "type": getattr(error, "type", error.name.lower().replace(" ", "_")),
+        "message": error.description,
+        "errors": getattr(error, "errors", {}),
+    }
+    response = error.get_response()
+    assert isinstance(response, Response)
+    response.data = current_app.json.dumps({"error": body})
+    response.content_type = "application/json"
+    return response
+
+
+def answer_for_database(error: Exception) -> Response | http.HTTPException:
+    """The refusal that stands for a database's error, whose own words stay in the log."""
+    refusal = next(
+        refusal for kind, refusal in DATABASE_REFUSALS.items() if isinstance(error, kind)
+    )
+    # Only the driver's words: SQLAlchemy's would put the caller's values in the log.
+    current_app.logger.warning(
+        "%s: %s", refusal.__name__, getattr(error, "orig", None) or type(error).__name__
+    )
+    return answer(refusal())
+
+
+def register(scaffold: t.Any) -> None:
+    """Answer for one blueprint, and for nothing else of the host's app.
+
+    By each code as well as by the base class: Flask asks the app's handler of a code
+    before a blueprint's handler of a base class.
+    """
+    for code in http.default_exceptions:
+        scaffold.register_error_handler(code, answer)
+    scaffold.register_error_handler(http.HTTPException, answer)
+    for kind in DATABASE_REFUSALS:
+        scaffold.register_error_handler(kind, answer_for_database)

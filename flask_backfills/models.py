@@ -1,0 +1,42 @@
+"""Suggested columns: a convenience, never a requirement."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+from datetime import timezone
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import mapped_column
+
+
+def utcnow() -> datetime:
+    """The current moment in UTC, naive as the columns of the mixin are."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+class BackfillMixin:
+    """The columns of a backfill; datetimes are naive and in UTC.
+
+    A model may redeclare any of them, or do without the mixin.
+    """
+
+    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    pipeline_uuid: Mapped[str] = mapped_column(sa.String(255), index=True)
+    name: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
+    block_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
+    pipeline_schedule_id: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
+    start_datetime: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    end_datetime: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    interval_type: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
+    interval_units: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
+    status: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
+    variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    metrics: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    settings: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    started_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    completed_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    failed_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    created_at: Mapped[datetime] = mapped_column(sa.DateTime, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(sa.DateTime, default=utcnow, onupdate=utcnow)

@@ -1,0 +1,293 @@
+"""The whitelist, the coercion and the presentation of every attribute."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import typing as t
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from marshmallow import fields
+from marshmallow import missing
+from marshmallow import RAISE
+from marshmallow import Schema
+from marshmallow import validate
+from marshmallow import ValidationError
+
+from . import columns
+from .errors import Errors
+from .errors import text
+from .lifecycle import STATUSES
+
+#: The units of an interval, in Mage's words.
+INTERVAL_TYPES = ("minute", "hour", "day", "week", "month", "year")
+
+_DATETIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:(?<=:\d\d:\d\d)\.(\d{1,6})0*)?"
+    r"(?:Z|([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?)?)?",
+    re.ASCII,
+)
+
+
+class UTCDateTime(fields.DateTime):
+    """ISO 8601, converted to UTC and shown with a space: ``2023-07-18 23:30:26``."""
+
+    default_error_messages = {
+        "invalid": "Not an ISO 8601 date, or date and time, such as 2023-07-18T23:30:26Z.",
+        "range": "Not within the years 1 to 9999 in UTC.",
+    }
+    aware = False
+
+    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> datetime:
+        found = _DATETIME.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.make_error("invalid")
+        day, time, fraction, hours, minutes = found.groups()
+        time = time or "00:00"
+        seconds = time if time.count(":") == 2 else f"{time}:00"
+        offset = f"{hours}:{minutes or '00'}" if hours else "+00:00"
+        iso = f"{day}T{seconds}.{(fraction or '0').ljust(6, '0')}{offset}"
+        try:
+            moment = datetime.fromisoformat(iso)
+        except ValueError:
+            raise self.make_error("invalid") from None
+        try:
+            return columns.in_utc(moment, self.aware)
+        except OverflowError:
+            raise self.make_error("range") from None
+
+    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        if not isinstance(value, datetime):
+            return value
+        return columns.in_utc(value, self.aware).isoformat(sep=" ")
+
+
+class WholeNumber(fields.Integer):
+    """``3``, ``"3"`` and ``3.0``, but nothing that would have to be rounded."""
+
+    def _validated(self, value: t.Any) -> int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if not whole and not (isinstance(value, str) and re.fullmatch("-?[0-9]+", value)):
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return value
+
+
+class Text(fields.String):
+    """A string that every database takes."""
+
+    default_error_messages = {"unstorable": "Must not contain NUL or half of a surrogate pair."}
+
+    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> str:
+        found: str = super()._deserialize(value, *args, **kwargs)
+        if not storable(found):
+            raise self.make_error("unstorable")
+        return found
+
+
+class Choice(Text):
+    """One of some words, exactly; shown as that word where the column holds an enum's member."""
+
+    def __init__(self, words: t.Iterable[str], **kwargs: t.Any) -> None:
+        super().__init__(**kwargs)
+        self.members: dict[str, t.Any] = {word: word for word in words}
+
+    def narrow(self, enum: sa.Enum) -> None:
+        """Keep the words that the column has, each with the value that stands for it."""
+        by_word: dict[str, t.Any] = {word: word for word in enum.enums}
+        if enum.enum_class is not None:
+            members: list[t.Any] = list(enum.enum_class)
+            by_word = {member.name: member for member in members}
+            by_word.update((str(member.value), member) for member in members)
+        self.members = {word: by_word[word] for word in self.members if word in by_word}
+
+    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        word = super()._deserialize(value, *args, **kwargs)
+        return self.members[validate.OneOf(self.members)(word)]
+
+    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        for word, member in self.members.items():
+            if member == value:
+                return word
+        return getattr(value, "name", value)
+
+
+class JSONObject(fields.Dict):
+    """A JSON object that every database takes: finite numbers, whole characters."""
+
+    default_error_messages = {
+        "invalid": "Not a JSON object.",
+        "infinite": "NaN and Infinity are not JSON.",
+        "unstorable": "Must not contain NUL or half of a surrogate pair.",
+    }
+
+    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        found = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
+        waiting: list[t.Any] = [found]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, dict):
+                waiting += [*node.keys(), *node.values()]
+            elif isinstance(node, list):
+                waiting += node
+            elif isinstance(node, float) and not math.isfinite(node):
+                raise self.make_error("infinite")
+            elif isinstance(node, str) and not storable(node):
+                raise self.make_error("unstorable")
+        return found
+
+    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return value
+
+
+class AsColumn(fields.Raw):
+    """An integer, a UUID or a string: as the host's column is."""
+
+    def __init__(self, **kwargs: t.Any) -> None:
+        super().__init__(**kwargs)
+        self.inner: t.Any = Text()
+
+    def follow(self, column: sa.Column[t.Any]) -> None:
+        kind = columns.python_type(column)
+        self.inner = {int: WholeNumber, uuid.UUID: fields.UUID, str: Text}[kind]()
+
+    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return self.inner.deserialize(value, *args, **kwargs)
+
+    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return self.inner._serialize(value, *args, **kwargs)
+
+
+class BackfillSchema(Schema):
+    """What of a backfill may be written, from what, and how it is shown.
+
+    A host subclasses it to add an attribute or to close one (``dump_only=True``).
+
+    :param model: the host's model; its columns tighten the limits, and an attribute that
+        it does not map is shown as null and can't be written.
+    """
+
+    class Meta:
+        unknown = RAISE
+
+    id = AsColumn(dump_only=True)
+    block_uuid = AsColumn(allow_none=True)
+    completed_at = UTCDateTime(allow_none=True)
+    created_at = UTCDateTime(dump_only=True)
+    end_datetime = UTCDateTime(allow_none=True)
+    failed_at = UTCDateTime(allow_none=True)
+    interval_type = Choice(INTERVAL_TYPES, allow_none=True)
+    interval_units = WholeNumber(allow_none=True, validate=validate.Range(min=1))
+    metrics = JSONObject(allow_none=True)
+    name = Text(validate=validate.Length(min=1))
+    pipeline_schedule_id = AsColumn(allow_none=True)
+    pipeline_uuid = AsColumn(dump_only=True)
+    settings = JSONObject(allow_none=True)
+    start_datetime = UTCDateTime(allow_none=True)
+    started_at = UTCDateTime(allow_none=True)
+    status = Choice(STATUSES)
+    updated_at = UTCDateTime(dump_only=True)
+    variables = JSONObject(allow_none=True)
+
+    def __init__(self, model: type[t.Any], **kwargs: t.Any) -> None:
+        self.mapper = columns.mapper_of(model)
+        declared = BackfillSchema._declared_fields.keys() & type(self)._declared_fields.keys()
+        # What no column stands behind: what is not mapped, and expressions, which can be read.
+        closed = {
+            name for name in declared - {"id"} if columns.column_of(self.mapper, name) is None
+        }
+        kwargs["dump_only"] = {*kwargs.get("dump_only", ()), *closed}
+        if not hasattr(model, "settings"):
+            kwargs["exclude"] = {*kwargs.get("exclude", ()), *(declared & {"settings"})}
+        super().__init__(**kwargs)
+
+    def on_bind_field(self, field_name: str, field_obj: t.Any) -> None:
+        """Tighten a field to the host's column."""
+        if field_obj.dump_default is missing:
+            field_obj.dump_default = None
+        name = field_obj.attribute or field_name
+        if name == "id" and columns.mapped_as(self.mapper, name) is None:
+            name = field_obj.attribute = columns.key_attribute(self.mapper)
+        column = columns.column_of(self.mapper, name)
+        if column is None:
+            return
+        if not column.nullable:
+            field_obj.allow_none = False
+        if isinstance(field_obj, AsColumn):
+            field_obj.follow(column)
+        kind = columns.plain_type(column)
+        if isinstance(field_obj, UTCDateTime):
+            field_obj.aware = columns.is_aware(column)
+        elif isinstance(field_obj, Choice) and isinstance(kind, sa.Enum):
+            field_obj.narrow(kind)
+        elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
+            if kind.length:
+                _also(field_obj, validate.Length(max=kind.length))
+        elif isinstance(field_obj, (fields.Integer, AsColumn)) and isinstance(kind, sa.Integer):
+            least, most = columns.integer_range(column)
+            _also(field_obj, validate.Range(min=least, max=most))
+
+    def key_of(self, attribute: str) -> str:
+        """The name on the wire of an attribute of the model."""
+        for name, field in self.fields.items():
+            if (field.attribute or name) == attribute:
+                return field.data_key or name
+        return attribute
+
+    def read(
+        self, sent: dict[str, t.Any], shown: dict[str, t.Any]
+    ) -> tuple[dict[str, t.Any], Errors]:
+        """The values of what was sent, by attribute, and what is wrong with the rest.
+
+        A key that comes back as it is shown asks for nothing, so that a client can
+        always PUT what it GOT.
+        """
+        closed = {f.data_key or name: f for name, f in self.fields.items() if f.dump_only}
+        errors: Errors = {}
+        asked: dict[str, t.Any] = {}
+        for key, value in sent.items():
+            if key in shown and same(value, shown[key]):
+                continue
+            if key not in closed:
+                asked[key] = value
+            elif not _echoes(closed[key], value, shown.get(key)):
+                errors[key] = ["Read-only: may only be sent back unchanged."]
+        try:
+            values = self.load(asked, partial=True)
+        except ValidationError as error:
+            values = error.valid_data if isinstance(error.valid_data, dict) else {}
+            messages = error.normalized_messages()  # type: ignore[no-untyped-call]
+            errors.update({text(k): v for k, v in messages.items()})
+        return t.cast("dict[str, t.Any]", values), errors
+
+
+def _also(field: t.Any, validator: validate.Validator) -> None:
+    # marshmallow copies a declared field for each schema, but not its list.
+    field.validators = [*field.validators, validator]
+
+
+def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
+    # The same moment in another spelling is the same value.
+    try:
+        return same(field._serialize(field.deserialize(value), "", None), shown)
+    except ValidationError:
+        return False
+
+
+def same(one: t.Any, other: t.Any) -> bool:
+    """Whether two values are the same JSON: ``1``, ``1.0`` and ``true`` are three."""
+    return canonical(one) == canonical(other)
+
+
+def canonical(value: t.Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def storable(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

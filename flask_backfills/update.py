@@ -1,0 +1,112 @@
+"""One update of one backfill: merge, check, stamp, write."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+from datetime import timezone
+
+from marshmallow import ValidationError
+from sqlalchemy.orm.attributes import flag_modified
+
+from . import columns
+from . import errors
+from . import lifecycle
+from .schema import BackfillSchema
+from .schema import same
+
+#: What an update has changed: attribute to its old and its new value.
+Changes = dict[str, tuple[t.Any, t.Any]]
+
+
+def update(
+    backfill: t.Any,
+    sent: dict[str, t.Any],
+    schema: BackfillSchema,
+    transitions: lifecycle.Transitions | None,
+) -> Changes:
+    """Set what was sent on a backfill that is locked; the caller flushes and commits.
+
+    :raises flask_backfills.errors.Refused: with everything that is wrong; what was set
+        until then is for the caller to roll back.
+    :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
+    """
+    shown = t.cast("dict[str, t.Any]", schema.dump(backfill))
+    values, wrong = schema.read(sent, shown)
+    _check_window(backfill, sent, values, wrong)
+    wanted = t.cast("dict[str, t.Any]", schema.dump(values))
+    values = {
+        attribute: value
+        for attribute, value in values.items()
+        if not _is_shown(schema.key_of(attribute), wanted, shown)
+    }
+    if "status" in values:
+        values = {**_stamps(backfill, sent, wanted["status"], schema), **values}
+    changes = _write(backfill, values, schema, wrong)
+    if wrong:
+        raise errors.Refused(wrong)
+    if "status" in changes and transitions is not None:
+        message = lifecycle.refusal(transitions, shown["status"], wanted["status"])
+        if message is not None:
+            raise errors.TransitionRefused(message)
+    return changes
+
+
+def _is_shown(key: str, wanted: dict[str, t.Any], shown: dict[str, t.Any]) -> bool:
+    return key in wanted and key in shown and same(wanted[key], shown[key])
+
+
+def _check_window(
+    backfill: t.Any, sent: dict[str, t.Any], values: dict[str, t.Any], wrong: errors.Errors
+) -> None:
+    """Start and end on the merged state: what is stored, then what is sent."""
+    ends = ("start_datetime", "end_datetime")
+    if not sent.keys() & set(ends) or wrong.keys() & set(ends):
+        return
+    start, end = (
+        values[attribute] if attribute in values else getattr(backfill, attribute, None)
+        for attribute in ends
+    )
+    if start is None or end is None:
+        return
+    if columns.in_utc(start, True) > columns.in_utc(end, True):
+        late = "end_datetime" not in sent
+        key = "start_datetime" if late else "end_datetime"
+        wrong[key] = [f"Must be {'on or before end' if late else 'on or after start'}_datetime."]
+
+
+def _stamps(
+    backfill: t.Any, sent: dict[str, t.Any], status: str, schema: BackfillSchema
+) -> dict[str, datetime | None]:
+    """The timestamps of entering a status, less those that were sent: theirs win."""
+    stamped: dict[str, datetime | None] = {}
+    now = datetime.now(timezone.utc)
+    started_at = getattr(backfill, "started_at", None)
+    for attribute, moment in lifecycle.stamps(status, now, started_at).items():
+        column = columns.column_of(schema.mapper, attribute)
+        if column is None or schema.key_of(attribute) in sent or moment is started_at is not None:
+            continue
+        stamped[attribute] = moment and columns.in_utc(moment, columns.is_aware(column))
+    return stamped
+
+
+def _write(
+    backfill: t.Any, values: dict[str, t.Any], schema: BackfillSchema, wrong: errors.Errors
+) -> Changes:
+    changes: Changes = {}
+    for attribute, value in values.items():
+        old = getattr(backfill, attribute, None)
+        try:
+            setattr(backfill, attribute, value)
+        except (ValueError, AssertionError, ValidationError) as error:
+            # The model's own @validates, in SQLAlchemy's way of refusing.
+            wrong.setdefault(schema.key_of(attribute), []).append(str(error) or "Refused.")
+            continue
+        if old is None and value is None:
+            continue
+        changes[attribute] = (old, getattr(backfill, attribute))
+        mapped_as = columns.mapped_as(schema.mapper, attribute)
+        if mapped_as is not None and old == value:
+            # {"a": 1} and {"a": true} are equal to Python, and not the same JSON.
+            flag_modified(backfill, mapped_as)
+    return changes

@@ -1,0 +1,257 @@
+"""Apps, models, sessions and users of many kinds."""
+
+import enum
+import uuid
+from datetime import datetime
+
+import pytest
+import sqlalchemy as sa
+from conftest import URL
+from flask import abort
+from flask import Blueprint
+from flask import redirect
+from marshmallow import fields
+from sqlalchemy.orm import synonym
+from sqlalchemy.orm import validates
+
+from flask_backfills import all_of
+from flask_backfills import allow_anyone
+from flask_backfills import api_key
+from flask_backfills import backfill_updated
+from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillSchema
+from flask_backfills import oauth_token
+
+
+class Color(enum.Enum):
+    INITIAL = "initial"
+    RUNNING = "running"
+
+
+class Step(enum.Enum):
+    day = 1
+    hour = 2
+
+
+def legacy(db, **more):
+    columns = {
+        "__tablename__": "legacy",
+        "key": sa.Column(sa.Uuid, primary_key=True),
+        "flow": sa.Column(sa.String(30), nullable=False),
+        "pipeline_uuid": synonym("flow"),
+        "title": sa.Column(sa.String(8)),
+        "name": synonym("title"),
+        "begins": sa.Column(sa.DateTime(timezone=True)),
+        "start_datetime": synonym("begins"),
+        "status": sa.Column(sa.Enum(Color, native_enum=False)),
+        "interval_type": sa.Column(sa.Enum(Step), nullable=False),
+        "interval_units": sa.Column(sa.SmallInteger),
+        "variables": sa.Column(sa.JSON),
+        "length": sa.orm.column_property(sa.func.length("abc")),
+        "metrics": synonym("length"),
+    }
+    return type("Legacy", (db.Model,), columns | more)
+
+
+KEY = uuid.UUID(int=7)
+LEGACY = f"/api/pipelines/p/backfills/{KEY}"
+SEED = {"key": KEY, "flow": "p", "interval_type": Step.day}
+
+
+def test_a_legacy_model_is_served_as_it_is(bare):
+    bare.serve(legacy(bare.db), seed=SEED)
+    sent = {"name": "x", "status": "running", "interval_type": "hour"}
+    sent |= {"start_datetime": "2023-07-17T02:00:00+02:00", "variables": {"a": 1}}
+    response = bare.put(sent, LEGACY)
+    assert response.status_code == 200, response.text
+    shown = bare.get(LEGACY)
+    assert shown == response.json["backfill"]
+    assert shown["id"] == str(KEY)
+    assert shown["start_datetime"] == "2023-07-17 00:00:00+00:00"
+    assert (shown["status"], shown["interval_type"], shown["end_datetime"]) == (
+        "running",
+        "hour",
+        None,
+    )
+    assert "settings" not in shown
+    bare.statements.clear()
+    assert bare.put(shown, LEGACY).status_code == 200
+    assert [s.split()[0] for s in bare.statements] == ["SELECT"]
+    assert bare.put({"variables": {"a": True}}, LEGACY).status_code == 200
+    assert bare.get(LEGACY)["variables"]["a"] is True
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"name": "123456789"},
+        {"status": "completed"},
+        {"interval_type": None},
+        {"interval_type": "week"},
+        {"interval_units": 2**15},
+        {"end_datetime": "2020-01-01"},
+        {"metrics": {}},
+        {"settings": {}},
+    ],
+)
+def test_limits_come_from_the_columns(bare, sent):
+    bare.serve(legacy(bare.db), seed=SEED)
+    response = bare.put(sent, LEGACY)
+    assert response.json["error"]["errors"].keys() == sent.keys()
+
+
+@pytest.mark.parametrize("key", ["abc", "a" * 30, "%00"])
+def test_a_string_key_is_served(bare, key):
+    class Named(bare.db.Model):
+        id = sa.Column(sa.String(50), primary_key=True)
+        pipeline_uuid = sa.Column(sa.String(50))
+        interval_type = sa.Column(sa.Enum("day", "hour"))
+
+    bare.serve(Named, seed={"id": "abc", "pipeline_uuid": "p", "interval_type": "day"})
+    response = bare.put({"interval_type": "hour"}, f"/api/pipelines/p/backfills/{key}")
+    assert response.status_code == (200 if key == "abc" else 404)
+
+
+@pytest.mark.parametrize(
+    "model", [dict, lambda db: 1], ids=["class that is not mapped", "not a class"]
+)
+def test_what_is_no_model_is_refused_at_start(bare, model):
+    with pytest.raises(TypeError, match="not a mapped class"):
+        BackfillBlueprint(model, bare.db.session, authorize=allow_anyone)
+
+
+def test_a_model_without_key_or_pipeline_is_refused_at_start(bare):
+    class Two(bare.db.Model):
+        a = sa.Column(sa.Integer, primary_key=True)
+        b = sa.Column(sa.Integer, primary_key=True)
+
+    class Bare(bare.db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    with pytest.raises(TypeError, match="single column"):
+        BackfillBlueprint(Two, bare.db.session, authorize=allow_anyone)
+    with pytest.raises(TypeError, match="pipeline_uuid"):
+        BackfillBlueprint(Bare, bare.db.session, authorize=allow_anyone)
+    with pytest.raises(TypeError, match="authorize"):
+        BackfillBlueprint(bare.mixin_model(), bare.db.session, authorize=None)
+
+
+def test_a_schema_of_the_host_closes_and_adds(bare):
+    class Narrow(BackfillSchema):
+        name = fields.String(dump_only=True)
+        started_at = fields.DateTime(data_key="startedAt", allow_none=True)
+
+    bare.serve(schema=Narrow)
+    assert bare.put({"name": "x"}).status_code == 422
+    assert bare.put({"name": "old_name"}).status_code == 200
+    assert bare.put({"startedAt": "2023-07-17T00:00:00"}).status_code == 200
+    assert bare.put({"started_at": None}).status_code == 422
+
+
+def test_the_models_own_validator_refuses_by_key(bare):
+    def check(self, key, value):
+        if value == "bad":
+            raise ValueError("No bad names.")
+        return value
+
+    bare.serve(legacy(bare.db, check=validates("title")(check)), seed=SEED)
+    response = bare.put({"name": "bad", "interval_units": 0}, LEGACY)
+    assert response.json["error"]["errors"]["name"] == ["No bad names."]
+    assert response.json["error"]["errors"].keys() == {"name", "interval_units"}
+    assert bare.get(LEGACY)["name"] is None
+
+
+def test_a_constraint_of_the_database_is_a_409_without_sql(bare):
+    more = {"__table_args__": (sa.CheckConstraint("title <> 'bad'"),)}
+    bare.serve(legacy(bare.db, **more), seed=SEED)
+    response = bare.put({"name": "bad"}, LEGACY)
+    assert response.status_code == 409
+    assert "title" not in response.text and "legacy" not in response.text
+    assert bare.get(LEGACY)["name"] is None
+
+
+def test_a_scope_hides_what_it_leaves_out(bare):
+    bare.serve(scope=lambda query: query.where(sa.text("name = 'mine'")))
+    assert bare.put({"name": "x"}).status_code == 404
+
+
+def test_two_blueprints_and_a_nested_one_live_in_one_app(bare):
+    model = legacy(bare.db)
+    parent = Blueprint("v1", "v1", url_prefix="/v1")
+    parent.register_blueprint(
+        BackfillBlueprint(model, bare.db.session, authorize=allow_anyone, name="legacy")
+    )
+    bare.app.register_blueprint(parent)
+    bare.serve()
+    assert bare.client.get("/v1" + LEGACY).json["error"]["code"] == 404
+    assert bare.put({"name": "x"}).status_code == 200
+
+
+def test_the_hosts_own_error_pages_stay(bare):
+    bare.app.register_error_handler(404, lambda error: ("the host's page", 404))
+    bare.serve()
+    assert bare.client.get("/nowhere").text == "the host's page"
+    assert bare.put({}, URL + "0").json["error"]["code"] == 404
+
+
+@pytest.mark.parametrize("answer", [None, 1, "yes", object(), False, [True]])
+def test_only_true_lets_in(bare, answer):
+    bare.serve(authorize=lambda action, pipeline: answer)
+    response = bare.put({"name": "x"})
+    assert (response.status_code, response.json["error"]["code"]) == (403, 403)
+    assert bare.client.get(URL).status_code == 403
+
+
+def test_authorize_may_abort_and_redirect(bare):
+    answers = {"update": lambda: abort(401, "Who?"), "detail": lambda: abort(redirect("/login"))}
+    bare.serve(authorize=lambda action, pipeline: answers[action]())
+    assert bare.put({}).json["error"]["message"] == "Who?"
+    assert bare.client.get(URL).headers["Location"] == "/login"
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent", "status"),
+    [
+        (["a", "key"], "key", 200),
+        ("key", "key", 200),
+        ("key", "k", 401),
+        (["key"], "kéy", 401),
+        ([""], "", 401),
+        ([None], "None", 401),
+        (None, "", 401),
+    ],
+)
+def test_an_api_key_must_be_one_of_the_apps(bare, keys, sent, status):
+    bare.app.config["BACKFILLS_API_KEYS"] = keys
+    bare.serve(authorize=api_key())
+    response = bare.put({}, headers={"X-API-KEY": sent})
+    assert response.status_code == status
+    assert status == 200 or response.headers["WWW-Authenticate"]
+
+
+def test_a_token_comes_by_cookie_or_header(bare):
+    def verify(token, action, pipeline):
+        return (token, action, pipeline) == ("t", "update", "arwen_starlight")
+
+    bare.serve(authorize=all_of(allow_anyone, oauth_token(verify)))
+    assert bare.put({}).status_code == 401
+    assert bare.put({}, headers={"OAUTH-TOKEN": "t"}).status_code == 200
+    assert bare.put({}, headers={"OAUTH-TOKEN": "u"}).status_code == 403
+    bare.client.set_cookie("oauth_token", "t")
+    assert bare.put({}).status_code == 200
+    with pytest.raises(TypeError):
+        all_of()
+
+
+def test_receivers_are_told_and_can_not_undo_the_update(host):
+    told = []
+
+    def receive(sender, backfill, changes):
+        told.append((sender, backfill.id, changes))
+        raise RuntimeError("a receiver's own trouble")
+
+    with backfill_updated.connected_to(receive, host.app):
+        assert host.put({"name": "new", "start_datetime": "2023-07-17"}).status_code == 200
+        assert host.put({"name": "new"}).status_code == 200
+    changes = {"name": ("old_name", "new"), "start_datetime": (None, datetime(2023, 7, 17))}
+    assert told == [(host.app, 6, changes)]
