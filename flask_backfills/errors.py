@@ -90,6 +90,15 @@ DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     StaleDataError: ChangedMeanwhile,
 }
 
+#: Codes that MySQL's and MariaDB's drivers file under OperationalError, beside those of a
+#: database that is locked or away.
+MYSQL_REFUSALS: dict[t.Any, type[http.HTTPException]] = {
+    1292: ValueRefusedByDatabase,  # a datetime out of range
+    1366: ValueRefusedByDatabase,  # a character that the column's set lacks
+    3819: ConstraintViolated,  # a CHECK, in MySQL's words
+    4025: ConstraintViolated,  # and in MariaDB's
+}
+
 
 def answer(error: http.HTTPException) -> Response | http.HTTPException:
     """The JSON of a refusal, with the headers that belong to it.
@@ -118,9 +127,11 @@ def answer_for_database(error: Exception) -> Response | http.HTTPException:
         refusal for kind, refusal in DATABASE_REFUSALS.items() if isinstance(error, kind)
     )
     # Only the driver's words: SQLAlchemy's would put the caller's values in the log.
-    current_app.logger.warning(
-        "%s: %s", refusal.__name__, getattr(error, "orig", None) or type(error).__name__
-    )
+    words = getattr(error, "orig", None) or type(error).__name__
+    code = next(iter(getattr(words, "args", ())), None)
+    if isinstance(code, int):
+        refusal = MYSQL_REFUSALS.get(code, refusal)
+    current_app.logger.warning("%s: %s", refusal.__name__, words)
     return answer(refusal())
 
 

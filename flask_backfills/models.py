@@ -7,6 +7,7 @@ from datetime import datetime
 from datetime import timezone
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 
@@ -14,6 +15,10 @@ from sqlalchemy.orm import mapped_column
 def utcnow() -> datetime:
     """The current moment in UTC, naive as the columns of the mixin are."""
     return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+#: MySQL and MariaDB cut a plain ``DATETIME`` to whole seconds.
+Moment = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 class BackfillMixin:
@@ -27,16 +32,16 @@ class BackfillMixin:
     name: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
     block_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
     pipeline_schedule_id: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
-    start_datetime: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
-    end_datetime: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
+    start_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    end_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     interval_type: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
     interval_units: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
     status: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
     variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
     metrics: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
     settings: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
-    started_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
-    completed_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
-    failed_at: Mapped[t.Optional[datetime]] = mapped_column(sa.DateTime)
-    created_at: Mapped[datetime] = mapped_column(sa.DateTime, default=utcnow)
-    updated_at: Mapped[datetime] = mapped_column(sa.DateTime, default=utcnow, onupdate=utcnow)
+    started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    failed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow, onupdate=utcnow)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import typing as t
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +19,16 @@ URL = "/api/pipelines/arwen_starlight/backfills/6"
 MOMENT = datetime(2023, 7, 18, 23, 30, 26)
 
 
-class Host:
-    """A host app with one backfill in a SQLite file."""
+#: Each database and where in the environment its URL is; the tests empty it.
+SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}
 
-    def __init__(self, path: Path) -> None:
+
+class Host:
+    """A host app with one backfill in a database of its own."""
+
+    def __init__(self, url: str) -> None:
         self.app = Flask("host")
-        self.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}/host.db"
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.db = SQLAlchemy(self.app)
         self.statements: list[str] = []
 
@@ -61,13 +66,32 @@ class Host:
     def close(self) -> None:
         with self.app.app_context():
             self.db.session.remove()
+            self.db.drop_all()
             for engine in self.db.engines.values():
                 engine.dispose()
 
 
 @pytest.fixture
-def bare(tmp_path):
-    host = Host(tmp_path)
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path}/host.db"
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def database_url(request, sqlite_url):
+    """Each database in turn: SQLite always, the servers where the environment names them."""
+    if request.param == "sqlite":
+        return sqlite_url
+    url = os.environ.get(SERVERS[request.param])
+    if url is None:
+        reason = f"no {request.param}: {SERVERS[request.param]} is not set to an empty database"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    return url
+
+
+@pytest.fixture
+def bare(database_url):
+    """A host that serves nothing yet."""
+    host = Host(database_url)
     yield host
     host.close()
 

@@ -1,7 +1,10 @@
 """Apps, models, sessions and users of many kinds."""
 
 import enum
+import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
@@ -9,8 +12,12 @@ import sqlalchemy as sa
 from conftest import URL
 from flask import abort
 from flask import Blueprint
+from flask import Flask
 from flask import redirect
+from flask_sqlalchemy import SQLAlchemy
 from marshmallow import fields
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import synonym
 from sqlalchemy.orm import validates
 
@@ -19,6 +26,7 @@ from flask_backfills import allow_anyone
 from flask_backfills import api_key
 from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillMixin
 from flask_backfills import BackfillSchema
 from flask_backfills import oauth_token
 
@@ -46,7 +54,7 @@ def legacy(db, **more):
         "status": sa.Column(sa.Enum(Color, native_enum=False)),
         "interval_type": sa.Column(sa.Enum(Step), nullable=False),
         "interval_units": sa.Column(sa.SmallInteger),
-        "variables": sa.Column(sa.JSON),
+        "variables": sa.Column(sa.JSON().with_variant(JSONB(), "postgresql")),
         "length": sa.orm.column_property(sa.func.length("abc")),
         "metrics": synonym("length"),
     }
@@ -105,7 +113,7 @@ def test_a_string_key_is_served(bare, key):
     class Named(bare.db.Model):
         id = sa.Column(sa.String(50), primary_key=True)
         pipeline_uuid = sa.Column(sa.String(50))
-        interval_type = sa.Column(sa.Enum("day", "hour"))
+        interval_type = sa.Column(sa.Enum("day", "hour", name="interval_kind"))
 
     bare.serve(Named, seed={"id": "abc", "pipeline_uuid": "p", "interval_type": "day"})
     response = bare.put({"interval_type": "hour"}, f"/api/pipelines/p/backfills/{key}")
@@ -255,3 +263,75 @@ def test_receivers_are_told_and_can_not_undo_the_update(host):
         assert host.put({"name": "new"}).status_code == 200
     changes = {"name": ("old_name", "new"), "start_datetime": (None, datetime(2023, 7, 17))}
     assert told == [(host.app, 6, changes)]
+
+
+def test_an_app_factory_and_several_binds(tmp_path):
+    db = SQLAlchemy()
+
+    class Backfill(BackfillMixin, db.Model):
+        __bind_key__ = "pipelines"
+
+    class Elsewhere(db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    blueprint = BackfillBlueprint(Backfill, db.session, authorize=allow_anyone)
+    for name in ("one", "two"):  # a blueprint of a module serves every app that a factory makes
+        app = Flask(name)
+        app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/{name}.db"
+        app.config["SQLALCHEMY_BINDS"] = {"pipelines": f"sqlite:///{tmp_path}/{name}-pipelines.db"}
+        db.init_app(app)
+        app.register_blueprint(blueprint)
+        with app.app_context():
+            db.create_all()
+            db.session.add(Backfill(pipeline_uuid="p", name=name))
+            db.session.commit()
+        client = app.test_client()
+        url = "/api/pipelines/p/backfills/1"
+        assert client.put(url, json={"backfill": {"status": "running"}}).status_code == 200
+        assert client.get(url).json["backfill"]["name"] == name
+        with app.app_context():
+            for engine in db.engines.values():
+                engine.dispose()
+
+
+def test_the_models_events_and_hooks_fire(host):
+    seen = []
+    event.listen(host.model, "before_update", lambda mapper, connection, row: seen.append(row.name))
+    assert host.put({"name": "new"}).status_code == 200
+    assert seen == ["new"]
+
+
+def test_json_in_a_text_column_of_the_hosts_own_type(bare):
+    class Packed(sa.types.TypeDecorator):
+        impl = sa.String(40)
+        cache_ok = True
+
+        def process_bind_param(self, value, dialect):
+            return json.dumps(value)
+
+        def process_result_value(self, value, dialect):
+            return json.loads(value)
+
+    model = legacy(bare.db, variables=sa.Column(Packed))
+    bare.serve(model, seed=SEED)
+    sent = {"variables": {"a": 1, "b": [2]}}
+    assert bare.put(sent, LEGACY).json["backfill"]["variables"] == sent["variables"]
+    assert bare.get(LEGACY)["variables"] == sent["variables"]
+
+
+def test_concurrent_updates_leave_nothing_that_one_alone_could_not(host):
+    """One moves the start, another the end: both at once would cross."""
+    moves = [{"start_datetime": "2023-07-20"}, {"end_datetime": "2023-07-10"}]
+    for _ in range(10):
+        cleared = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-31"}
+        assert host.put(cleared).status_code == 200
+        together = threading.Barrier(2)
+
+        def put(sent, together=together):
+            together.wait()
+            return host.app.test_client().put(URL, json={"backfill": sent}).status_code
+
+        with ThreadPoolExecutor() as pool:
+            assert sorted(pool.map(put, moves)) == [200, 422]
+        shown = host.get()
+        assert shown["start_datetime"] <= shown["end_datetime"]

@@ -1,7 +1,9 @@
 """What a caller may send, what is stored, and what is not."""
 
+import io
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from conftest import URL
@@ -92,8 +94,6 @@ def test_a_body_over_the_limit_is_a_413(host):
 
 
 def test_a_chunked_body_is_read_and_limited_too(host):
-    import io
-
     host.app.config["BACKFILLS_MAX_CONTENT_LENGTH"] = 60
     for size, status in ((10, 200), (100, 413)):
         body = b'{"backfill": {"name": "%s"}}' % (b"x" * size)
@@ -208,19 +208,15 @@ def test_if_match_guards_against_a_lost_update(host):
     assert host.put({"name": "y"}, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_a_locked_database_is_a_503(host, tmp_path):
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_locked_sqlite_file_is_a_503(host, tmp_path):
     with host.app.app_context():
-        host.db.engine.dispose()
-    other = sqlite3.connect(tmp_path / "host.db")
-    other.execute("BEGIN IMMEDIATE")
-    host.app.config["SQLALCHEMY_DATABASE_URI"]
-    with host.app.app_context():
-        host.db.session.connection().connection.driver_connection.execute(
-            "PRAGMA busy_timeout = 10"
-        )
-    response = host.put({"name": "x"})
-    other.rollback()
-    other.close()
+        connection = host.db.session.connection().connection.driver_connection
+        connection.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(tmp_path / "host.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        response = host.put({"name": "x"})
+        other.rollback()
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     assert host.put({"name": "x"}).status_code == 200
 
