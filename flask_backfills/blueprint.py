@@ -72,12 +72,13 @@ class BackfillBlueprint(Blueprint):
         self.add_url_rule(item, "detail", self.detail)
         self.add_url_rule(item, "update", self.update, methods=["PUT", "PATCH"])
         # What no rule takes is the app's 404; under our own paths it is ours.
-        self.add_url_rule(
-            "/pipelines/<pipeline_uuid>/backfills/<path:backfill_id>",
-            "missing",
-            self.missing,
-            methods=["GET", "PUT", "PATCH"],
-        )
+        for path in ("<pipeline_uuid>", "<pipeline_uuid>/<path:rest>"):
+            self.add_url_rule(
+                f"/pipelines/{path}/backfills/<path:backfill_id>",
+                "missing",
+                self.missing,
+                methods=["GET", "PUT", "PATCH"],
+            )
         errors.register(self)
 
     @cached_property
@@ -113,7 +114,7 @@ class BackfillBlueprint(Blueprint):
             signals.send(signals.backfill_updated, self.table.session, backfill, changes)
         return response
 
-    def missing(self, pipeline_uuid: str, backfill_id: str) -> Response:
+    def missing(self, **parts: str) -> Response:
         raise errors.NotFound()
 
     def _allow(self, action: str, pipeline_uuid: str) -> None:

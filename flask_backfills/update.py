@@ -43,12 +43,15 @@ def update(
     if "status" in values:
         values = {**_stamps(backfill, sent, wanted["status"], schema), **values}
     changes = _write(backfill, values, schema, wrong)
+    refusal = None
+    if "status" in changes and transitions is not None:
+        refusal = lifecycle.refusal(transitions, shown["status"], wanted["status"])
+    if refusal and not wrong:
+        raise errors.TransitionRefused(refusal)
+    if refusal:
+        wrong[schema.key_of("status")] = [refusal]
     if wrong:
         raise errors.Refused(wrong)
-    if "status" in changes and transitions is not None:
-        message = lifecycle.refusal(transitions, shown["status"], wanted["status"])
-        if message is not None:
-            raise errors.TransitionRefused(message)
     return changes
 
 

@@ -50,3 +50,10 @@ def test_a_host_may_have_no_transitions(bare):
     host = bare
     assert host.put({"status": "completed"}).status_code == 200
     assert host.client.put(URL, json={"backfill": {"status": "running"}}).status_code == 200
+
+
+def test_a_refused_transition_is_told_with_the_other_errors(host):
+    host.put({"status": "completed"})
+    response = host.put({"status": "running", "interval_units": 0})
+    assert response.status_code == 422
+    assert response.json["error"]["errors"].keys() == {"status", "interval_units"}

@@ -122,7 +122,8 @@ def test_another_pipeline_is_a_404_and_changes_nothing(host, pipeline):
 
 
 def test_a_slash_in_a_pipeline_is_a_404(host):
-    assert host.put({"name": "x"}, URL.replace("_", "%2F")).status_code == 404
+    response = host.put({"name": "x"}, URL.replace("_", "%2F"))
+    assert (response.status_code, response.json["error"]["type"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
