@@ -6,5 +6,9 @@ from .auth import api_key as api_key
 from .auth import oauth_token as oauth_token
 from .blueprint import BackfillBlueprint as BackfillBlueprint
 from .models import BackfillMixin as BackfillMixin
+from .models import BackfillRunMixin as BackfillRunMixin
 from .schema import BackfillSchema as BackfillSchema
+from .signals import backfill_cancelled as backfill_cancelled
+from .signals import backfill_finished as backfill_finished
+from .signals import backfill_started as backfill_started
 from .signals import backfill_updated as backfill_updated

@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 
 
 def mapper_of(model: type[t.Any]) -> Mapper[t.Any]:
-    """The mapper of a model with what the routes need: one key column, a ``pipeline_uuid``.
+    """The mapper of a model with a primary key of one column.
 
     :raises TypeError: if ``model`` is no such class.
     """
@@ -25,12 +25,21 @@ def mapper_of(model: type[t.Any]) -> Mapper[t.Any]:
         raise TypeError(f"{model!r} is not a mapped class: pass a model, such as a db.Model")
     if len(mapper.primary_key) != 1:
         raise TypeError(f"{model.__name__} must have a primary key of a single column")
-    if not hasattr(model, "pipeline_uuid"):
-        raise TypeError(
-            f"{model.__name__} has no pipeline_uuid: map a column of that name,"
-            " or give another column that name with sqlalchemy.orm.synonym"
-        )
     return mapper
+
+
+def require(model: type[t.Any], *attributes: str) -> None:
+    """Check that a model maps what the routes can't do without.
+
+    :raises TypeError: naming the first that is missing.
+    """
+    mapper_of(model)
+    for attribute in attributes:
+        if not hasattr(model, attribute):
+            raise TypeError(
+                f"{model.__name__} has no {attribute}: map a column of that name,"
+                " or give another column that name with sqlalchemy.orm.synonym"
+            )
 
 
 def key_attribute(mapper: Mapper[t.Any]) -> str:

@@ -54,6 +54,33 @@ class TransitionRefused(http.Conflict):
         self.errors: Errors = {"status": [message]}
 
 
+class NothingToRun(http.Conflict):
+    """A start that would run nothing, and so would not be what was asked for."""
+
+    def __init__(self, statuses: t.Mapping[str, int], reprocess: str) -> None:
+        ended = ", ".join(f"{count:,} {word}" for word, count in statuses.items() if count)
+        super().__init__(
+            f"Nothing would run: of its runs there are {ended}, and settings.reprocess is"
+            f" {reprocess}; with all, every one runs again."
+        )
+        self.errors: Errors = {"status": [self.description]}
+
+
+class RunsRefused(http.Conflict):
+    """Runs that are running, of which the request would make others."""
+
+    def __init__(self, keys: list[str]) -> None:
+        more = f" and {len(keys) - 10:,} more" if len(keys) > 10 else ""
+        super().__init__(
+            "Runs that are running can't change their interval; cancel the backfill or let"
+            f" them end: {', '.join(keys[:10])}{more}."
+        )
+
+
+class StillActive(http.Conflict):
+    description = "The backfill has runs that have not ended: cancel it before deleting it."
+
+
 class ConstraintViolated(http.Conflict):
     description = "A constraint of the database does not allow this; nothing was changed."
 
@@ -64,6 +91,16 @@ class ChangedMeanwhile(http.Conflict):
 
 class ETagMismatch(http.PreconditionFailed):
     description = "The backfill is no longer the one that If-Match names; nothing was changed."
+
+
+class PlanMismatch(http.PreconditionFailed):
+    """Something else would happen than what ``If-Plan-Match`` names; ``metadata`` says what."""
+
+    description = "What would happen is no longer what If-Plan-Match names; nothing was changed."
+
+    def __init__(self, metadata: dict[str, t.Any]) -> None:
+        super().__init__()
+        self.metadata = metadata
 
 
 class ValueRefusedByDatabase(http.UnprocessableEntity):
@@ -108,15 +145,19 @@ def answer(error: http.HTTPException) -> Response | http.HTTPException:
     """
     if error.response is not None or error.code is None or error.code < 400:
         return error
-    body = {
-        "code": error.code,
-        "type": getattr(error, "type", error.name.lower().replace(" ", "_")),
-        "message": error.description,
-        "errors": getattr(error, "errors", {}),
+    body: dict[str, t.Any] = {
+        "error": {
+            "code": error.code,
+            "type": getattr(error, "type", error.name.lower().replace(" ", "_")),
+            "message": error.description,
+            "errors": getattr(error, "errors", {}),
+        }
     }
+    if hasattr(error, "metadata"):
+        body["metadata"] = error.metadata
     response = error.get_response()
     assert isinstance(response, Response)
-    response.data = current_app.json.dumps({"error": body})
+    response.data = current_app.json.dumps(body)
     response.content_type = "application/json"
     return response
 

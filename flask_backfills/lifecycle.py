@@ -10,6 +10,9 @@ from datetime import datetime
 #: The statuses of a backfill, in Mage's words.
 STATUSES = ("initial", "running", "completed", "failed", "cancelled")
 
+#: While it has one of these, a backfill runs; a run that has one of them has not ended.
+ACTIVE = ("initial", "running")
+
 #: A status (``None``: never started) and those that may follow it.
 Transitions = Mapping[t.Optional[str], Collection[str]]
 
@@ -53,3 +56,31 @@ def stamps(status: str, now: datetime, started_at: datetime | None) -> dict[str,
         "failed": {"failed_at": now},
     }
     return by_status.get(status, {})
+
+
+def starts(old: str | None, new: str) -> bool:
+    """Whether the runs of a backfill are planned when it goes from one status to another.
+
+    >>> starts("failed", "running"), starts("initial", "running")
+    (True, False)
+    """
+    return new in ACTIVE and old not in ACTIVE
+
+
+def outcome(statuses: Mapping[str, int], max_failures: int | None = None) -> str | None:
+    """How a backfill has ended whose runs have these statuses; ``None`` if it goes on.
+
+    >>> outcome({"completed": 3, "failed": 1}), outcome({"completed": 3, "initial": 1})
+    ('failed', None)
+
+    :param statuses: how many runs have each.
+    :param max_failures: at that many failed runs, those that wait don't count.
+    """
+    failed = statuses.get("failed", 0)
+    if statuses.get("running"):
+        return None
+    if max_failures is not None and failed >= max_failures:
+        return "failed"
+    if statuses.get("initial"):
+        return None
+    return "failed" if failed else "completed"

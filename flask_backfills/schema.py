@@ -11,6 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from marshmallow import fields
+from marshmallow import INCLUDE
 from marshmallow import missing
 from marshmallow import RAISE
 from marshmallow import Schema
@@ -21,9 +22,8 @@ from . import columns
 from .errors import Errors
 from .errors import text
 from .lifecycle import STATUSES
-
-#: The units of an interval, in Mage's words.
-INTERVAL_TYPES = ("minute", "hour", "day", "week", "month", "year")
+from .plan import REPROCESS
+from .window import INTERVAL_TYPES
 
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)"
@@ -124,6 +124,7 @@ class JSONObject(fields.Dict):
     default_error_messages = {
         "invalid": "Not a JSON object.",
         "infinite": "NaN and Infinity are not JSON.",
+        "not_json": "Not JSON all the way down.",
         "unstorable": "Must not contain NUL or half of a surrogate pair.",
     }
 
@@ -140,6 +141,8 @@ class JSONObject(fields.Dict):
                 raise self.make_error("infinite")
             elif isinstance(node, str) and not storable(node):
                 raise self.make_error("unstorable")
+            elif not isinstance(node, (str, int, float, type(None))):
+                raise self.make_error("not_json")
         return found
 
     def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -164,7 +167,52 @@ class AsColumn(fields.Raw):
         return self.inner._serialize(value, *args, **kwargs)
 
 
-class BackfillSchema(Schema):
+class ModelSchema(Schema):
+    """A schema whose fields follow the columns of the host's model.
+
+    :param model: the host's model; an attribute that it does not map is shown as null.
+    """
+
+    def __init__(self, model: type[t.Any], **kwargs: t.Any) -> None:
+        self.mapper = columns.mapper_of(model)
+        super().__init__(**kwargs)
+
+    def on_bind_field(self, field_name: str, field_obj: t.Any) -> None:
+        """Tighten a field to the host's column."""
+        if field_obj.dump_default is missing:
+            field_obj.dump_default = None
+        name = field_obj.attribute or field_name
+        if name == "id" and columns.mapped_as(self.mapper, name) is None:
+            name = field_obj.attribute = columns.key_attribute(self.mapper)
+        column = columns.column_of(self.mapper, name)
+        if column is None:
+            return
+        if not column.nullable:
+            field_obj.allow_none = False
+        if isinstance(field_obj, AsColumn):
+            field_obj.follow(column)
+        kind = columns.plain_type(column)
+        if isinstance(field_obj, UTCDateTime):
+            field_obj.aware = columns.is_aware(column)
+        elif isinstance(field_obj, Choice) and isinstance(kind, sa.Enum):
+            field_obj.narrow(kind)
+        elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
+            if kind.length:
+                _also(field_obj, validate.Length(max=kind.length))
+        elif isinstance(field_obj, (fields.Integer, AsColumn)) and isinstance(kind, sa.Integer):
+            least, most = columns.integer_range(column)
+            _also(field_obj, validate.Range(min=least, max=most))
+
+    def word(self, attribute: str, value: t.Any) -> str | None:
+        """The word for what a column holds, which may be an enum's member."""
+        return t.cast("str | None", self.fields[attribute]._serialize(value, "", None))
+
+    def member(self, attribute: str, word: str) -> t.Any:
+        """What the column holds for a word."""
+        return t.cast(Choice, self.fields[attribute]).members[word]
+
+
+class BackfillSchema(ModelSchema):
     """What of a backfill may be written, from what, and how it is shown.
 
     A host subclasses it to add an attribute or to close one (``dump_only=True``).
@@ -196,42 +244,27 @@ class BackfillSchema(Schema):
     variables = JSONObject(allow_none=True)
 
     def __init__(self, model: type[t.Any], **kwargs: t.Any) -> None:
-        self.mapper = columns.mapper_of(model)
+        mapper = columns.mapper_of(model)
         declared = BackfillSchema._declared_fields.keys() & type(self)._declared_fields.keys()
         # What no column stands behind: what is not mapped, and expressions, which can be read.
-        closed = {
-            name for name in declared - {"id"} if columns.column_of(self.mapper, name) is None
-        }
+        closed = {name for name in declared - {"id"} if columns.column_of(mapper, name) is None}
         kwargs["dump_only"] = {*kwargs.get("dump_only", ()), *closed}
         if not hasattr(model, "settings"):
             kwargs["exclude"] = {*kwargs.get("exclude", ()), *(declared & {"settings"})}
-        super().__init__(**kwargs)
+        super().__init__(model, **kwargs)
 
-    def on_bind_field(self, field_name: str, field_obj: t.Any) -> None:
-        """Tighten a field to the host's column."""
-        if field_obj.dump_default is missing:
-            field_obj.dump_default = None
-        name = field_obj.attribute or field_name
-        if name == "id" and columns.mapped_as(self.mapper, name) is None:
-            name = field_obj.attribute = columns.key_attribute(self.mapper)
-        column = columns.column_of(self.mapper, name)
-        if column is None:
-            return
-        if not column.nullable:
-            field_obj.allow_none = False
-        if isinstance(field_obj, AsColumn):
-            field_obj.follow(column)
-        kind = columns.plain_type(column)
-        if isinstance(field_obj, UTCDateTime):
-            field_obj.aware = columns.is_aware(column)
-        elif isinstance(field_obj, Choice) and isinstance(kind, sa.Enum):
-            field_obj.narrow(kind)
-        elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
-            if kind.length:
-                _also(field_obj, validate.Length(max=kind.length))
-        elif isinstance(field_obj, (fields.Integer, AsColumn)) and isinstance(kind, sa.Integer):
-            least, most = columns.integer_range(column)
-            _also(field_obj, validate.Range(min=least, max=most))
+    def missing_from(self, sent: dict[str, t.Any]) -> Errors:
+        """What a new backfill can't do without, of what was not sent."""
+        needed = []
+        for name, field in self.fields.items():
+            column = columns.column_of(self.mapper, field.attribute or name)
+            if column is None or field.dump_only or column.nullable or column.primary_key:
+                continue
+            if column.default is None and column.server_default is None:
+                needed.append(field.data_key or name)
+        return {
+            key: ["Missing data for required field."] for key in needed if sent.get(key) is None
+        }
 
     def key_of(self, attribute: str) -> str:
         """The name on the wire of an attribute of the model."""
@@ -265,6 +298,43 @@ class BackfillSchema(Schema):
             messages = error.normalized_messages()  # type: ignore[no-untyped-call]
             errors.update({text(k): v for k, v in messages.items()})
         return t.cast("dict[str, t.Any]", values), errors
+
+
+class RunSchema(ModelSchema):
+    """How a run is shown."""
+
+    id = AsColumn()
+    attempt = WholeNumber()
+    backfill_id = AsColumn()
+    completed_at = UTCDateTime()
+    error = Text()
+    execution_date = UTCDateTime()
+    interval_end_datetime = UTCDateTime()
+    key = Text()
+    pipeline_uuid = AsColumn()
+    started_at = UTCDateTime()
+    status = Choice(STATUSES)
+    variables = JSONObject()
+
+
+def _is_boolean(value: t.Any) -> None:
+    if not isinstance(value, bool):
+        raise ValidationError("Must be true or false.")
+
+
+class SettingsSchema(Schema):
+    """The keys of ``settings`` that decide how runs are handed out; others are the host's."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    max_failures = fields.Integer(strict=True, allow_none=True, validate=validate.Range(min=1))
+    order = fields.String(allow_none=True, validate=validate.OneOf(("forwards", "backwards")))
+    paused = fields.Raw(allow_none=True, validate=_is_boolean)
+    pipeline_run_limit = fields.Integer(
+        strict=True, allow_none=True, validate=validate.Range(min=1)
+    )
+    reprocess = fields.String(allow_none=True, validate=validate.OneOf(REPROCESS))
 
 
 def _also(field: t.Any, validator: validate.Validator) -> None:

@@ -15,19 +15,55 @@ from flask import current_app
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
+from .lifecycle import starts
+from .schema import BackfillSchema
+
 _signals = Namespace()
 
-#: Sent when an update has changed a backfill; not when it asked for what is stored.
+#: Sent when a backfill has changed, by a request or by what the workers report; not when a
+#: request asked for what is stored.
 backfill_updated = _signals.signal("backfill-updated")
 
+#: Sent when its runs were planned and wait to be handed out.
+backfill_started = _signals.signal("backfill-started")
 
-def send(
+#: Sent when it was cancelled.
+backfill_cancelled = _signals.signal("backfill-cancelled")
+
+#: Sent when it has completed or failed.
+backfill_finished = _signals.signal("backfill-finished")
+
+_BY_STATUS = {
+    "cancelled": backfill_cancelled,
+    "completed": backfill_finished,
+    "failed": backfill_finished,
+}
+
+
+def tell(
+    session: Session | scoped_session[Session],
+    schema: BackfillSchema,
+    backfill: t.Any,
+    changes: dict[str, tuple[t.Any, t.Any]],
+) -> None:
+    """Tell every receiver what has changed, if anything has."""
+    if not changes:
+        return
+    old, new = (schema.word("status", value) for value in changes.get("status", (None, None)))
+    _send(backfill_updated, session, backfill, changes)
+    if new is not None and starts(old, new):
+        _send(backfill_started, session, backfill, changes)
+    if new in _BY_STATUS:
+        _send(_BY_STATUS[new], session, backfill, changes)
+
+
+def _send(
     signal: NamedSignal,
     session: Session | scoped_session[Session],
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
 ) -> None:
-    """Tell every receiver; one that raises is logged, since the update is committed."""
+    # One that raises is logged, since the change is committed.
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     for receiver in signal.receivers_for(app):
         try:

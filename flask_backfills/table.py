@@ -7,10 +7,11 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
 from sqlalchemy.orm import lazyload
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
@@ -22,62 +23,127 @@ from .schema import storable
 Scope = Callable[[t.Any], t.Any]
 
 
-@dataclass(frozen=True)
 class Table:
     """A host's model, its session, and what of it may be seen at all."""
 
-    model: type[t.Any]
-    session: Session | scoped_session[Session]
-    scope: Scope | None = None
+    def __init__(
+        self,
+        model: type[t.Any],
+        session: Session | scoped_session[Session],
+        scope: Scope | None = None,
+    ) -> None:
+        self.model = model
+        self.session = session
+        self.scope = scope
 
-    def find(self, pipeline_uuid: str, backfill_id: t.Any, *, lock: bool = False) -> t.Any:
-        """One backfill of one pipeline.
+    @cached_property
+    def mapper(self) -> Mapper[t.Any]:
+        return columns.mapper_of(self.model)
+
+    @cached_property
+    def key(self) -> t.Any:
+        """The attribute of the primary key."""
+        return getattr(self.model, columns.key_attribute(self.mapper))
+
+    def key_of(self, backfill: t.Any) -> t.Any:
+        return getattr(backfill, self.key.key)
+
+    def select(self, *criteria: t.Any) -> t.Any:
+        """A SELECT of what may be seen."""
+        query = sa.select(self.model).where(*criteria)
+        return query if self.scope is None else self.scope(query)
+
+    def find(self, pipeline_uuid: str | None, backfill_id: t.Any, *, lock: bool = False) -> t.Any:
+        """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``.
 
         :param lock: hold it, from before it is read to the end of the transaction.
         :raises flask_backfills.errors.NotFound: if that pipeline has no such backfill.
         """
-        mapper = columns.mapper_of(self.model)
-        if not storable(pipeline_uuid) or not _may_be_key(columns.key_column(mapper), backfill_id):
+        column = columns.key_column(self.mapper)
+        if not storable(pipeline_uuid or "") or not _may_be_key(column, backfill_id):
             raise errors.NotFound()
-        key = getattr(self.model, columns.key_attribute(mapper))
-        if columns.python_type(columns.key_column(mapper)) is str:
+        if columns.python_type(column) is str:
             backfill_id = str(backfill_id)
-        query = sa.select(self.model).where(
-            key == backfill_id, self.model.pipeline_uuid == pipeline_uuid
-        )
-        if self.scope is not None:
-            query = self.scope(query)
-        if lock:
-            self._lock_sqlite(mapper)
-            # One SELECT of one table: a joined relationship can't be locked on PostgreSQL.
-            query = query.options(lazyload("*")).with_for_update(of=self.model)
-            query = query.execution_options(populate_existing=True)
-        found = self.session.scalars(query).unique().one_or_none()
+        query = self.select(self.key == backfill_id)
+        if pipeline_uuid is not None:
+            query = query.where(self.model.pipeline_uuid == pipeline_uuid)
+        found = self._one(query, lock)
         # A case-insensitive collation finds the rows of other pipelines too.
-        if found is None or str(found.pipeline_uuid) != pipeline_uuid:
+        if found is None or pipeline_uuid not in (None, str(found.pipeline_uuid)):
             raise errors.NotFound()
         return found
 
+    def page(
+        self, pipeline_uuid: str, status: t.Any, offset: int, limit: int
+    ) -> tuple[list[t.Any], int]:
+        """A page of the backfills of a pipeline, newest first, and how many there are."""
+        if not storable(pipeline_uuid):
+            return [], 0
+        criteria = [self.model.pipeline_uuid == pipeline_uuid]
+        if status is not None:
+            criteria.append(self.model.status == status)
+        query = self.select(*criteria)
+        order = [self.key.desc()]
+        if columns.column_of(self.mapper, "created_at") is not None:
+            order.insert(0, self.model.created_at.desc())
+        counted = sa.select(sa.func.count()).select_from(query.subquery())
+        total = self.session.scalar(counted, bind_arguments={"mapper": self.mapper})
+        page = query.order_by(*order).offset(offset).limit(limit)
+        return list(self.session.scalars(page).unique()), total or 0
+
+    def hold(self, backfill_id: t.Any) -> t.Any:
+        """One backfill, locked, whatever the scope; ``None`` if it is gone."""
+        return self._one(sa.select(self.model).where(self.key == backfill_id), lock=True)
+
+    def latest(self, query: t.Any) -> t.Any:
+        """A SELECT that sees what others have committed while this waited for its lock.
+
+        Under MySQL's default isolation a plain one shows what there was when the
+        transaction first read, which a host's own function may have done.
+        """
+        if self.session.connection(bind_arguments={"mapper": self.mapper}).dialect.name in (
+            "mysql",
+            "mariadb",
+        ):
+            return query.with_for_update(read=True)
+        return query
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing: commits what was done within, or rolls all of it back."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """All or nothing: commits what was done within, or rolls all of it back.
+
+        :param keep: ``False`` to roll back at the end in any case.
+        """
         try:
             yield
-            self.session.commit()
+            if keep:
+                self.session.commit()
+            else:
+                self.session.rollback()
         except BaseException:
             self.session.rollback()
             raise
 
-    def _lock_sqlite(self, mapper: t.Any) -> None:
-        # SQLite has no FOR UPDATE, and its driver begins only at the first write, after
-        # the read: take the write lock before.
-        connection = self.session.connection(bind_arguments={"mapper": mapper})
+    def begin_writing(self) -> None:
+        """On SQLite, take the write lock.
+
+        It has no FOR UPDATE, and its driver begins only at the first write, after the read.
+        """
+        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
         driver = connection.connection.driver_connection
         if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 raise errors.DatabaseUnavailable() from None
+
+    def _one(self, query: t.Any, lock: bool) -> t.Any:
+        if lock:
+            self.begin_writing()
+            # One SELECT of one table: a joined relationship can't be locked on PostgreSQL.
+            query = query.options(lazyload("*")).with_for_update(of=self.model)
+            query = query.execution_options(populate_existing=True)
+        return self.session.scalars(query).unique().one_or_none()
 
 
 def _may_be_key(column: sa.Column[t.Any], value: t.Any) -> bool:

@@ -24,15 +24,19 @@ def update(
     sent: dict[str, t.Any],
     schema: BackfillSchema,
     transitions: lifecycle.Transitions | None,
+    wrong: errors.Errors | None = None,
 ) -> Changes:
     """Set what was sent on a backfill that is locked; the caller flushes and commits.
+
+    :param wrong: what the caller has found already, to be told with the rest.
 
     :raises flask_backfills.errors.Refused: with everything that is wrong; what was set
         until then is for the caller to roll back.
     :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
     """
     shown = t.cast("dict[str, t.Any]", schema.dump(backfill))
-    values, wrong = schema.read(sent, shown)
+    values, found = schema.read(sent, shown)
+    wrong = {**found, **(wrong or {})}
     _check_window(backfill, sent, values, wrong)
     wanted = t.cast("dict[str, t.Any]", schema.dump(values))
     values = {
@@ -41,7 +45,9 @@ def update(
         if not _is_shown(schema.key_of(attribute), wanted, shown)
     }
     if "status" in values:
-        values = {**_stamps(backfill, sent, wanted["status"], schema), **values}
+        stamps = _stamps(backfill, wanted["status"], schema)
+        stamps = {a: moment for a, moment in stamps.items() if schema.key_of(a) not in sent}
+        values = {**stamps, **values}
     changes = _write(backfill, values, schema, wrong)
     refusal = None
     if "status" in changes and transitions is not None:
@@ -78,16 +84,20 @@ def _check_window(
         wrong[key] = [f"Must be {'on or before end' if late else 'on or after start'}_datetime."]
 
 
-def _stamps(
-    backfill: t.Any, sent: dict[str, t.Any], status: str, schema: BackfillSchema
-) -> dict[str, datetime | None]:
-    """The timestamps of entering a status, less those that were sent: theirs win."""
+def enter(backfill: t.Any, status: str, schema: BackfillSchema) -> Changes:
+    """Set a status that follows from the runs, with its timestamps."""
+    values = {"status": schema.member("status", status), **_stamps(backfill, status, schema)}
+    return _write(backfill, values, schema, {})
+
+
+def _stamps(backfill: t.Any, status: str, schema: BackfillSchema) -> dict[str, datetime | None]:
+    """The timestamps that entering a status sets or clears."""
     stamped: dict[str, datetime | None] = {}
     now = datetime.now(timezone.utc)
     started_at = getattr(backfill, "started_at", None)
     for attribute, moment in lifecycle.stamps(status, now, started_at).items():
         column = columns.column_of(schema.mapper, attribute)
-        if column is None or schema.key_of(attribute) in sent or moment is started_at is not None:
+        if column is None or moment is started_at is not None:
             continue
         stamped[attribute] = moment and columns.in_utc(moment, columns.is_aware(column))
     return stamped

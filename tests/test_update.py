@@ -166,9 +166,13 @@ def test_start_and_end_are_checked_with_what_is_stored(host):
     assert host.put({"start_datetime": "2023-07-19", "end_datetime": None}).status_code == 200
 
 
-def test_an_attribute_in_the_query_is_not_dropped_in_silence(host):
-    response = host.put({}, URL + "?name=x&trace=1")
-    assert response.json["error"]["errors"].keys() == {"name"}
+def test_nothing_in_the_query_is_dropped_in_silence(host):
+    for query, key in (("name=x", "name"), ("dryrun=true", "dryrun"), ("dry_run=ja", "dry_run")):
+        response = host.put({"name": "x"}, f"{URL}?{query}")
+        assert response.json["error"]["errors"].keys() == {key}
+    assert host.put({}, f"{URL}?dry_run=true&dry_run=false").status_code == 422
+    assert host.put({}, f"{URL}?api_key=for-authorize").status_code == 200
+    assert host.get()["name"] == "old_name"
 
 
 def test_a_client_can_put_what_it_got(host):

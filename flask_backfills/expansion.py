@@ -1,0 +1,194 @@
+"""What runs a backfill asks for: those of its window, or those that a generator gives."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import datetime
+from datetime import timedelta
+from datetime import tzinfo
+from functools import partial
+from itertools import islice
+
+from flask import current_app
+from marshmallow import ValidationError
+
+from . import columns
+from . import errors
+from .plan import Wanted
+from .schema import BackfillSchema
+from .schema import JSONObject
+from .schema import RunSchema
+from .schema import UTCDateTime
+from .window import Interval
+from .window import local
+from .window import Window
+
+#: Runs of one backfill, unless the app's config says otherwise.
+MAX_RUNS = 100_000
+
+#: From a backfill to one dict a run, whose keys overlay the backfill's variables;
+#: ``key`` (a string) and ``execution_date`` (a datetime, or its ISO 8601) are optional.
+Generator = Callable[[t.Any], Iterable[Mapping[str, t.Any]]]
+
+#: The attributes that decide which runs there are.
+DECISIVE = (
+    "start_datetime",
+    "end_datetime",
+    "interval_type",
+    "interval_units",
+    "block_uuid",
+)
+_SECOND = timedelta(seconds=1)
+
+
+class Expansion:
+    """From backfills to the runs that they ask for.
+
+    :param zone: where days, weeks, months and years are counted, and of which ``ds`` and
+        ``hr`` are.
+    :param inclusive: whether a run may be at the end itself.
+    :param generators: the host's functions by the ``block_uuid`` that asks for them.
+    """
+
+    def __init__(
+        self,
+        schema: BackfillSchema,
+        run_schema: RunSchema | None,
+        zone: tzinfo,
+        inclusive: bool,
+        generators: Mapping[str, Generator],
+    ) -> None:
+        self.schema = schema
+        self.run_schema = run_schema
+        self.zone = zone
+        self.inclusive = inclusive
+        self.generators = generators
+
+    def window(self, values: Mapping[str, t.Any]) -> Window | None:
+        """The window of some attributes, as :meth:`values` gives them; ``None`` if one lacks."""
+        if any(values[name] is None for name in DECISIVE[:4]):
+            return None
+        start, end = (columns.in_utc(values[name], False) for name in DECISIVE[:2])
+        step = values["interval_type"], values["interval_units"]
+        return Window(start, end, *step, zone=self.zone, inclusive=self.inclusive)
+
+    def values(self, backfill: t.Any) -> dict[str, t.Any]:
+        """The attributes that decide which runs a backfill asks for."""
+        values = {name: getattr(backfill, name, None) for name in DECISIVE}
+        values["interval_type"] = self.schema.word("interval_type", values["interval_type"])
+        return values
+
+    def of(self, backfill: t.Any) -> Window | list[Wanted]:
+        """The window whose dates are asked for, or the runs that the generator gives.
+
+        :raises flask_backfills.errors.Refused: if what the plan needs is missing, asks for
+            no run, or for more than ``BACKFILLS_MAX_RUNS``.
+        """
+        values = self.values(backfill)
+        name = values["block_uuid"]
+        if name is not None:
+            return self._generated(backfill, str(name))
+        window = self.window(values)
+        if window is None:
+            lacking = [name for name in DECISIVE[:4] if values[name] is None]
+            raise errors.Refused(
+                {self.schema.key_of(name): ["Needed to plan the runs."] for name in lacking}
+            )
+        self._check_count("end_datetime", window.count())
+        return window
+
+    def count(self, backfill: t.Any) -> int | None:
+        """How many runs a window asks for; ``None`` for a generator or half a window."""
+        values = self.values(backfill)
+        window = None if values["block_uuid"] is not None else self.window(values)
+        return None if window is None else window.count()
+
+    def preview(self, backfill: t.Any, offset: int, limit: int) -> list[dict[str, t.Any]]:
+        """A page of the variables that the runs of a backfill have of their own."""
+        values = self.values(backfill)
+        if values["block_uuid"] is not None:
+            generated = self._generated(backfill, str(values["block_uuid"]))
+            return [wanted.variables() for wanted in generated[offset : offset + limit]]
+        window = self.window(values)
+        intervals = window.intervals(offset, limit) if window else ()
+        return [self.variables(interval) for interval in intervals]
+
+    def wanted(self, window: Window, offset: int = 0, limit: int | None = None) -> Iterator[Wanted]:
+        """The runs of a page of a window, each known by its date."""
+        for interval in window.intervals(offset, limit):
+            variables = partial(self.variables, interval)
+            yield Wanted(interval.start.isoformat(), interval.start, interval.end, variables)
+
+    def variables(self, interval: Interval) -> dict[str, t.Any]:
+        """What a run is told of its interval, in Mage's names.
+
+        ``ds`` (date) and ``hr`` (hour) are of its start in the blueprint's time zone, the
+        datetimes in UTC, ``interval_seconds`` is how long it takes.
+        """
+        start = show(interval.start)
+        return {
+            **self._day_and_hour(interval.start),
+            "execution_date": start,
+            "interval_start_datetime": start,
+            "interval_end_datetime": show(interval.end),
+            "interval_seconds": (interval.end - interval.start) // _SECOND,
+            "interval_start_datetime_previous": interval.previous and show(interval.previous),
+        }
+
+    def _generated(self, backfill: t.Any, name: str) -> list[Wanted]:
+        key = self.schema.key_of("block_uuid")
+        if name not in self.generators:
+            raise errors.Refused({key: [f"No generator is registered as {errors.text(name)}."]})
+        limit = max_runs()
+        # One more than may be, since a generator may never end.
+        given = list(islice(self.generators[name](backfill), limit + 1))
+        if len(given) > limit:
+            raise errors.Refused({key: [f"Asks for more than the {limit:,} runs that may be."]})
+        self._check_count("block_uuid", len(given))
+        try:
+            wanted = [self._of_dict(one, position) for position, one in enumerate(given)]
+        except ValidationError as error:
+            raise errors.Refused({key: ["Gives a run that can't be.", *error.messages]}) from None
+        if len({one.key for one in wanted}) < len(wanted):
+            raise errors.Refused({key: ["Gives two runs the same key."]})
+        return wanted
+
+    def _of_dict(self, given: Mapping[str, t.Any], position: int) -> Wanted:
+        key = str(given.get("key", position))
+        if self.run_schema is not None:
+            key = self.run_schema.fields["key"].deserialize(key)
+        own = {name: value for name, value in given.items() if name != "key"}
+        date = given.get("execution_date")
+        if date is not None:
+            if not isinstance(date, datetime):
+                date = UTCDateTime().deserialize(date)
+            date = columns.in_utc(date, False)
+            own = {**self._day_and_hour(date), **own, "execution_date": show(date)}
+        JSONObject().deserialize(own)
+        return Wanted(key, date, None, partial(dict, own))
+
+    def _day_and_hour(self, moment: datetime) -> dict[str, str]:
+        there = local(moment, self.zone)
+        return {"ds": there.date().isoformat(), "hr": f"{there.hour:02}"}
+
+    def _check_count(self, attribute: str, count: int) -> None:
+        if count == 0:
+            message = "Asks for no runs."
+        elif count > max_runs():
+            message = f"Asks for {count:,} runs, more than the {max_runs():,} that may be."
+        else:
+            return
+        raise errors.Refused({self.schema.key_of(attribute): [message]})
+
+
+def max_runs() -> int:
+    return int(current_app.config.get("BACKFILLS_MAX_RUNS", MAX_RUNS))
+
+
+def show(moment: datetime) -> str:
+    """A datetime as it is on the wire."""
+    return moment.isoformat(sep=" ")

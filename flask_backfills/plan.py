@@ -1,0 +1,176 @@
+"""Wanted runs against existing ones: keep, add, drop, redo; no I/O.
+
+Starting is a plan from no runs, starting again a plan with ``reprocess``, an edit of a
+running backfill a plan with its new window, and a preview a plan that is not applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Iterator
+from datetime import datetime
+
+#: Which of the runs that have ended a start runs again; what is missing is always added.
+REPROCESS = {
+    "failed": ("failed", "cancelled"),
+    "all": ("failed", "cancelled", "completed"),
+    "none": (),
+}
+
+#: What becomes of a run.
+ACTIONS = ("keep", "add", "drop", "redo")
+
+
+class Wanted(t.NamedTuple):
+    """A run that there should be."""
+
+    key: str
+    date: datetime | None
+    end: datetime | None
+    #: Its variables' own part, known only when the run is written.
+    variables: t.Callable[[], dict[str, t.Any]] = dict
+
+
+class Run(t.NamedTuple):
+    """A run that there is."""
+
+    id: t.Any
+    key: str
+    date: datetime | None
+    end: datetime | None
+    status: str
+    #: Whether the plan before wanted it; if not, it is history.
+    wanted: bool = True
+
+
+class Entry(t.NamedTuple):
+    """What becomes of one run, and why."""
+
+    action: str
+    reason: str
+    run: Run | None
+    wanted: Wanted | None
+
+    @property
+    def id(self) -> t.Any:
+        """The primary key of the run; ``None`` for one that is added."""
+        return self.run and self.run.id
+
+    @property
+    def key(self) -> str:
+        return t.cast("Wanted | Run", self.wanted or self.run).key
+
+    @property
+    def date(self) -> datetime | None:
+        return t.cast("Wanted | Run", self.wanted or self.run).date
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run was waiting and goes on waiting."""
+        return self.action == "keep" and self.run is not None and self.run.status == "initial"
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything of the run itself changes, beside its variables."""
+        if self.run is None or self.action != "keep":
+            return True
+        if self.wanted is None:
+            return self.run.wanted
+        return not self.run.wanted or self.run.end != self.wanted.end
+
+
+class RunningConflict(Exception):
+    """Running runs whose interval would become another; ``args`` are their keys."""
+
+
+def plan(
+    wanted: Iterable[Wanted], runs: Iterable[Run], reprocess: str | None = None
+) -> Iterator[Entry]:
+    """What becomes of each run, those wanted first, in their order.
+
+    A run is known by its key, which ``wanted`` has once. It is read as the entries are, so
+    that a plan from no runs takes no memory.
+
+    >>> first, second = Wanted("1st", None, None), Wanted("2nd", None, None)
+    >>> for entry in plan([first, second], [Run(7, "1st", None, None, "completed")]):
+    ...     print(entry.key, entry.action, entry.reason)
+    1st keep Completed.
+    2nd add Not planned before.
+
+    :param reprocess: one of :data:`REPROCESS` at a start; ``None`` when a backfill that
+        is active is edited, which runs nothing again whose interval is the same.
+    :raises RunningConflict: at the end, for all runs that run while their interval would
+        become another.
+    """
+    there = {run.key: run for run in runs}
+    again = REPROCESS[reprocess] if reprocess else ()
+    running = []
+    for one in wanted:
+        run = there.pop(one.key, None)
+        if run is None:
+            yield Entry("add", "Not planned before.", None, one)
+        elif run.status == "initial":
+            same = run.end == one.end
+            yield Entry("keep", "Waiting." if same else "Waiting; its end moves.", run, one)
+        elif run.end != one.end and run.status == "running":
+            running.append(run.key)
+        elif run.end != one.end:
+            yield Entry("redo", f"{run.status.capitalize()}, for another interval.", run, one)
+        elif run.status in again:
+            yield Entry("redo", f"{run.status.capitalize()}; runs again.", run, one)
+        else:
+            yield Entry("keep", f"{run.status.capitalize()}.", run, one)
+    for run in there.values():
+        if run.status == "initial":
+            yield Entry("drop", "No longer wanted, and not begun.", run, None)
+        else:
+            reason = f"No longer wanted, but {run.status}: kept as history, and not counted."
+            yield Entry("keep", reason, run, None)
+    if running:
+        raise RunningConflict(*running)
+
+
+class Tally:
+    """What a plan comes to, while its entries are read.
+
+    :param about: what else decides what happens, such as the variables that runs get; a
+        change of it is a change of :meth:`hash`.
+    """
+
+    def __init__(self, about: t.Any) -> None:
+        self.counts = dict.fromkeys(ACTIONS, 0)
+        #: How many of the wanted runs have each status once the plan is applied.
+        self.statuses: Counter[str] = Counter()
+        self._digest = hashlib.sha256(_canonical(about))
+
+    def read(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The entries as they are, counted on their way."""
+        for entry in entries:
+            if entry.wanted is not None:
+                kept = entry.run is not None and entry.action == "keep"
+                self.statuses[t.cast(Run, entry.run).status if kept else "initial"] += 1
+            if entry.wanted is not None or entry.action == "drop":
+                self.counts[entry.action] += 1
+            if entry.is_change:
+                end = entry.wanted and entry.wanted.end
+                self._digest.update(_canonical([entry.action, entry.key, entry.date, end]))
+            yield entry
+
+    def keep(self, statuses: t.Mapping[str, int]) -> None:
+        """Count runs that stay as they are, without reading them."""
+        self.statuses.update(statuses)
+        self.counts["keep"] += sum(statuses.values())
+
+    def hash(self) -> str:
+        """The name of this plan: another one where anything else would happen."""
+        digest = self._digest.copy()
+        digest.update(_canonical(self.counts))
+        return digest.hexdigest()[:40]
+
+
+def _canonical(value: t.Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=str).encode()

@@ -1,0 +1,69 @@
+"""What may stand behind the question mark of each route."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Request
+from marshmallow import fields
+from marshmallow import Schema
+from marshmallow import validate
+from marshmallow import ValidationError
+
+from . import errors
+from .lifecycle import STATUSES
+from .schema import Text
+from .schema import WholeNumber
+
+#: Mage's callers may send their credentials here; they are ``authorize``'s to read.
+CREDENTIALS = {"api_key", "oauth_token"}
+
+
+class Query(Schema):
+    """For a route that takes nothing."""
+
+
+class Page(Query):
+    limit = WholeNumber(data_key="_limit", load_default=20, validate=validate.Range(1, 100))
+    offset = WholeNumber(data_key="_offset", load_default=0, validate=validate.Range(0, 2**31 - 1))
+
+
+class Detail(Page):
+    include_run_count = fields.Boolean(load_default=False)
+    include_preview_runs = fields.Boolean(load_default=False)
+
+
+class List(Page):
+    include_run_count = fields.Boolean(load_default=False)
+    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+
+
+class ListAnywhere(List):
+    pipeline_uuid = Text(required=True)
+
+
+class RunList(Page):
+    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+
+
+class Change(Page):
+    dry_run = fields.Boolean(load_default=False)
+
+
+def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
+    """The values of the query of a request.
+
+    :raises flask_backfills.errors.Refused: for what the route does not know, since it would
+        be dropped in silence, for what comes twice, and for values.
+    """
+    sent = {key: found for key, found in request.args.lists() if key not in CREDENTIALS}
+    wrong: errors.Errors = {
+        errors.text(key): ["Given more than once."] for key, found in sent.items() if len(found) > 1
+    }
+    try:
+        values = schema().load({key: found[0] for key, found in sent.items()})
+    except ValidationError as error:
+        wrong.update(error.normalized_messages())  # type: ignore[no-untyped-call]
+    if wrong:
+        raise errors.Refused(wrong)
+    return t.cast("dict[str, t.Any]", values)

@@ -1,0 +1,171 @@
+"""What an update means for the runs: start, plan anew, cancel, close."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from dataclasses import field
+from itertools import chain
+
+from . import errors
+from .expansion import DECISIVE
+from .expansion import Expansion
+from .lifecycle import ACTIVE
+from .lifecycle import starts
+from .plan import Entry
+from .plan import plan
+from .plan import RunningConflict
+from .plan import Tally
+from .plan import Wanted
+from .runs import Runs
+from .update import Changes
+from .window import Window
+
+
+@dataclass
+class Preview:
+    """A page of the entries of a plan that is not applied."""
+
+    offset: int
+    limit: int
+    entries: list[Entry] = field(default_factory=list)
+    #: How many entries the whole plan has.
+    count: int = 0
+
+
+def follow(
+    runs: Runs,
+    expansion: Expansion,
+    backfill: t.Any,
+    before: dict[str, t.Any],
+    changes: Changes,
+    preview: Preview | None = None,
+) -> Tally | None:
+    """Let the runs follow what was changed of a backfill, in its transaction.
+
+    :param before: :meth:`Expansion.values` from before the change.
+    :param changes: what was changed; what follows of it is added.
+    :param preview: filled instead of applying anything to the runs.
+    :returns: the plan that was made; ``None`` if the change asks for none.
+    :raises flask_backfills.errors.Refused: for what can't be planned.
+    :raises flask_backfills.errors.NothingToRun: for a start that would run nothing.
+    :raises flask_backfills.errors.RunsRefused: for runs that run and can't be changed.
+    """
+    status = runs.status_of(backfill)
+    old = runs.schema.word("status", changes["status"][0]) if "status" in changes else status
+    if status is not None and starts(old, status):
+        reprocess = runs.settings_of(backfill).get("reprocess") or "failed"
+        tally = _replan(runs, expansion, backfill, before, reprocess, True, preview)
+        if runs.settle(backfill, tally.statuses):
+            raise errors.NothingToRun(tally.statuses, reprocess)
+        return tally
+    if status not in ACTIVE:
+        if "status" in changes and preview is None:
+            runs.cancel(backfill)
+        return None
+    if changes.keys() & {*DECISIVE, "variables"}:
+        anew = "variables" in changes
+        tally = _replan(runs, expansion, backfill, before, None, anew, preview)
+        _merge(changes, runs.settle(backfill, tally.statuses))
+        return tally
+    if "settings" in changes:
+        _merge(changes, runs.settle(backfill))
+    return None
+
+
+def _replan(
+    runs: Runs,
+    expansion: Expansion,
+    backfill: t.Any,
+    before: dict[str, t.Any],
+    reprocess: str | None,
+    anew: bool,
+    preview: Preview | None,
+) -> Tally:
+    """Plan, and write or preview what becomes of each run.
+
+    :param anew: whether runs that wait get their variables anew.
+    """
+    values = expansion.values(backfill)
+    tally = Tally([values, getattr(backfill, "variables", None), reprocess])
+    asked = expansion.of(backfill)
+    criteria: tuple[t.Any, ...] = ()
+    same = range(0)
+    wanted: t.Iterable[Wanted]
+    if isinstance(asked, Window):
+        window = expansion.window(before) if before["block_uuid"] is None else None
+        if reprocess is None and not anew and window is not None:
+            same = _settled(runs, backfill, asked, window, tally)
+        if same:
+            criteria = (~_dates(runs, asked, same) | runs.date.is_(None),)
+        wanted = chain(expansion.wanted(asked, 0, same.start), expansion.wanted(asked, same.stop))
+    else:
+        anew, wanted = True, asked
+    if not runs.knows_ends:
+        wanted = (one._replace(end=None) for one in wanted)
+    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess))
+    try:
+        if preview is None:
+            runs.write(backfill, entries, anew)
+        else:
+            for position, entry in enumerate(entries):
+                preview.count += 1
+                position += len(same) if position >= same.start else 0
+                if preview.offset <= position < preview.offset + preview.limit:
+                    preview.entries.append(entry)
+    except RunningConflict as conflict:
+        raise errors.RunsRefused(list(conflict.args)) from None
+    if preview is not None and isinstance(asked, Window):
+        _preview_same(runs, expansion, backfill, asked, same, preview)
+    if not tally.statuses["running"]:
+        # History that still runs is waited for.
+        tally.statuses["running"] = runs.some(backfill, "running", 1)
+    return tally
+
+
+def _settled(runs: Runs, backfill: t.Any, asked: Window, window: Window, tally: Tally) -> range:
+    """The indexes of the dates whose runs stay as they are, which need not be read.
+
+    They are those that both windows ask for, if the database has just the runs that the
+    one before asks for.
+    """
+    same = asked.shared(window)
+    if not same or not runs.knows_history:
+        return range(0)
+    statuses, first, last = runs.summary(backfill)
+    ends = (window.start, window.date(window.count() - 1))
+    if (first, last) != ends or statuses.total() != window.count():
+        return range(0)
+    statuses, *_ = runs.summary(backfill, _dates(runs, asked, same))
+    if statuses.total() != len(same):
+        return range(0)
+    tally.keep(statuses)
+    return same
+
+
+def _dates(runs: Runs, window: Window, indexes: range) -> t.Any:
+    return runs.between(window.date(indexes[0]), window.date(indexes[-1]))
+
+
+def _preview_same(
+    runs: Runs,
+    expansion: Expansion,
+    backfill: t.Any,
+    window: Window,
+    same: range,
+    preview: Preview,
+) -> None:
+    """Put those of the page that were not read into it, at their place."""
+    preview.count += len(same)
+    page = range(max(same.start, preview.offset), min(same.stop, preview.offset + preview.limit))
+    if page:
+        wanted = expansion.wanted(window, page.start, len(page))
+        there = runs.load(backfill, _dates(runs, window, page))
+        kept = [entry for entry in plan(wanted, there) if entry.wanted is not None]
+        place = max(same.start - preview.offset, 0)
+        preview.entries[place:place] = kept
+
+
+def _merge(changes: Changes, more: Changes) -> None:
+    for attribute, (old, new) in more.items():
+        changes[attribute] = (changes[attribute][0] if attribute in changes else old, new)

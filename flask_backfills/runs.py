@@ -1,0 +1,432 @@
+"""The runs of a backfill in the host's run model: planned, counted, handed out, ended."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections import Counter
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import datetime
+from datetime import timezone
+from itertools import islice
+
+import sqlalchemy as sa
+
+from . import columns
+from . import signals
+from .lifecycle import ACTIVE
+from .lifecycle import outcome
+from .plan import Entry
+from .plan import Run
+from .schema import BackfillSchema
+from .schema import Choice
+from .schema import RunSchema
+from .table import Table
+from .update import Changes
+from .update import enter
+
+#: Rows that are written by one statement.
+CHUNK = 1_000
+
+_REQUIRED = ("backfill_id", "key", "status", "execution_date")
+
+
+class Runs:
+    """The runs of the backfills of one blueprint.
+
+    :meth:`claim` and :meth:`finish` are for the host's workers; each is a transaction of
+    its own in the session that the blueprint was given.
+    """
+
+    def __init__(self, table: Table, schema: BackfillSchema, model: type[t.Any]) -> None:
+        columns.require(table.model, "status")
+        columns.require(model, *_REQUIRED)
+        self.table = table
+        self.schema = schema
+        self.model = model
+        self.run_schema = RunSchema(model)
+        self.mapper = columns.mapper_of(model)
+        self.key = getattr(model, columns.key_attribute(self.mapper))
+        status = t.cast(Choice, self.run_schema.fields["status"])
+        self._words = {member: word for word, member in status.members.items()}
+        self._columns = {
+            name: column
+            for name in [*RunSchema._declared_fields, "wanted"]
+            if (column := columns.column_of(self.mapper, name)) is not None
+        }
+        self._columns["id"] = columns.key_column(self.mapper)
+
+    # For the host's workers
+
+    def claim(self, backfill_id: t.Any = None, limit: int = 1) -> list[t.Any]:
+        """The next runs to work on, which are ``running`` from now on.
+
+        They come by ``execution_date``, then key, or the other way round where
+        ``settings.order`` is ``backwards``. None comes twice, however many workers ask, nor
+        while ``settings.paused``, beyond ``settings.pipeline_run_limit`` at a time, or after
+        ``settings.max_failures``.
+
+        They are detached from the session, with what they had when they were claimed.
+
+        :param backfill_id: of this backfill; of any if ``None``, the oldest first.
+        :param limit: at most this many.
+        """
+        claimed: list[t.Any] = []
+        for key in [backfill_id] if backfill_id is not None else self._active_keys():
+            if len(claimed) >= limit:
+                break
+            with self.table.transaction():
+                backfill = self.table.hold(key)
+                found = self._next(backfill, limit - len(claimed))
+                for run in found:
+                    self._set(run, status="running", started_at=_now(), completed_at=None)
+                begins = found and self.status_of(backfill) == "initial"
+                changes = enter(backfill, "running", self.schema) if begins else {}
+                self.table.session.flush()
+                for run in found:
+                    # Readable after the commit, in any context or thread of the worker.
+                    self.table.session.expunge(run)
+            signals.tell(self.table.session, self.schema, backfill, changes)
+            claimed += found
+        return claimed
+
+    def finish(
+        self,
+        run_id: t.Any,
+        status: str,
+        metrics: Mapping[str, t.Any] | None = None,
+        error: str | None = None,
+        attempt: int | None = None,
+    ) -> bool:
+        """End a run that was claimed; its backfill ends with the last one.
+
+        :param status: ``completed`` or ``failed``.
+        :param metrics: those that are numbers are added to the backfill's.
+        :param error: why it failed, kept where the run model maps ``error``.
+        :param attempt: of the run as it was claimed; if it was handed out again since, the
+            one who has it now is the one to end it.
+        :returns: ``False`` if the run is not the caller's to end any more, because it was
+            cancelled, ended or handed out again meanwhile: nothing was changed.
+        """
+        if status not in ("completed", "failed"):
+            raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
+        of_run = sa.select(self.model.backfill_id).where(self.key == run_id)
+        with self.table.transaction():
+            self.table.begin_writing()
+            backfill = self.table.hold(self.table.session.scalar(of_run))
+            query = sa.select(self.model).where(self.key == run_id).with_for_update()
+            run = self.table.session.scalar(query.execution_options(populate_existing=True))
+            if run is None or self._word(run.status) != "running":
+                return False
+            if attempt not in (None, getattr(run, "attempt", None)):
+                return False
+            self._set(run, status=status, completed_at=_now(), error=error)
+            changes: Changes = {}
+            if backfill is not None:
+                self._add_metrics(backfill, metrics or {})
+                self.table.session.flush()
+                changes = self.settle(backfill, self._bounded_statuses(backfill))
+        signals.tell(self.table.session, self.schema, backfill, changes)
+        return True
+
+    # What a request asks of them
+
+    def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
+        """How many of the wanted runs of each backfill have each status: one statement."""
+        found: dict[t.Any, Counter[str]] = {key: Counter() for key in backfill_ids}
+        if found:
+            query = self._count_by(self.model.backfill_id, self.model.status)
+            query = query.where(self.model.backfill_id.in_(found), *self._wanted_only())
+            for key, status, count in self.table.session.execute(query):
+                found[key][self._word(status)] = count
+        return found
+
+    def page(
+        self, backfill: t.Any, status: str | None, offset: int, limit: int
+    ) -> tuple[list[t.Any], int]:
+        """A page of the runs of a backfill, history too, and how many there are."""
+        criteria = [self.model.backfill_id == self.table.key_of(backfill)]
+        if status is not None:
+            criteria.append(self.model.status == self.run_schema.member("status", status))
+        session = self.table.session
+        total = session.scalar(sa.select(sa.func.count()).select_from(self.model).where(*criteria))
+        query = sa.select(self.model).where(*criteria)
+        query = query.order_by(self.model.execution_date, self.key).offset(offset).limit(limit)
+        return list(session.scalars(query)), total or 0
+
+    def are_active(self, backfill: t.Any) -> bool:
+        """Whether a run waits or runs."""
+        statuses = self._bounded_statuses(backfill)
+        return bool(statuses["initial"] or statuses["running"])
+
+    def cancel(self, backfill: t.Any) -> None:
+        """Cancel every run that has not ended: one statement."""
+        values = self._row(status="cancelled", completed_at=_now())
+        self._execute(
+            sa.update(self._table)
+            .where(
+                self._columns["backfill_id"] == self.table.key_of(backfill),
+                self._columns["status"].in_([self._member(word) for word in ACTIVE]),
+            )
+            .values(values)
+        )
+
+    def delete(self, backfill: t.Any) -> None:
+        """Delete the runs of a backfill."""
+        of_backfill = self._columns["backfill_id"] == self.table.key_of(backfill)
+        self._execute(sa.delete(self._table).where(of_backfill))
+
+    def settle(self, backfill: t.Any, statuses: Mapping[str, int] | None = None) -> Changes:
+        """End an active backfill that leaves nothing to run.
+
+        :param statuses: of its runs, where they are known already.
+        """
+        if self.status_of(backfill) not in ACTIVE:
+            return {}
+        if statuses is None:
+            statuses = self._bounded_statuses(backfill)
+        ended = outcome(statuses, self.settings_of(backfill).get("max_failures"))
+        if ended is None:
+            return {}
+        if statuses.get("initial"):
+            self.cancel(backfill)
+        return enter(backfill, ended, self.schema)
+
+    def status_of(self, backfill: t.Any) -> str | None:
+        """The word for the status of a backfill."""
+        return self.schema.word("status", backfill.status)
+
+    @staticmethod
+    def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:
+        settings = getattr(backfill, "settings", None)
+        return settings if isinstance(settings, dict) else {}
+
+    # What a plan reads and writes
+
+    def load(self, backfill: t.Any, *criteria: t.Any) -> Iterator[Run]:
+        """The runs that there are, read as plain rows."""
+        names = ("id", "key", "execution_date", "interval_end_datetime", "status", "wanted")
+        unmapped = {"interval_end_datetime": sa.null(), "wanted": sa.true()}
+        found: list[t.Any] = [self._columns.get(name, unmapped.get(name)) for name in names]
+        of_backfill = self._columns["backfill_id"] == self.table.key_of(backfill)
+        query = sa.select(*found).where(of_backfill, *criteria)
+        for key, name, date, end, status, wanted in self._execute(self.table.latest(query)):
+            date = date and columns.in_utc(date, False)
+            end = end and columns.in_utc(end, False)
+            yield Run(key, name, date, end, self._word(status), bool(wanted))
+
+    @property
+    def date(self) -> sa.Column[t.Any]:
+        return self._columns["execution_date"]
+
+    def between(self, first: datetime, last: datetime) -> t.Any:
+        """The criterion that a run's date is one of these or between them."""
+        return self.date.between(self._moment(self.date, first), self._moment(self.date, last))
+
+    def summary(self, backfill: t.Any, *criteria: t.Any) -> tuple[Counter[str], t.Any, t.Any]:
+        """How many wanted runs have each status, and the first and the last date of all."""
+        query = self._count_by(self._columns["status"]).add_columns(
+            sa.func.min(self.date), sa.func.max(self.date)
+        )
+        of_backfill = self._columns["backfill_id"] == self.table.key_of(backfill)
+        query = query.where(of_backfill, *self._wanted_only(), *criteria)
+        rows = self._execute(self.table.latest(query)).all()
+        statuses = Counter({self._word(status): count for status, count, *_ in rows})
+        firsts, lasts = [row[2] for row in rows], [row[3] for row in rows]
+        if not rows or None in firsts:
+            return statuses, None, None
+        return statuses, columns.in_utc(min(firsts), False), columns.in_utc(max(lasts), False)
+
+    @property
+    def knows_history(self) -> bool:
+        """Whether the run model tells wanted runs from history."""
+        return "wanted" in self._columns
+
+    @property
+    def knows_ends(self) -> bool:
+        return "interval_end_datetime" in self._columns
+
+    def write(self, backfill: t.Any, entries: Iterable[Entry], refresh: bool) -> None:
+        """Do what a plan says, a chunk of rows at a time.
+
+        :param refresh: give those that wait their variables anew.
+        """
+        waiting = iter(entries)
+        while chunk := list(islice(waiting, CHUNK)):
+            self._add(backfill, [e for e in chunk if e.action == "add"])
+            self._redo(backfill, [e for e in chunk if e.action == "redo"])
+            self._renew(backfill, [e for e in chunk if e.waits and (refresh or e.is_change)])
+            kept = [e for e in chunk if e.action == "keep" and e.is_change]
+            self._mark([e for e in kept if e.wanted is None], wanted=False)
+            self._mark([e for e in kept if e.wanted is not None], wanted=True)
+            dropped = [e.id for e in chunk if e.action == "drop"]
+            if dropped:
+                self._execute(sa.delete(self._table).where(self._columns["id"].in_(dropped)))
+
+    def _add(self, backfill: t.Any, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        same = self._row(
+            backfill_id=self.table.key_of(backfill),
+            pipeline_uuid=backfill.pipeline_uuid,
+            status="initial",
+            attempt=1,
+            wanted=True,
+        )
+        rows = [{**same, **self._row(**self._of_wanted(backfill, e))} for e in entries]
+        self._execute(sa.insert(self._table), rows)
+
+    def _redo(self, backfill: t.Any, entries: list[Entry]) -> None:
+        blank = {"status": "initial", "wanted": True}
+        blank |= {"started_at": None, "completed_at": None, "error": None}
+        rows = [{"id": e.id, **blank, **self._of_wanted(backfill, e)} for e in entries]
+        attempt = self._columns.get("attempt")
+        self._update(rows, {} if attempt is None else {attempt.key: attempt + 1})
+
+    def _renew(self, backfill: t.Any, entries: list[Entry]) -> None:
+        self._update([{"id": e.id, **self._of_wanted(backfill, e)} for e in entries])
+
+    def _mark(self, entries: list[Entry], wanted: bool) -> None:
+        if entries and self.knows_history:
+            keys = [entry.id for entry in entries]
+            query = sa.update(self._table).where(self._columns["id"].in_(keys))
+            self._execute(query.values(self._row(wanted=wanted)))
+
+    def _update(self, rows: list[dict[str, t.Any]], also: dict[str, t.Any] | None = None) -> None:
+        if not rows:
+            return
+        keys = [row.pop("id") for row in rows]
+        values = [self._row(**row) for row in rows]
+        if not values[0] and not also:
+            return
+        query = sa.update(self._table).where(self._columns["id"] == sa.bindparam("of_run"))
+        if also:
+            query = query.values(also)
+        self._execute(
+            query, [{"of_run": key, **row} for key, row in zip(keys, values, strict=True)]
+        )
+
+    def _of_wanted(self, backfill: t.Any, entry: Entry) -> dict[str, t.Any]:
+        wanted = entry.wanted
+        assert wanted is not None
+        return {
+            "key": wanted.key,
+            "execution_date": wanted.date,
+            "interval_end_datetime": wanted.end,
+            "variables": {**(getattr(backfill, "variables", None) or {}), **wanted.variables()},
+        }
+
+    # The next runs, and how the others stand
+
+    def _active_keys(self) -> list[t.Any]:
+        model = self.table.model
+        statuses = [self.schema.member("status", word) for word in ACTIVE]
+        query = sa.select(self.table.key).where(model.status.in_(statuses)).order_by(self.table.key)
+        with self.table.transaction():
+            return list(self.table.session.scalars(query))
+
+    def _next(self, backfill: t.Any, limit: int) -> list[t.Any]:
+        if backfill is None or self.status_of(backfill) not in ACTIVE:
+            return []
+        settings = self.settings_of(backfill)
+        most = settings.get("max_failures")
+        if settings.get("paused") or (most and self.some(backfill, "failed", most) >= most):
+            return []
+        at_once = settings.get("pipeline_run_limit")
+        if at_once:
+            limit = min(limit, at_once - self.some(backfill, "running", at_once))
+        if limit < 1:
+            return []
+        order: tuple[t.Any, ...] = (self.model.execution_date, self.key)
+        if settings.get("order") == "backwards":
+            order = tuple(sa.desc(one) for one in order)
+        query = sa.select(self.model).where(*self._having(backfill, "initial")).order_by(*order)
+        query = query.limit(limit).with_for_update(skip_locked=True)
+        return list(self.table.session.scalars(query))
+
+    def some(self, backfill: t.Any, status: str, most: int) -> int:
+        """How many runs have a status, counted up to a number; history only while it runs.
+
+        Read by locking them, which shows the latest on every database; nobody waits for
+        it, since who changes a run holds its backfill.
+        """
+        query = sa.select(self.key).where(*self._having(backfill, status))
+        if status != "running":
+            query = query.where(*self._wanted_only())
+        return len(self.table.session.scalars(query.limit(most).with_for_update()).all())
+
+    def _bounded_statuses(self, backfill: t.Any) -> Counter[str]:
+        most = self.settings_of(backfill).get("max_failures") or 1
+        bounds = {"initial": 1, "running": 1, "failed": most}
+        return Counter({word: self.some(backfill, word, n) for word, n in bounds.items()})
+
+    def _having(self, backfill: t.Any, status: str) -> tuple[t.Any, t.Any]:
+        key = self.table.key_of(backfill)
+        return self.model.backfill_id == key, self.model.status == self._member(status)
+
+    def _wanted_only(self) -> tuple[t.Any, ...]:
+        return (self.model.wanted.is_(True),) if self.knows_history else ()
+
+    def _count_by(self, *groups: t.Any) -> t.Any:
+        return sa.select(*groups, sa.func.count()).group_by(*groups)
+
+    def _add_metrics(self, backfill: t.Any, metrics: Mapping[str, t.Any]) -> None:
+        numbers = {name: value for name, value in metrics.items() if _is_number(value)}
+        if numbers and columns.column_of(self.schema.mapper, "metrics") is not None:
+            there = backfill.metrics or {}
+            sums = {name: value + _number(there.get(name)) for name, value in numbers.items()}
+            backfill.metrics = {**there, **sums}
+
+    # Rows of the host's columns
+
+    @property
+    def _table(self) -> sa.Table:
+        return self._columns["id"].table
+
+    def _execute(self, statement: t.Any, rows: list[dict[str, t.Any]] | None = None) -> t.Any:
+        return self.table.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})
+
+    def _row(self, **values: t.Any) -> dict[str, t.Any]:
+        """Values by column, less those that the host's model does not map."""
+        row = {}
+        for name, value in values.items():
+            column = self._columns.get(name)
+            if column is not None:
+                row[column.key] = self._value(name, column, value)
+        return row
+
+    def _set(self, run: t.Any, **values: t.Any) -> None:
+        for name, value in values.items():
+            column = self._columns.get(name)
+            if column is not None:
+                setattr(run, name, self._value(name, column, value))
+
+    def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
+        if name == "status":
+            return self._member(value)
+        return self._moment(column, value) if isinstance(value, datetime) else value
+
+    @staticmethod
+    def _moment(column: sa.Column[t.Any], moment: datetime) -> datetime:
+        return columns.in_utc(moment, columns.is_aware(column))
+
+    def _member(self, word: str) -> t.Any:
+        return self.run_schema.member("status", word)
+
+    def _word(self, status: t.Any) -> str:
+        return self._words.get(status) or str(status)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(value: t.Any) -> t.Any:
+    return value if _is_number(value) else 0

@@ -1,0 +1,248 @@
+"""Create, list, read, delete: the rest of the resource."""
+
+import pytest
+import sqlalchemy as sa
+from conftest import LIST
+from conftest import URL
+from flask import abort
+
+WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+FLAT = "/api/backfills"
+
+
+def test_a_new_backfill_takes_every_attribute(host):
+    sent = {**WEEK, "name": "n", "variables": {"a": 1}, "metrics": {}, "block_uuid": "b"}
+    response = host.post(sent)
+    assert response.status_code == 201
+    location = response.headers["Location"]
+    shown = host.get(location)
+    assert response.json == {"backfill": shown}
+    assert {k: shown[k] for k in ("name", "variables", "metrics", "block_uuid")} == {
+        k: sent[k] for k in ("name", "variables", "metrics", "block_uuid")
+    }
+    assert (shown["pipeline_uuid"], shown["status"]) == ("arwen_starlight", None)
+    assert shown["created_at"] and shown["updated_at"]
+    etag = host.client.get(location).headers["ETag"]
+    assert response.headers["ETag"] == etag
+    assert host.put({"name": "m"}, location, headers={"If-Match": etag}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "keys"),
+    [
+        ({"id": 9}, {"id"}),
+        ({"pipeline_uuid": "other"}, {"pipeline_uuid"}),
+        ({"nonsense": 1, "interval_units": 0}, {"nonsense", "interval_units"}),
+        ({"start_datetime": "2023-03-02", "end_datetime": "2023-03-01"}, {"end_datetime"}),
+        ({"name": "x" * 300}, {"name"}),
+    ],
+)
+def test_what_can_not_be_stored_is_not_created(host, sent, keys):
+    response = host.post(sent)
+    assert (response.status_code, response.json["error"]["errors"].keys()) == (422, keys)
+    assert host.read(LIST)["metadata"]["count"] == 1
+
+
+def test_a_pipeline_that_the_column_can_not_hold_is_refused(host):
+    for pipeline in ("x" * 300, "a%00"):
+        response = host.post({}, LIST.replace("arwen_starlight", pipeline))
+        assert response.json["error"]["errors"].keys() == {"pipeline_uuid"}
+
+
+def test_what_a_model_needs_is_asked_for_at_once(bare):
+    class Strict(bare.db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+        pipeline_uuid = sa.Column(sa.String(50), nullable=False)
+        name = sa.Column(sa.String(50), nullable=False)
+        interval_type = sa.Column(sa.String(50), nullable=False, default="day")
+
+    bare.serve(Strict, seed={"pipeline_uuid": "p", "name": "n"})
+    response = bare.post({"interval_type": "x"})
+    assert response.json["error"]["errors"].keys() == {"name", "interval_type"}
+    assert bare.post({"name": None}).status_code == 422
+    assert bare.post({"name": "x"}).json["backfill"]["interval_type"] == "day"
+
+
+def test_pages_come_newest_first(host):
+    names = [f"n{number}" for number in range(5)]
+    for name in names:
+        host.post({"name": name, "status": "running" if name in "n1n3" else None})
+    host.post({"name": "elsewhere"}, LIST.replace("arwen_starlight", "other"))
+    page = host.read(f"{LIST}?_limit=2&_offset=1")
+    assert [b["name"] for b in page["backfills"]] == ["n3", "n2"]
+    assert page["metadata"] == {"count": 6, "next": True}
+    page = host.read(f"{FLAT}?pipeline_uuid=arwen_starlight&status=running")
+    assert [b["name"] for b in page["backfills"]] == ["n3", "n1"]
+    assert page["metadata"] == {"count": 2, "next": False}
+    assert host.read(LIST.replace("arwen_starlight", "none"))["backfills"] == []
+    assert host.read(LIST.replace("arwen_starlight", "a%00"))["backfills"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "key"),
+    [
+        ("_limit=0", "_limit"),
+        ("_limit=101", "_limit"),
+        ("_offset=-1", "_offset"),
+        ("_offset=1" + "0" * 40, "_offset"),
+        ("_limit=x", "_limit"),
+        ("status=done", "status"),
+        ("stauts=failed", "stauts"),
+        ("include_run_count=maybe", "include_run_count"),
+        ("_limit=1&_limit=2", "_limit"),
+        ("%ff=1", "%FF"),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_a_422(host, query, key):
+    response = host.client.get(f"{LIST}?{query}")
+    assert response.status_code == 422
+    assert response.json["error"]["errors"].keys() == {key}
+
+
+def test_the_flat_list_needs_a_pipeline(host):
+    response = host.client.get(FLAT)
+    assert response.json["error"]["errors"].keys() == {"pipeline_uuid"}
+
+
+def test_the_flat_paths_do_the_same(host):
+    url = f"{FLAT}/6"
+    assert host.get(url) == host.get()
+    etag = host.client.get(url).headers["ETag"]
+    assert host.put({"name": "x"}, url, headers={"If-Match": etag}).status_code == 200
+    assert host.client.patch(url, json={"backfill": {"name": "y"}}).status_code == 200
+    assert host.get()["name"] == "y"
+    assert host.client.delete(url).status_code == 200
+    assert host.client.get(url).json["error"]["type"] == "not_found"
+    assert host.put({}, f"{FLAT}/abc").json["error"]["type"] == "not_found"
+
+
+def refuse(pipeline):
+    return False
+
+
+def give_403(pipeline):
+    abort(403, "Not in your team.")
+
+
+@pytest.mark.parametrize("refusal", [refuse, give_403])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_flat_path_tells_no_more_than_a_missing_one(bare, refusal, method):
+    asked = []
+
+    def authorize(action, pipeline):
+        asked.append(pipeline)
+        return refusal(pipeline)
+
+    bare.serve(authorize=authorize)
+    answers = [
+        bare.client.open(f"{FLAT}/{key}", method=method, json={"backfill": {}}) for key in (6, 7)
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text == answers[1].text
+    assert asked == ["arwen_starlight", ""]
+
+
+def test_without_credentials_a_flat_path_is_a_401_either_way(bare):
+    bare.serve(authorize=lambda action, pipeline: abort(401))
+    assert {bare.client.get(f"{FLAT}/{key}").status_code for key in (6, 7)} == {401}
+
+
+def test_each_route_asks_for_its_own_action(bare):
+    asked = []
+
+    def authorize(action, pipeline):
+        asked.append((action, pipeline))
+        return True
+
+    bare.serve(authorize=authorize)
+    bare.client.get(LIST)
+    bare.client.get(f"{FLAT}?pipeline_uuid=p")
+    bare.post({})
+    bare.client.get(URL)
+    bare.put({})
+    bare.client.delete(URL)
+    assert [action for action, _ in asked] == [
+        "list",
+        "list",
+        "create",
+        "detail",
+        "update",
+        "delete",
+    ]
+    assert asked[1] == ("list", "p")
+
+
+def test_who_may_not_list_or_create_does_not(bare):
+    bare.serve(authorize=lambda action, pipeline: False)
+    assert bare.client.get(LIST).status_code == 403
+    assert bare.client.get(f"{FLAT}?pipeline_uuid=p").status_code == 403
+    assert bare.post({}).status_code == 403
+    assert bare.client.delete(URL).status_code == 403
+
+
+def test_a_delete_answers_with_what_was_deleted(host):
+    before = host.get()
+    assert host.client.delete(URL, headers={"If-Match": '"other"'}).status_code == 412
+    assert host.get() == before
+    response = host.client.delete(URL)
+    assert (response.status_code, response.json) == (200, {"backfill": before})
+    assert host.client.get(URL).status_code == 404
+    assert host.client.delete(URL).status_code == 404
+
+
+def test_a_scope_hides_from_lists_and_deletes_too(bare):
+    bare.serve(scope=lambda query: query.where(sa.text("name = 'mine'")))
+    assert bare.read(LIST)["metadata"]["count"] == 0
+    assert bare.client.delete(URL).status_code == 404
+
+
+def test_a_dry_run_answers_and_stores_nothing(host):
+    before = host.get()
+    assert host.put({"interval_units": 0}, f"{URL}?dry_run=true").status_code == 422
+    response = host.put({"name": "new"}, f"{URL}?dry_run=true")
+    assert (response.status_code, response.json["backfill"]["name"]) == (200, "new")
+    assert "ETag" not in response.headers
+    assert host.get() == before
+    response = host.post({"name": "new"}, f"{LIST}?dry_run=true")
+    assert (response.status_code, response.json["backfill"]["id"]) == (201, None)
+    assert "Location" not in response.headers
+    assert host.read(LIST)["metadata"]["count"] == 1
+
+
+def test_without_a_run_model_the_window_is_counted(host):
+    host.put(WEEK)
+    shown = host.get(f"{URL}?include_run_count=true&include_preview_runs=true&_limit=1&_offset=2")
+    assert shown["total_run_count"] == 7
+    assert "run_status_counts" not in shown
+    [run] = shown["pipeline_run_dates"]
+    assert run == {
+        "ds": "2023-03-03",
+        "hr": "00",
+        "execution_date": "2023-03-03 00:00:00",
+        "interval_start_datetime": "2023-03-03 00:00:00",
+        "interval_end_datetime": "2023-03-04 00:00:00",
+        "interval_seconds": 86400,
+        "interval_start_datetime_previous": "2023-03-02 00:00:00",
+    }
+    assert host.client.get(f"{URL}/runs").json["error"]["type"] == "not_found"
+    with pytest.raises(RuntimeError, match="run_model"):
+        host.claim()
+
+
+def test_half_a_window_has_no_count(host):
+    shown = host.get(f"{URL}?include_run_count=true&include_preview_runs=true")
+    assert (shown["total_run_count"], shown["pipeline_run_dates"]) == (None, [])
+
+
+def test_counts_of_a_page_take_as_many_statements_as_of_one(runner):
+    for _ in range(12):
+        runner.post({**WEEK, "status": "initial"})
+    taken = []
+    for limit in (1, 10):
+        runner.statements.clear()
+        page = runner.read(f"{LIST}?include_run_count=true&_limit={limit}")
+        taken.append(len(runner.statements))
+        assert {b["total_run_count"] for b in page["backfills"]} == {7}
+        assert [b["run_status_counts"] for b in page["backfills"]] == [{"initial": 7}] * limit
+    assert taken == [3, 3]
