@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from datetime import timedelta
 from datetime import tzinfo
+from functools import lru_cache
 from functools import partial
 from itertools import islice
 
@@ -120,8 +121,8 @@ class Expansion:
     def wanted(self, window: Window, offset: int = 0, limit: int | None = None) -> Iterator[Wanted]:
         """The runs of a page of a window, each known by its date."""
         for interval in window.intervals(offset, limit):
-            variables = partial(self.variables, interval)
-            yield Wanted(interval.start.isoformat(), interval.start, interval.end, variables)
+            key = show(interval.start).replace(" ", "T")
+            yield Wanted(key, interval.start, interval.end, partial(self.variables, interval))
 
     def variables(self, interval: Interval) -> dict[str, t.Any]:
         """What a run is told of its interval, in Mage's names.
@@ -129,14 +130,15 @@ class Expansion:
         ``ds`` (date) and ``hr`` (hour) are of its start in the blueprint's time zone, the
         datetimes in UTC, ``interval_seconds`` is how long it takes.
         """
-        start = show(interval.start)
+        start, end, previous = interval
+        shown = show(start)
         return {
-            **self._day_and_hour(interval.start),
-            "execution_date": start,
-            "interval_start_datetime": start,
-            "interval_end_datetime": show(interval.end),
-            "interval_seconds": (interval.end - interval.start) // _SECOND,
-            "interval_start_datetime_previous": interval.previous and show(interval.previous),
+            **self._day_and_hour(start),
+            "execution_date": shown,
+            "interval_start_datetime": shown,
+            "interval_end_datetime": show(end),
+            "interval_seconds": (end - start) // _SECOND,
+            "interval_start_datetime_previous": previous and show(previous),
         }
 
     def _generated(self, backfill: t.Any, name: str) -> list[Wanted]:
@@ -172,8 +174,8 @@ class Expansion:
         return Wanted(key, date, None, partial(dict, own))
 
     def _day_and_hour(self, moment: datetime) -> dict[str, str]:
-        there = local(moment, self.zone)
-        return {"ds": there.date().isoformat(), "hr": f"{there.hour:02}"}
+        there = show(local(moment, self.zone))
+        return {"ds": there[:10], "hr": there[11:13]}
 
     def _check_count(self, attribute: str, count: int) -> None:
         if count == 0:
@@ -189,6 +191,7 @@ def max_runs() -> int:
     return int(current_app.config.get("BACKFILLS_MAX_RUNS", MAX_RUNS))
 
 
+@lru_cache(maxsize=8)
 def show(moment: datetime) -> str:
-    """A datetime as it is on the wire."""
+    """A datetime as it is on the wire; remembered, since one run's end is the next one's start."""
     return moment.isoformat(sep=" ")

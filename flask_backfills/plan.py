@@ -54,6 +54,10 @@ class Entry(t.NamedTuple):
     reason: str
     run: Run | None
     wanted: Wanted | None
+    #: What has to be written for it: ``add``, ``drop`` or ``redo``; ``renew`` for one that
+    #: waits, ``retire`` or ``revive`` for one that becomes or was history; ``None`` if all
+    #: stays as it is.
+    write: str | None
 
     @property
     def id(self) -> t.Any:
@@ -68,27 +72,16 @@ class Entry(t.NamedTuple):
     def date(self) -> datetime | None:
         return t.cast("Wanted | Run", self.wanted or self.run).date
 
-    @property
-    def waits(self) -> bool:
-        """Whether the run was waiting and goes on waiting."""
-        return self.action == "keep" and self.run is not None and self.run.status == "initial"
-
-    @property
-    def is_change(self) -> bool:
-        """Whether anything of the run itself changes, beside its variables."""
-        if self.run is None or self.action != "keep":
-            return True
-        if self.wanted is None:
-            return self.run.wanted
-        return not self.run.wanted or self.run.end != self.wanted.end
-
 
 class RunningConflict(Exception):
     """Running runs whose interval would become another; ``args`` are their keys."""
 
 
 def plan(
-    wanted: Iterable[Wanted], runs: Iterable[Run], reprocess: str | None = None
+    wanted: Iterable[Wanted],
+    runs: Iterable[Run],
+    reprocess: str | None = None,
+    renew: bool = False,
 ) -> Iterator[Entry]:
     """What becomes of each run, those wanted first, in their order.
 
@@ -103,6 +96,7 @@ def plan(
 
     :param reprocess: one of :data:`REPROCESS` at a start; ``None`` when a backfill that
         is active is edited, which runs nothing again whose interval is the same.
+    :param renew: whether runs that wait get their variables anew.
     :raises RunningConflict: at the end, for all runs that run while their interval would
         become another.
     """
@@ -112,24 +106,26 @@ def plan(
     for one in wanted:
         run = there.pop(one.key, None)
         if run is None:
-            yield Entry("add", "Not planned before.", None, one)
-        elif run.status == "initial":
-            same = run.end == one.end
-            yield Entry("keep", "Waiting." if same else "Waiting; its end moves.", run, one)
-        elif run.end != one.end and run.status == "running":
+            yield Entry("add", "Not planned before.", None, one, "add")
+            continue
+        same, status = run.end == one.end, run.status.capitalize()
+        if run.status == "initial":
+            reason = "Waiting." if same else "Waiting; its end moves."
+            yield Entry("keep", reason, run, one, None if same and not renew else "renew")
+        elif run.status == "running" and not same:
             running.append(run.key)
-        elif run.end != one.end:
-            yield Entry("redo", f"{run.status.capitalize()}, for another interval.", run, one)
+        elif not same:
+            yield Entry("redo", f"{status}, for another interval.", run, one, "redo")
         elif run.status in again:
-            yield Entry("redo", f"{run.status.capitalize()}; runs again.", run, one)
+            yield Entry("redo", f"{status}; runs again.", run, one, "redo")
         else:
-            yield Entry("keep", f"{run.status.capitalize()}.", run, one)
+            yield Entry("keep", f"{status}.", run, one, None if run.wanted else "revive")
     for run in there.values():
         if run.status == "initial":
-            yield Entry("drop", "No longer wanted, and not begun.", run, None)
+            yield Entry("drop", "No longer wanted, and not begun.", run, None, "drop")
         else:
             reason = f"No longer wanted, but {run.status}: kept as history, and not counted."
-            yield Entry("keep", reason, run, None)
+            yield Entry("keep", reason, run, None, "retire" if run.wanted else None)
     if running:
         raise RunningConflict(*running)
 
@@ -137,8 +133,8 @@ def plan(
 class Tally:
     """What a plan comes to, while its entries are read.
 
-    :param about: what else decides what happens, such as the variables that runs get; a
-        change of it is a change of :meth:`hash`.
+    :param about: what else decides what happens: the window, which says where runs end, and
+        the variables that they get. A change of it is a change of :meth:`hash`.
     """
 
     def __init__(self, about: t.Any) -> None:
@@ -150,14 +146,15 @@ class Tally:
     def read(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The entries as they are, counted on their way."""
         for entry in entries:
-            if entry.wanted is not None:
-                kept = entry.run is not None and entry.action == "keep"
-                self.statuses[t.cast(Run, entry.run).status if kept else "initial"] += 1
-            if entry.wanted is not None or entry.action == "drop":
-                self.counts[entry.action] += 1
-            if entry.is_change:
-                end = entry.wanted and entry.wanted.end
-                self._digest.update(_canonical([entry.action, entry.key, entry.date, end]))
+            action, _, run, wanted, write = entry
+            if wanted is not None:
+                self.statuses["initial" if run is None or action == "redo" else run.status] += 1
+                self.counts[action] += 1
+            elif action == "drop":
+                self.counts[action] += 1
+            if write is not None and write != "renew":
+                # What waits is renewed, as far as it still waits, by what the plan is about.
+                self._digest.update(f"{action}\0{entry.key}\0".encode())
             yield entry
 
     def keep(self, statuses: t.Mapping[str, int]) -> None:

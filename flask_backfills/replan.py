@@ -103,10 +103,10 @@ def _replan(
         anew, wanted = True, asked
     if not runs.knows_ends:
         wanted = (one._replace(end=None) for one in wanted)
-    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess))
+    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess, anew))
     try:
         if preview is None:
-            runs.write(backfill, entries, anew)
+            runs.write(backfill, entries)
         else:
             for position, entry in enumerate(entries):
                 preview.count += 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import typing as t
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
-from itertools import islice
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ from .lifecycle import ACTIVE
 from .lifecycle import outcome
 from .plan import Entry
 from .plan import Run
+from .plan import Wanted
 from .schema import BackfillSchema
 from .schema import Choice
 from .schema import RunSchema
@@ -31,6 +33,10 @@ from .update import enter
 #: Rows that are written by one statement.
 CHUNK = 1_000
 
+#: By column, from a wanted run to its value.
+Own = list[tuple[str, Callable[[Wanted], t.Any]]]
+
+_RUN = "of_run"
 _REQUIRED = ("backfill_id", "key", "status", "execution_date")
 
 
@@ -249,75 +255,73 @@ class Runs:
     def knows_ends(self) -> bool:
         return "interval_end_datetime" in self._columns
 
-    def write(self, backfill: t.Any, entries: Iterable[Entry], refresh: bool) -> None:
-        """Do what a plan says, a chunk of rows at a time.
-
-        :param refresh: give those that wait their variables anew.
-        """
-        waiting = iter(entries)
-        while chunk := list(islice(waiting, CHUNK)):
-            self._add(backfill, [e for e in chunk if e.action == "add"])
-            self._redo(backfill, [e for e in chunk if e.action == "redo"])
-            self._renew(backfill, [e for e in chunk if e.waits and (refresh or e.is_change)])
-            kept = [e for e in chunk if e.action == "keep" and e.is_change]
-            self._mark([e for e in kept if e.wanted is None], wanted=False)
-            self._mark([e for e in kept if e.wanted is not None], wanted=True)
-            dropped = [e.id for e in chunk if e.action == "drop"]
-            if dropped:
-                self._execute(sa.delete(self._table).where(self._columns["id"].in_(dropped)))
-
-    def _add(self, backfill: t.Any, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        same = self._row(
+    def write(self, backfill: t.Any, entries: Iterable[Entry]) -> None:
+        """Do what a plan says, as its entries come, a chunk of rows at a time."""
+        new = self._row(
             backfill_id=self.table.key_of(backfill),
             pipeline_uuid=backfill.pipeline_uuid,
             status="initial",
             attempt=1,
             wanted=True,
         )
-        rows = [{**same, **self._row(**self._of_wanted(backfill, e))} for e in entries]
+        again = self._row(
+            status="initial", wanted=True, started_at=None, completed_at=None, error=None
+        )
+        own = self._own_values(backfill)
+        # What is remembered of an entry, and the statement for a chunk of them.
+        writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
+            "add": (partial(_row_of, own, new), self._insert),
+            "redo": (partial(_row_of, own, again), self._requeue),
+            "renew": (partial(_row_of, own, {}), self._update),
+            "drop": (_id_of, self._drop),
+            "retire": (_id_of, partial(self._mark, wanted=False)),
+            "revive": (_id_of, partial(self._mark, wanted=True)),
+        }
+        chunks: dict[str, list[t.Any]] = {what: [] for what in writes}
+        for entry in entries:
+            if entry.write is not None:
+                row_of, flush = writes[entry.write]
+                chunk = chunks[entry.write]
+                chunk.append(row_of(entry))
+                if len(chunk) == CHUNK:
+                    flush(chunk)
+                    chunks[entry.write] = []
+        for what, chunk in chunks.items():
+            if chunk:
+                writes[what][1](chunk)
+
+    def _own_values(self, backfill: t.Any) -> Own:
+        """By column, what a run has of its own."""
+        shared = getattr(backfill, "variables", None) or {}
+        values: dict[str, Callable[[Wanted], t.Any]] = {
+            "key": lambda wanted: wanted.key,
+            "execution_date": lambda wanted: wanted.date,
+            "interval_end_datetime": lambda wanted: wanted.end,
+            "variables": lambda wanted: {**shared, **wanted.variables()},
+        }
+        for name in ("execution_date", "interval_end_datetime"):
+            if name in self._columns and columns.is_aware(self._columns[name]):
+                values[name] = partial(_aware, values[name])
+        return [(self._columns[name].key, values[name]) for name in values if name in self._columns]
+
+    def _insert(self, rows: list[t.Any]) -> None:
         self._execute(sa.insert(self._table), rows)
 
-    def _redo(self, backfill: t.Any, entries: list[Entry]) -> None:
-        blank = {"status": "initial", "wanted": True}
-        blank |= {"started_at": None, "completed_at": None, "error": None}
-        rows = [{"id": e.id, **blank, **self._of_wanted(backfill, e)} for e in entries]
+    def _requeue(self, rows: list[t.Any]) -> None:
         attempt = self._columns.get("attempt")
         self._update(rows, {} if attempt is None else {attempt.key: attempt + 1})
 
-    def _renew(self, backfill: t.Any, entries: list[Entry]) -> None:
-        self._update([{"id": e.id, **self._of_wanted(backfill, e)} for e in entries])
+    def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
+        query = sa.update(self._table).where(self._columns["id"] == sa.bindparam(_RUN))
+        self._execute(query.values(also) if also else query, rows)
 
-    def _mark(self, entries: list[Entry], wanted: bool) -> None:
-        if entries and self.knows_history:
-            keys = [entry.id for entry in entries]
-            query = sa.update(self._table).where(self._columns["id"].in_(keys))
+    def _drop(self, ids: list[t.Any]) -> None:
+        self._execute(sa.delete(self._table).where(self._columns["id"].in_(ids)))
+
+    def _mark(self, ids: list[t.Any], wanted: bool) -> None:
+        if self.knows_history:
+            query = sa.update(self._table).where(self._columns["id"].in_(ids))
             self._execute(query.values(self._row(wanted=wanted)))
-
-    def _update(self, rows: list[dict[str, t.Any]], also: dict[str, t.Any] | None = None) -> None:
-        if not rows:
-            return
-        keys = [row.pop("id") for row in rows]
-        values = [self._row(**row) for row in rows]
-        if not values[0] and not also:
-            return
-        query = sa.update(self._table).where(self._columns["id"] == sa.bindparam("of_run"))
-        if also:
-            query = query.values(also)
-        self._execute(
-            query, [{"of_run": key, **row} for key, row in zip(keys, values, strict=True)]
-        )
-
-    def _of_wanted(self, backfill: t.Any, entry: Entry) -> dict[str, t.Any]:
-        wanted = entry.wanted
-        assert wanted is not None
-        return {
-            "key": wanted.key,
-            "execution_date": wanted.date,
-            "interval_end_datetime": wanted.end,
-            "variables": {**(getattr(backfill, "variables", None) or {}), **wanted.variables()},
-        }
 
     # The next runs, and how the others stand
 
@@ -418,6 +422,25 @@ class Runs:
 
     def _word(self, status: t.Any) -> str:
         return self._words.get(status) or str(status)
+
+
+def _row_of(own: Own, same: dict[str, t.Any], entry: Entry) -> dict[str, t.Any]:
+    row = same.copy()
+    if entry.run is not None:
+        row[_RUN] = entry.run.id
+    wanted = t.cast(Wanted, entry.wanted)
+    for key, value in own:
+        row[key] = value(wanted)
+    return row
+
+
+def _id_of(entry: Entry) -> t.Any:
+    return entry.id
+
+
+def _aware(value: Callable[[Wanted], datetime | None], wanted: Wanted) -> datetime | None:
+    moment = value(wanted)
+    return moment and columns.in_utc(moment, True)
 
 
 def _now() -> datetime:

@@ -134,8 +134,8 @@ class Table:
         if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
             try:
                 driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                raise errors.DatabaseUnavailable() from None
+            except sqlite3.OperationalError as error:
+                raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     def _one(self, query: t.Any, lock: bool) -> t.Any:
         if lock:

@@ -85,18 +85,17 @@ class Window:
 
         :raises OverflowError: if it is not within the years 1 to 9999.
         """
-        units = index * self.interval_units
-        months = _MONTHS.get(self.interval_type)
-        if months is None and (self.zone is timezone.utc or self.interval_type in _CLOCK):
-            return self.start + units * timedelta(seconds=INTERVAL_TYPES[self.interval_type])
         if index == 0:
             return self.start
-        if months is None:
+        if self._step is not None:
+            return self.start + index * self._step
+        units = index * self.interval_units
+        if self.interval_type in _MONTHS:
+            there = _months_later(self._local, units * _MONTHS[self.interval_type])
+        else:
             there = self._local + units * timedelta(seconds=INTERVAL_TYPES[self.interval_type])
             if self.interval_type == "day" and self.interval_units == 1:
                 there = self._over_skipped_days(there)
-        else:
-            there = _months_later(self._local, units * months)
         return there.replace(tzinfo=self.zone).astimezone(timezone.utc).replace(tzinfo=None)
 
     def dates(self, offset: int = 0, limit: int | None = None) -> Iterator[datetime]:
@@ -165,6 +164,14 @@ class Window:
             return default
 
     @cached_property
+    def _step(self) -> timedelta | None:
+        """What lies between two dates, where that is always the same."""
+        elapsed = self.interval_type in _CLOCK or self.zone is timezone.utc
+        if self.interval_type in _MONTHS or not elapsed:
+            return None
+        return self.interval_units * timedelta(seconds=INTERVAL_TYPES[self.interval_type])
+
+    @cached_property
     def _local(self) -> datetime:
         return local(self.start, self.zone).replace(tzinfo=None, fold=0)
 
@@ -179,7 +186,12 @@ _CLOCK = ("minute", "hour")
 
 
 def local(moment: datetime, zone: tzinfo) -> datetime:
-    """The time in a zone at a moment; UTC's within a day of year 1 or 9999, where it has none."""
+    """The time in a zone at a naive moment in UTC.
+
+    Within a day of year 1 or 9999, where the zone may have none, it is UTC's.
+    """
+    if zone is timezone.utc:
+        return moment
     utc = moment.replace(tzinfo=timezone.utc)
     try:
         return utc.astimezone(zone)

@@ -70,7 +70,7 @@ def test_a_plan_that_is_done_keeps_all(wanted, there, reprocess):
     again = list(tally.read(plan(wanted, after, reprocess)))
     # A start ends with nothing to run again only because what it runs again waits now.
     assert {entry.action for entry in again} <= {"keep"}
-    assert not any(entry.is_change for entry in again)
+    assert not any(entry.write for entry in again)
     assert tally.counts["keep"] == len(wanted)
 
 

@@ -1,0 +1,33 @@
+"""Workers that are processes of their own, on each database."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROCESS = Path(__file__).parent / "processes.py"
+WINDOW = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02T09:19:00"}
+WINDOW |= {"interval_type": "minute", "interval_units": 1}
+
+
+def begin(role, database_url, url):
+    command = [sys.executable, str(PROCESS), database_url, role, url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, database_url):
+    url = runner.post({**WINDOW, "status": "initial"}).headers["Location"]
+    begun = [begin(role, database_url, url) for role in ("work", "work", "edit")]
+    told = []
+    for process in begun:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        told.append(json.loads(out))
+    one, two, edits = told
+    assert one and two and edits > 6
+    assert len(one) + len(two) == len({*one, *two}) == 2000
+    rows = runner.rows(url)
+    assert {(row["status"], row["attempt"]) for row in rows} == {("completed", 1)}
+    shown = runner.get(f"{url}?include_run_count=true")
+    assert shown["status"] == "completed"
+    assert shown["total_run_count"] == shown["metrics"]["runs"] == len(rows) == 2000
