@@ -1,8 +1,10 @@
 """Who may call: functions to pass as ``authorize``.
 
 An ``authorize`` is called as ``authorize(action, pipeline_uuid)`` before anything is
-read, with one of the actions ``detail`` and ``update``. Only the value ``True`` lets
-the request in; anything else is a 403. It may ``abort(401)`` itself.
+read, with one of the actions ``list``, ``create``, ``detail``, ``update`` and ``delete``.
+Only the value ``True`` lets the request in; anything else is a 403. It may ``abort(401)``
+itself. A path without a pipeline asks for the pipeline of the row, or for ``""`` if there
+is no such row.
 """
 
 from __future__ import annotations

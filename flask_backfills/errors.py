@@ -157,7 +157,7 @@ def answer(error: http.HTTPException) -> Response | http.HTTPException:
         body["metadata"] = error.metadata
     response = error.get_response()
     assert isinstance(response, Response)
-    response.data = current_app.json.dumps(body)
+    response.data = current_app.json.response(body).data
     response.content_type = "application/json"
     return response
 

@@ -25,6 +25,7 @@ from .schema import JSONObject
 from .schema import RunSchema
 from .schema import UTCDateTime
 from .window import Interval
+from .window import INTERVAL_TYPES
 from .window import local
 from .window import Window
 
@@ -78,9 +79,15 @@ class Expansion:
         return Window(start, end, *step, zone=self.zone, inclusive=self.inclusive)
 
     def values(self, backfill: t.Any) -> dict[str, t.Any]:
-        """The attributes that decide which runs a backfill asks for."""
+        """The attributes that decide which runs a backfill asks for.
+
+        What is stored may be older than the rules: an interval that is none counts as none.
+        """
         values = {name: getattr(backfill, name, None) for name in DECISIVE}
-        values["interval_type"] = self.schema.word("interval_type", values["interval_type"])
+        word, units = values["interval_type"], values["interval_units"]
+        word = self.schema.word("interval_type", word)
+        values["interval_type"] = word if word in INTERVAL_TYPES else None
+        values["interval_units"] = units if isinstance(units, int) and units > 0 else None
         return values
 
     def of(self, backfill: t.Any) -> Window | list[Wanted]:

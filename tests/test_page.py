@@ -1,6 +1,7 @@
 """Mage's "Update backfill" page, line by line, on the quickstart."""
 
 import re
+import sys
 
 import pytest
 
@@ -11,19 +12,25 @@ updated_at variables""".split()
 
 
 @pytest.fixture
-def quickstart(example, tmp_path):
+def quickstart_app(example, tmp_path, monkeypatch):
     module = example("quickstart/app.py")
+    monkeypatch.setitem(sys.modules, "app", module)  # as the worker imports it
     app = module.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/q.db"})
-    client = app.test_client()
-    client.set_cookie("oauth_token", module.TOKEN)
-
-    def put(backfill, **headers):
-        headers = {"X-API-KEY": module.KEY, **headers}
-        return client.put(URL, json={"backfill": backfill}, headers=headers)
-
-    yield put
+    yield app
     with app.app_context():
         module.db.engine.dispose()
+
+
+@pytest.fixture
+def quickstart(quickstart_app):
+    client = quickstart_app.test_client()
+    client.set_cookie("oauth_token", "demo-token")
+
+    def put(backfill, **headers):
+        headers = {"X-API-KEY": "demo-key", **headers}
+        return client.put(URL, json={"backfill": backfill}, headers=headers)
+
+    return put
 
 
 def test_the_request_of_the_page_gets_the_answer_of_the_page(quickstart):
@@ -63,6 +70,9 @@ def test_the_request_of_the_page_gets_the_answer_of_the_page(quickstart):
     ],
 )
 def test_every_parameter_of_the_page_is_stored(quickstart, key, value):
+    # Without a window there would be no runs to start.
+    window = {"start_datetime": "2023-09-05", "end_datetime": "2023-09-07"}
+    quickstart({**window, "interval_type": "day", "interval_units": 1})
     response = quickstart({key: value})
     assert response.status_code == 200
     assert response.json["backfill"][key] == value
@@ -71,3 +81,18 @@ def test_every_parameter_of_the_page_is_stored(quickstart, key, value):
 
 def test_without_the_key_or_the_token_it_is_a_401(quickstart):
     assert quickstart({"name": "x"}, **{"X-API-KEY": "wrong"}).status_code == 401
+
+
+def test_the_worker_of_the_quickstart_runs_a_backfill(quickstart, quickstart_app, example, capsys):
+    window = {"start_datetime": "2023-07-11", "end_datetime": "2023-07-14"}
+    start = {**window, "interval_type": "day", "interval_units": 1, "status": "initial"}
+    assert quickstart(start).status_code == 200
+    worker = example("quickstart/worker.py")
+    worker.work(quickstart_app, seconds=0, until_idle=True)
+    assert "2023-07-13 no reading at 12:00" in capsys.readouterr().out
+    assert quickstart({}).json["backfill"]["status"] == "failed"
+    again = {"status": "running", "variables": {"skip_gaps": True}}
+    assert quickstart(again).json["metadata"]["plan"]["redo"] == 1
+    worker.work(quickstart_app, seconds=0, until_idle=True)
+    shown = quickstart({}).json["backfill"]
+    assert (shown["status"], shown["metrics"]) == ("completed", {"readings": 95})

@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
+from conftest import MOMENT
 from conftest import URL
 from flask import abort
 
@@ -246,3 +247,21 @@ def test_counts_of_a_page_take_as_many_statements_as_of_one(runner):
         assert {b["total_run_count"] for b in page["backfills"]} == {7}
         assert [b["run_status_counts"] for b in page["backfills"]] == [{"initial": 7}] * limit
     assert taken == [3, 3]
+
+
+@pytest.mark.parametrize("old", [{"interval_units": -1}, {"interval_type": "fortnight"}])
+def test_a_row_that_is_older_than_the_rules_stays_readable(bare, old):
+    seed = {"id": 6, "pipeline_uuid": "arwen_starlight", "interval_type": "day"}
+    seed |= {"interval_units": 1, "start_datetime": MOMENT, "end_datetime": MOMENT, **old}
+    bare.serve(seed=seed, run_model=bare.run_model())
+    query = "?include_run_count=true&include_preview_runs=true"
+    shown = bare.get(URL + query)
+    assert (shown["total_run_count"], shown["pipeline_run_dates"]) == (None, [])
+    assert bare.read(LIST + "?include_run_count=true")["metadata"]["count"] == 1
+    [key] = old
+    response = bare.put({"status": "initial"})
+    assert response.json["error"]["errors"].keys() == {key}
+    assert bare.put({"name": "x"}).status_code == 200
+    assert bare.put({"status": "initial", "interval_type": "day", "interval_units": 1}).json[
+        "metadata"
+    ]

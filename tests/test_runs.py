@@ -763,3 +763,32 @@ def test_dry_run_and_real_run_agree_to_the_last_row(runner, edits):
         assert wanted["total_run_count"] == sum(wanted["run_status_counts"].values())
         moment = datetime.fromisoformat(wanted["start_datetime"])
         assert moment.isoformat() in after
+
+
+def test_a_shifted_window_touches_only_what_differs(runner):
+    minutes = {"interval_type": "minute", "end_datetime": "2023-03-01T16:39"}
+    runner.put({**START, **minutes})
+    touched = Counter()
+
+    def count_rows(connection, cursor, statement, parameters, context, executemany):
+        if "backfill_run" in statement and not statement.startswith("SELECT"):
+            verb = statement.split()[0]
+            touched[verb] += len(parameters if executemany or verb == "DELETE" else [parameters])
+
+    with runner.app.app_context():
+        sa.event.listen(runner.db.engine, "before_cursor_execute", count_rows)
+    shift = {"start_datetime": "2023-03-01T01:40", "end_datetime": "2023-03-01T18:19"}
+    assert plan_of(runner.put(shift)) == {"keep": 900, "add": 100, "drop": 100}
+    assert touched == {"INSERT": 100, "DELETE": 100}
+
+
+def test_runs_that_the_host_meddled_with_are_planned_from_what_is_there(runner):
+    runner.put(START)
+    with runner.app.app_context():
+        model = runner.blueprint.run_model
+        runner.db.session.execute(sa.delete(model).where(model.key == "2023-03-03T00:00:00"))
+        moved = sa.update(model).where(model.key == "2023-03-04T00:00:00")
+        runner.db.session.execute(moved.values(execution_date=datetime(2023, 3, 4, 5)))
+        runner.db.session.commit()
+    assert plan_of(runner.put({"end_datetime": "2023-03-08"})) == {"keep": 6, "add": 2}
+    assert sorted(days(runner.rows())) == [1, 2, 3, 4, 5, 6, 7, 8]

@@ -4,6 +4,7 @@ python examples/quickstart/app.py
 """
 
 from datetime import datetime
+from pathlib import Path
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -12,10 +13,12 @@ from flask_backfills import all_of
 from flask_backfills import api_key
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 from flask_backfills import oauth_token
 
 KEY = "demo-key"
 TOKEN = "demo-token"
+DATABASE = f"sqlite:///{Path(__file__).with_name('quickstart.db').resolve()}"
 
 db = SQLAlchemy()
 
@@ -24,17 +27,27 @@ class Backfill(BackfillMixin, db.Model):
     __tablename__ = "backfill"
 
 
+class BackfillRun(BackfillRunMixin, db.Model):
+    __tablename__ = "backfill_run"
+
+
 def verify(token: str, action: str, pipeline_uuid: str) -> bool:
     return token == TOKEN  # a real app asks its login service
 
 
 def create_app(config: dict | None = None) -> Flask:
     app = Flask(__name__)
-    app.config.update(SQLALCHEMY_DATABASE_URI="sqlite:///quickstart.db", BACKFILLS_API_KEYS=[KEY])
+    app.config.update(SQLALCHEMY_DATABASE_URI=DATABASE, BACKFILLS_API_KEYS=[KEY])
     app.config.update(config or {})
     db.init_app(app)
-    authorize = all_of(api_key(), oauth_token(verify))
-    app.register_blueprint(BackfillBlueprint(Backfill, db.session, authorize=authorize))
+    app.register_blueprint(
+        BackfillBlueprint(
+            Backfill,
+            db.session,
+            authorize=all_of(api_key(), oauth_token(verify)),
+            run_model=BackfillRun,
+        )
+    )
     with app.app_context():
         db.create_all()
         if db.session.get(Backfill, 6) is None:
