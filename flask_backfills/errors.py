@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from flask import current_app
+from flask import jsonify
 from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug import exceptions as http
@@ -157,7 +158,7 @@ def answer(error: http.HTTPException) -> Response | http.HTTPException:
         body["metadata"] = error.metadata
     response = error.get_response()
     assert isinstance(response, Response)
-    response.data = current_app.json.response(body).data
+    response.data = jsonify(body).data
     response.content_type = "application/json"
     return response
 
