@@ -6,6 +6,7 @@ import json
 import typing as t
 import uuid
 from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import timezone
 from datetime import tzinfo
 from functools import cached_property
@@ -47,6 +48,7 @@ from .table import Table
 from .update import Changes
 from .update import update
 
+_ITEM = ["GET", "PUT", "PATCH", "DELETE"]
 _CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
 
 F = t.TypeVar("F", bound=Generator)
@@ -69,6 +71,9 @@ class BackfillBlueprint(Blueprint):
         counted; minutes and hours are elapsed time.
     :param end: ``inclusive`` if a run may be at ``end_datetime`` itself, as in Mage, or
         ``exclusive``.
+    :param openapi: whether to serve an OpenAPI document of the blueprint at
+        ``/backfills/openapi.json``, or what to add to it, such as ``security``; needs the
+        extra ``openapi``.
     :param name: the blueprint's name; a second blueprint in an app needs another.
     :param url_prefix: as in :class:`flask.Blueprint`, whose other options are taken too.
     """
@@ -85,6 +90,7 @@ class BackfillBlueprint(Blueprint):
         run_model: type[t.Any] | None = None,
         timezone: str = "UTC",
         end: str = "inclusive",
+        openapi: bool | Mapping[str, t.Any] = False,
         name: str = "backfills",
         url_prefix: str = "/api",
         **options: t.Any,
@@ -102,6 +108,7 @@ class BackfillBlueprint(Blueprint):
         self.run_model = run_model
         self.zone = _zone(timezone)
         self.end = end
+        self.openapi = openapi
         self.generators: dict[str, Generator] = {}
         self._add_rules()
         errors.register(self)
@@ -119,11 +126,18 @@ class BackfillBlueprint(Blueprint):
             self.add_url_rule(item, "delete", self.delete_view, methods=["DELETE"])
             if self.run_model is not None:
                 self.add_url_rule(f"{item}/runs", "list_runs", self.list_runs_view)
+        if self.openapi is not False:
+            # Not at the top: a host that does not ask for it need not have the extra.
+            from .openapi import document
+
+            self._document = document
+            self.add_url_rule("/backfills/openapi.json", "openapi", self.openapi_view)
         # What no rule takes is the app's 404; under our own paths it is ours.
-        methods = ["GET", "PUT", "PATCH", "DELETE"]
-        for path in (of_pipeline, "/pipelines/<pipeline_uuid>/<path:rest>/backfills", "/backfills"):
-            rule = f"{path}/<path:backfill_id>"
-            self.add_url_rule(rule, "missing", self.missing_view, methods=methods)
+        slashed = "/pipelines/<pipeline_uuid>/<path:rest>/backfills"
+        for path in (of_pipeline, slashed, "/backfills"):
+            item = f"{path}/<backfill_id>"
+            for rule, methods in ((item, _ITEM), (f"{item}/", _ITEM), (f"{item}/runs", ["GET"])):
+                self.add_url_rule(rule, "missing", self.missing_view, methods=methods)
 
     @cached_property
     def schema(self) -> BackfillSchema:
@@ -246,6 +260,11 @@ class BackfillBlueprint(Blueprint):
         runs, total = self.runs.page(backfill, asked["status"], asked["offset"], asked["limit"])
         shown = self.runs.run_schema.dump(runs, many=True)
         return _private(jsonify(runs=shown, metadata=_next(asked, total)))
+
+    def openapi_view(self) -> Response:
+        server = request.path.removesuffix("/backfills/openapi.json")
+        more = self.openapi if isinstance(self.openapi, Mapping) else {}
+        return jsonify(self._document(self, request.root_path + server, more))
 
     def missing_view(self, **parts: str) -> Response:
         raise errors.NotFound()

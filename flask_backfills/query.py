@@ -35,7 +35,7 @@ class Detail(Page):
 
 class List(Page):
     include_run_count = fields.Boolean(load_default=False)
-    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+    status = Text(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
 
 
 class ListAnywhere(List):
@@ -43,7 +43,7 @@ class ListAnywhere(List):
 
 
 class RunList(Page):
-    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+    status = Text(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
 
 
 class Change(Page):

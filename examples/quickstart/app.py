@@ -20,6 +20,16 @@ KEY = "demo-key"
 TOKEN = "demo-token"
 DATABASE = f"sqlite:///{Path(__file__).with_name('quickstart.db').resolve()}"
 
+OPENAPI = {
+    "security": [{"key": [], "token": []}],
+    "components": {
+        "securitySchemes": {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
+            "token": {"type": "apiKey", "in": "cookie", "name": "oauth_token"},
+        }
+    },
+}
+
 db = SQLAlchemy()
 
 
@@ -46,6 +56,7 @@ def create_app(config: dict | None = None) -> Flask:
             db.session,
             authorize=all_of(api_key(), oauth_token(verify)),
             run_model=BackfillRun,
+            openapi=OPENAPI,
         )
     )
     with app.app_context():
