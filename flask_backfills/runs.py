@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
+from datetime import timedelta
 from datetime import timezone
 from functools import partial
 
@@ -138,6 +139,39 @@ class Runs:
         signals.tell(self.table.session, self.schema, backfill, changes)
         return True
 
+    def recover(self, older_than: timedelta) -> int:
+        """Take back the runs of workers that died: those that run for longer than they may.
+
+        They wait again, as another attempt; one that is no longer wanted is cancelled.
+
+        :param older_than: a run that was claimed longer ago than this is taken back. Its
+            worker, should it still live, is told so by :meth:`finish` if it says which
+            attempt it had.
+        :returns: how many runs were taken back.
+        """
+        started_at = self._columns.get("started_at")
+        if started_at is None:
+            raise TypeError(f"{self.model.__name__} has no started_at, which recover() goes by")
+        before = started_at < self._moment(started_at, _now() - older_than)
+        running = self._columns["status"] == self._member("running")
+        of_backfill = self._columns["backfill_id"]
+        with self.table.transaction():
+            query = sa.select(of_backfill).where(running, before).distinct()
+            keys = list(self._execute(query).scalars())
+        taken = 0
+        for key in keys:
+            with self.table.transaction():
+                backfill = self.table.hold(key)
+                lost = (of_backfill == key, running, before)
+                wanted = self._columns.get("wanted")
+                if wanted is not None:
+                    cancelled = self._row(status="cancelled", completed_at=_now())
+                    taken += self._update_where(cancelled, *lost, wanted.is_(False))
+                taken += self._update_where(self._requeued(), *lost)
+                changes = {} if backfill is None else self.settle(backfill)
+            signals.tell(self.table.session, self.schema, backfill, changes)
+        return taken
+
     # What a request asks of them
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
@@ -170,14 +204,10 @@ class Runs:
 
     def cancel(self, backfill: t.Any) -> None:
         """Cancel every run that has not ended: one statement."""
-        values = self._row(status="cancelled", completed_at=_now())
-        self._execute(
-            sa.update(self._table)
-            .where(
-                self._columns["backfill_id"] == self.table.key_of(backfill),
-                self._columns["status"].in_([self._member(word) for word in ACTIVE]),
-            )
-            .values(values)
+        self._update_where(
+            self._row(status="cancelled", completed_at=_now()),
+            self._columns["backfill_id"] == self.table.key_of(backfill),
+            self._columns["status"].in_([self._member(word) for word in ACTIVE]),
         )
 
     def delete(self, backfill: t.Any) -> None:
@@ -264,9 +294,7 @@ class Runs:
             attempt=1,
             wanted=True,
         )
-        again = self._row(
-            status="initial", wanted=True, started_at=None, completed_at=None, error=None
-        )
+        again = self._row(wanted=True)
         own = self._own_values(backfill)
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
@@ -308,12 +336,21 @@ class Runs:
         self._execute(sa.insert(self._table), rows)
 
     def _requeue(self, rows: list[t.Any]) -> None:
+        self._update(rows, self._requeued())
+
+    def _requeued(self) -> dict[str, t.Any]:
+        """What a run has that waits for another attempt."""
+        blank = self._row(status="initial", started_at=None, completed_at=None, error=None)
         attempt = self._columns.get("attempt")
-        self._update(rows, {} if attempt is None else {attempt.key: attempt + 1})
+        return blank if attempt is None else {**blank, attempt.key: attempt + 1}
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
         query = sa.update(self._table).where(self._columns["id"] == sa.bindparam(_RUN))
         self._execute(query.values(also) if also else query, rows)
+
+    def _update_where(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
+        found = self._execute(sa.update(self._table).where(*criteria).values(values))
+        return t.cast(int, found.rowcount)
 
     def _drop(self, ids: list[t.Any]) -> None:
         self._execute(sa.delete(self._table).where(self._columns["id"].in_(ids)))

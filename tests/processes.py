@@ -1,16 +1,24 @@
-"""What a test runs as a process of its own: python tests/processes.py DATABASE_URL ROLE."""
+"""What a test runs as a process of its own: python tests/processes.py DATABASE_URL ROLE URL."""
 
 import json
+import subprocess
 import sys
 import time
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import event
 
 from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
+
+
+def begin(role, database_url, url):
+    """Run a role as a process."""
+    command = [sys.executable, __file__, database_url, role, url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def create_app(url):
@@ -69,6 +77,27 @@ def edit(app, runs, url):
     print(json.dumps(made))
 
 
+def die(app, runs, url):
+    """Claim a run and never finish it."""
+    with app.app_context():
+        [run] = runs.claim()
+    print(json.dumps(run.key), flush=True)
+    time.sleep(60)
+
+
+def start(app, runs, url):
+    """Start a backfill of 100,000 runs, and say when it has begun to write them."""
+
+    def tell(connection, cursor, statement, *rest):
+        if statement.startswith("INSERT INTO backfill_run"):
+            print(json.dumps("writing"), flush=True)
+
+    with app.app_context():
+        event.listen(app.extensions["sqlalchemy"].engine, "before_cursor_execute", tell)
+    change = {"end_datetime": "2023-05-09", "interval_units": 1, "status": "initial"}
+    app.test_client().put(url, json={"backfill": change})
+
+
 if __name__ == "__main__":
     _, database_url, role, url = sys.argv
-    {"work": work, "edit": edit}[role](*create_app(database_url), url)
+    {"work": work, "edit": edit, "die": die, "start": start}[role](*create_app(database_url), url)

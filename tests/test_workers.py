@@ -1,18 +1,11 @@
 """Workers that are processes of their own, on each database."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-PROCESS = Path(__file__).parent / "processes.py"
+from processes import begin
+
 WINDOW = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02T09:19:00"}
 WINDOW |= {"interval_type": "minute", "interval_units": 1}
-
-
-def begin(role, database_url, url):
-    command = [sys.executable, str(PROCESS), database_url, role, url]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, database_url):

@@ -1,0 +1,98 @@
+"""What breaks in the middle: databases and workers that die."""
+
+import time
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from conftest import URL
+from processes import begin
+
+DAY = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
+DAY |= {"interval_type": "day", "interval_units": 1}
+KILL = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+    "mariadb": ("SELECT connection_id()", "KILL {}"),
+}
+
+
+def line(process):
+    """The next line that a process prints."""
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_a_connection_that_dies_in_the_middle_is_a_503_and_the_pool_recovers(
+    runner, method, request
+):
+    ask, kill = KILL[request.node.callspec.params["database_url"]]
+    killed = []
+
+    def cut(connection, cursor, statement, *rest):
+        writes = ("UPDATE backfill ", "INSERT INTO backfill ", "DELETE FROM backfill ")
+        if not killed and statement.startswith(writes):
+            cursor.execute(ask)
+            killed.append(cursor.fetchone()[0])
+            with runner.db.engine.connect() as other:
+                other.execute(sa.text(kill.format(killed[0])))
+
+    with runner.app.app_context():
+        sa.event.listen(runner.db.engine, "before_cursor_execute", cut)
+    before = runner.get()
+    url = URL.removesuffix("/6") if method == "POST" else URL
+    response = runner.client.open(url, method=method, json={"backfill": {"name": "new"}})
+    assert killed
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert runner.get() == before
+    response = runner.client.open(url, method=method, json={"backfill": {"name": "new"}})
+    assert response.status_code in (200, 201)
+
+
+def test_the_run_of_a_worker_that_was_killed_is_taken_back(runner, database_url):
+    runner.put({**DAY, "status": "initial"})
+    with begin("die", database_url, URL) as worker:
+        assert line(worker) == '"2023-03-01T00:00:00"'
+        worker.kill()
+    assert runner.rows()[0]["status"] == "running"
+    with runner.app.app_context():
+        recover = runner.blueprint.runs.recover
+        assert recover(older_than=timedelta(hours=1)) == 0
+        assert recover(older_than=timedelta(0)) == 1
+    row = runner.rows()[0]
+    assert (row["status"], row["attempt"], row["started_at"]) == ("initial", 2, None)
+    for run in runner.claim(limit=3):
+        assert runner.finish(run, "completed", attempt=run.attempt)
+    assert runner.get()["status"] == "completed"
+
+
+def test_a_lost_run_that_is_no_longer_wanted_does_not_keep_the_backfill_open(runner):
+    runner.put({**DAY, "status": "initial"})
+    first, second, _ = runner.claim(limit=3)
+    runner.finish(first, "completed")
+    runner.finish(second, "completed")
+    runner.put({"end_datetime": "2023-03-02"})
+    assert runner.get()["status"] == "running"
+    with runner.app.app_context():
+        assert runner.blueprint.runs.recover(older_than=timedelta(0)) == 1
+    assert runner.get()["status"] == "completed"
+    assert runner.rows()[2]["status"] == "cancelled"
+
+
+def test_a_start_that_was_killed_leaves_no_run(runner, database_url):
+    runner.put({**DAY, "interval_type": "minute"})
+    before = runner.get()
+    with begin("start", database_url, URL) as process:
+        for _ in range(20):
+            assert line(process) == '"writing"'
+        process.kill()
+    for _ in range(100):
+        # A server needs a moment to see that its client is gone.
+        response = runner.put({"name": "old_name"})
+        if response.status_code == 200:
+            break
+        time.sleep(0.1)
+    assert runner.get() == before
+    assert runner.read(f"{URL}/runs")["metadata"]["count"] == 0
+    assert runner.put({"end_datetime": "2023-03-01T00:09", "status": "initial"}).status_code == 200
+    assert runner.read(f"{URL}/runs")["metadata"]["count"] == 10
