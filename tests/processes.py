@@ -1,18 +1,25 @@
 """What a test runs as a process of its own: python tests/processes.py DATABASE_URL ROLE URL."""
 
+import http.client
 import json
+import random
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from marshmallow import fields
+from sqlalchemy import Column
 from sqlalchemy import event
+from sqlalchemy import Integer
 
 from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
+from flask_backfills import BackfillSchema
 
 
 def begin(role, database_url, url):
@@ -37,6 +44,61 @@ def create_app(url):
     )
     app.register_blueprint(blueprint)
     return app, blueprint.runs
+
+
+def serve(url):
+    """A WSGI app whose backfills count their versions, which tells the order of the commits."""
+    app = Flask("processes")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db = SQLAlchemy(app)
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+        version = Column(Integer, nullable=False, default=1)
+
+    # Nothing that guards: two writers who read the same row would both write its next version.
+    @event.listens_for(Backfill, "before_update")
+    def count(mapper, connection, backfill):
+        backfill.version += 1
+
+    class Schema(BackfillSchema):
+        version = fields.Integer(dump_only=True)
+
+    app.register_blueprint(
+        BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, schema=Schema)
+    )
+    return app, db, Backfill
+
+
+def wsgi(url):
+    """For gunicorn."""
+    return serve(url)[0]
+
+
+def write(app, runs, url):
+    """Send 250 updates that know of each other only what they see, and print the answers."""
+    address = urlsplit(url)
+    dice = random.Random(address.fragment)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    etag = None
+    for _ in range(250):
+        choices = {
+            "start_datetime": f"2023-03-{dice.randint(1, 20):02} 00:00:00",
+            "end_datetime": f"2023-03-{dice.randint(10, 30):02} 00:00:00",
+            "interval_units": dice.randint(0, 9),
+            "name": dice.choice("abcdefgh"),
+            "status": dice.choice(["initial", "running", "completed", "failed", "cancelled"]),
+            "variables": {"n": dice.randint(1, 99)},
+        }
+        sent = {key: choices[key] for key in dice.sample(sorted(choices), dice.randint(1, 3))}
+        headers = {"Content-Type": "application/json"}
+        if etag and dice.random() < 0.5:
+            headers["If-Match"] = etag
+        connection.request("PUT", address.path, json.dumps({"backfill": sent}), headers)
+        response = connection.getresponse()
+        told = json.loads(response.read())
+        etag = response.headers.get("ETag", etag)
+        print(json.dumps([sent, headers.get("If-Match"), response.status, etag, told]))
 
 
 def work(app, runs, url):
@@ -100,4 +162,5 @@ def start(app, runs, url):
 
 if __name__ == "__main__":
     _, database_url, role, url = sys.argv
-    {"work": work, "edit": edit, "die": die, "start": start}[role](*create_app(database_url), url)
+    roles = {"work": work, "edit": edit, "die": die, "start": start, "write": write}
+    roles[role](*create_app(database_url), url)
