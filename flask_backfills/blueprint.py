@@ -19,6 +19,7 @@ from flask import Response
 from flask import url_for
 from flask.sansio.app import App
 from marshmallow import ValidationError
+from sqlalchemy import Dialect
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from werkzeug import exceptions as http
@@ -316,6 +317,8 @@ class BackfillBlueprint(Blueprint):
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         session = self.table.session
         session.add(backfill)
+        if dialect := self.table.mysql:
+            self._flush_whole_seconds(dialect, backfill, sent)
         session.flush()
         preview = Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None
         plan = None
@@ -333,6 +336,20 @@ class BackfillBlueprint(Blueprint):
             return {}
         wrong = SettingsSchema().validate(sent[key])
         return {key: wrong} if wrong else {}
+
+    def _flush_whole_seconds(
+        self, dialect: Dialect, backfill: t.Any, sent: dict[str, t.Any]
+    ) -> None:
+        """Refuse what a column would cut, and show what is not the caller's as it is cut."""
+        cut = self.schema.cut_by(dialect, backfill)
+        message = "Must be a whole second: the column keeps no fraction."
+        if wrong := {key: [message] for key in cut.values() if key in sent}:
+            raise errors.Refused(wrong)
+        self.table.session.flush()
+        if cut := self.schema.cut_by(dialect, backfill):
+            mapper = self.schema.mapper
+            stale = [columns.mapped_as(mapper, attribute) or attribute for attribute in cut]
+            self.table.session.refresh(backfill, stale)
 
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
         response = _answer(saved.shown, saved.metadata)

@@ -98,6 +98,12 @@ def is_aware(column: sa.Column[t.Any]) -> bool:
     return bool(getattr(plain_type(column), "timezone", False))
 
 
+def cuts_fractions(column: sa.Column[t.Any], dialect: sa.Dialect) -> bool:
+    """Whether a column of MySQL or MariaDB keeps whole seconds only."""
+    is_datetime = isinstance(plain_type(column), sa.DateTime)
+    return is_datetime and not getattr(column.type.dialect_impl(dialect), "fsp", None)
+
+
 def in_utc(moment: datetime, aware: bool) -> datetime:
     """The same moment in UTC, naive or aware; one without an offset is in UTC already.
 

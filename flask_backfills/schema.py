@@ -266,6 +266,16 @@ class BackfillSchema(ModelSchema):
             key: ["Missing data for required field."] for key in needed if sent.get(key) is None
         }
 
+    def cut_by(self, dialect: sa.Dialect, backfill: t.Any) -> dict[str, str]:
+        """The attributes with a fraction of a second that MySQL would cut, and their keys."""
+        return {
+            name: field.data_key or name
+            for name, field in self.fields.items()
+            if getattr(getattr(backfill, name, None), "microsecond", 0)
+            and (column := columns.column_of(self.mapper, name)) is not None
+            and columns.cuts_fractions(column, dialect)
+        }
+
     def key_of(self, attribute: str) -> str:
         """The name on the wire of an attribute of the model."""
         for name, field in self.fields.items():

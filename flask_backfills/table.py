@@ -101,12 +101,16 @@ class Table:
         Under MySQL's default isolation a plain one shows what there was when the
         transaction first read, which a host's own function may have done.
         """
-        if self.session.connection(bind_arguments={"mapper": self.mapper}).dialect.name in (
-            "mysql",
-            "mariadb",
-        ):
-            return query.with_for_update(read=True)
-        return query
+        return query.with_for_update(read=True) if self.mysql else query
+
+    @property
+    def mysql(self) -> sa.Dialect | None:
+        """The dialect of the database, if it is MySQL or MariaDB, which differ from the rest."""
+        dialect = self._connection().dialect
+        return dialect if dialect.name in ("mysql", "mariadb") else None
+
+    def _connection(self) -> sa.Connection:
+        return self.session.connection(bind_arguments={"mapper": self.mapper})
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -129,8 +133,7 @@ class Table:
 
         It has no FOR UPDATE, and its driver begins only at the first write, after the read.
         """
-        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-        driver = connection.connection.driver_connection
+        driver = self._connection().connection.driver_connection
         if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
             try:
                 driver.execute("BEGIN IMMEDIATE")

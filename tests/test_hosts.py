@@ -335,3 +335,20 @@ def test_concurrent_updates_leave_nothing_that_one_alone_could_not(host):
             assert sorted(pool.map(put, moves)) == [200, 422]
         shown = host.get()
         assert shown["start_datetime"] <= shown["end_datetime"]
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_fraction_that_a_column_would_cut_is_refused(bare):
+    more = {"ends": sa.Column(sa.DateTime), "end_datetime": synonym("ends")}
+    more |= {
+        "updated_at": sa.Column(sa.DateTime, onupdate=lambda: datetime(2023, 1, 1, 1, 1, 1, 9))
+    }
+    more |= {"started_at": sa.Column(sa.DateTime), "completed_at": sa.Column(sa.DateTime)}
+    bare.serve(legacy(bare.db, **more), seed=SEED)
+    response = bare.put({"end_datetime": "2023-07-17T10:00:00.5", "name": "x"}, LEGACY)
+    assert response.json["error"]["errors"].keys() == {"end_datetime"}
+    assert bare.get(LEGACY)["name"] is None
+    response = bare.put({"end_datetime": "2023-07-17T10:00:00", "status": "running"}, LEGACY)
+    shown = response.json["backfill"]
+    assert shown == bare.get(LEGACY)
+    assert (shown["updated_at"], len(shown["started_at"])) == ("2023-01-01 01:01:01", 19)
