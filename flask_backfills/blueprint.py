@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 import uuid
 from collections.abc import Callable
@@ -203,6 +202,7 @@ class BackfillBlueprint(Blueprint):
         sent, asked = body.read(request), query.read(request, query.Change)
         with self.table.transaction(keep=not asked["dry_run"]):
             backfill, wrong = self._new(pipeline_uuid, sent)
+            self.table.session.add(backfill)
             saved = self._save(backfill, sent, asked, wrong)
         if asked["dry_run"]:
             # Some databases have given it a key, which is nobody's now.
@@ -224,11 +224,11 @@ class BackfillBlueprint(Blueprint):
         if asked["include_preview_runs"]:
             page = self.expansion.preview(backfill, asked["offset"], asked["limit"])
             more["pipeline_run_dates"] = page
-        response = _answer({**shown, **more})
-        response.set_etag(_etag(shown))
-        if not more:
+        if more:
             # What it counts may change while the backfill stays.
-            response.make_conditional(request)
+            return _answer(shown, more=more)
+        response = _answer(shown)
+        response.make_conditional(request)
         return response
 
     def update_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
@@ -236,7 +236,7 @@ class BackfillBlueprint(Blueprint):
         sent, asked = body.read(request), query.read(request, query.Change)
         with self.table.transaction(keep=not asked["dry_run"]):
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
-            _check_if_match(self._show(backfill))
+            self._check_if_match(backfill)
             saved = self._save(backfill, sent, asked, {})
         return self._answer_saved(saved, asked)
 
@@ -245,8 +245,8 @@ class BackfillBlueprint(Blueprint):
         query.read(request, query.Query)
         with self.table.transaction():
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            self._check_if_match(backfill)
             shown = self._show(backfill)
-            _check_if_match(shown)
             if self.run_model is not None:
                 if self.runs.are_active(backfill):
                     raise errors.StillActive()
@@ -309,14 +309,17 @@ class BackfillBlueprint(Blueprint):
         return backfill, wrong
 
     def _save(
-        self, backfill: t.Any, sent: dict[str, t.Any], asked: dict[str, t.Any], wrong: errors.Errors
+        self,
+        backfill: t.Any,
+        sent: dict[str, t.Any],
+        asked: dict[str, t.Any],
+        wrong: errors.Errors,
     ) -> Saved:
         """Write what was sent and let the runs follow, within the caller's transaction."""
-        before = self.expansion.values(backfill)
+        before = self.expansion.values(backfill) if self.run_model is not None else {}
         wrong = {**wrong, **self._wrong_settings(sent)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         session = self.table.session
-        session.add(backfill)
         if dialect := self.table.mysql:
             self._flush_whole_seconds(dialect, backfill, sent)
         session.flush()
@@ -353,13 +356,19 @@ class BackfillBlueprint(Blueprint):
 
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
         response = _answer(saved.shown, saved.metadata)
-        if not asked["dry_run"]:
+        if asked["dry_run"]:
+            del response.headers["ETag"]
+        else:
             signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
-            response.set_etag(_etag(saved.shown))
         return response
 
     def _show(self, backfill: t.Any) -> dict[str, t.Any]:
         return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
+
+    def _check_if_match(self, backfill: t.Any) -> None:
+        if "If-Match" in request.headers:
+            if not request.if_match.contains(_etag(self._show(backfill))):
+                raise errors.ETagMismatch()
 
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
         status = asked["status"] and self.schema.member("status", asked["status"])
@@ -399,14 +408,27 @@ def _zone(name: str) -> tzinfo:
     return timezone.utc if name == "UTC" else ZoneInfo(name)
 
 
-def _answer(shown: dict[str, t.Any], metadata: dict[str, t.Any] | None = None) -> Response:
-    return _private(jsonify({"backfill": shown, **({"metadata": metadata} if metadata else {})}))
+def _answer(
+    shown: dict[str, t.Any],
+    metadata: dict[str, t.Any] | None = None,
+    more: dict[str, t.Any] | None = None,
+) -> Response:
+    """A backfill, with the ETag of its attributes alone.
+
+    :param more: what is shown beside its attributes.
+    """
+    response = jsonify(backfill=shown)
+    response.add_etag()
+    if metadata:
+        response.set_data(jsonify(backfill=shown, metadata=metadata).get_data())
+    elif more:
+        response.set_data(jsonify(backfill={**shown, **more}).get_data())
+    return _private(response)
 
 
 def _private(response: Response) -> Response:
     # Who may see it is asked each time.
-    response.cache_control.private = True
-    response.cache_control.no_cache = True
+    response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
@@ -443,10 +465,5 @@ def _check_if_plan_match(plan: Tally | None, metadata: dict[str, t.Any] | None) 
             raise errors.PlanMismatch(metadata or {"plan": None})
 
 
-def _check_if_match(shown: t.Any) -> None:
-    if "If-Match" in request.headers and not request.if_match.contains(_etag(shown)):
-        raise errors.ETagMismatch()
-
-
 def _etag(shown: t.Any) -> str:
-    return generate_etag(json.dumps(shown, sort_keys=True, default=str).encode())
+    return generate_etag(jsonify(backfill=shown).get_data())

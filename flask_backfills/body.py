@@ -61,13 +61,15 @@ def _read_bytes(request: Request) -> bytes:
 
 def _parse(content: bytes) -> t.Any:
     try:
-        body = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_int=_integer)
+        body = _DECODER.decode(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise errors.Malformed("The body is not UTF-8.") from None
     except json.JSONDecodeError as error:
         raise errors.Malformed(f"The body is not JSON: {error}.") from None
     except RecursionError:
         raise errors.Malformed(_TOO_DEEP) from None
+    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
+        return body
     level = [body]
     for _ in range(MAX_DEPTH + 1):
         level = [child for node in level for child in _children(node)]
@@ -101,3 +103,6 @@ def _integer(digits: str) -> int | float:
     except ValueError:
         # More digits than Python reads; the schema refuses what is not finite by its key.
         return math.inf
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)

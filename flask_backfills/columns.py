@@ -110,6 +110,8 @@ def in_utc(moment: datetime, aware: bool) -> datetime:
     :raises OverflowError: if it is before year 1 or after year 9999 there.
     """
     if moment.tzinfo is None:
+        if not aware:
+            return moment
         moment = moment.replace(tzinfo=timezone.utc)
     moment = moment.astimezone(timezone.utc)
     return moment if aware else moment.replace(tzinfo=None)

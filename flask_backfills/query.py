@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from functools import cache
 
 from flask import Request
 from marshmallow import fields
@@ -50,6 +51,11 @@ class Change(Page):
     dry_run = fields.Boolean(load_default=False)
 
 
+#: One of each for all requests, and what it reads where nothing was sent.
+_made = cache(lambda schema: schema())
+_defaults: t.Any = cache(lambda schema: _made(schema).load({}))
+
+
 def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
     """The values of the query of a request.
 
@@ -61,7 +67,9 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
         errors.text(key): ["Given more than once."] for key, found in sent.items() if len(found) > 1
     }
     try:
-        values = schema().load({key: found[0] for key, found in sent.items()})
+        if not sent:
+            return {**_defaults(schema)}
+        values = _made(schema).load({key: found[0] for key, found in sent.items()})
     except ValidationError as error:
         wrong.update(error.normalized_messages())  # type: ignore[no-untyped-call]
     if wrong:

@@ -8,6 +8,7 @@ import re
 import typing as t
 import uuid
 from datetime import datetime
+from functools import cached_property
 
 import sqlalchemy as sa
 from marshmallow import fields
@@ -47,10 +48,8 @@ class UTCDateTime(fields.DateTime):
         if found is None:
             raise self.make_error("invalid")
         day, time, fraction, hours, minutes = found.groups()
-        time = time or "00:00"
-        seconds = time if time.count(":") == 2 else f"{time}:00"
-        offset = f"{hours}:{minutes or '00'}" if hours else "+00:00"
-        iso = f"{day}T{seconds}.{(fraction or '0').ljust(6, '0')}{offset}"
+        offset = f"{hours}:{minutes or '00'}" if hours else ""
+        iso = f"{day}T{time or '00:00'}{f'.{fraction:0<6}' if fraction else ''}{offset}"
         try:
             moment = datetime.fromisoformat(iso)
         except ValueError:
@@ -203,6 +202,12 @@ class ModelSchema(Schema):
             least, most = columns.integer_range(column)
             _also(field_obj, validate.Range(min=least, max=most))
 
+    def get_attribute(self, obj: t.Any, attr: str, default: t.Any) -> t.Any:
+        # As marshmallow does, less what only names with a dot in them need.
+        if "." in attr:
+            return super().get_attribute(obj, attr, default)
+        return getattr(obj, attr, default)
+
     def word(self, attribute: str, value: t.Any) -> str | None:
         """The word for what a column holds, which may be an enum's member."""
         return t.cast("str | None", self.fields[attribute]._serialize(value, "", None))
@@ -276,12 +281,44 @@ class BackfillSchema(ModelSchema):
             and columns.cuts_fractions(column, dialect)
         }
 
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """The names on the wire, by attribute of the model."""
+        return {
+            field.attribute or name: field.data_key or name for name, field in self.fields.items()
+        }
+
+    @cached_property
+    def closed(self) -> dict[str, fields.Field[t.Any]]:
+        """The fields that can't be written, by their names on the wire."""
+        return {f.data_key or name: f for name, f in self.fields.items() if f.dump_only}
+
     def key_of(self, attribute: str) -> str:
         """The name on the wire of an attribute of the model."""
-        for name, field in self.fields.items():
-            if (field.attribute or name) == attribute:
-                return field.data_key or name
-        return attribute
+        return self.keys.get(attribute, attribute)
+
+    def show_only(self, keys: t.Iterable[str], backfill: t.Any) -> dict[str, t.Any]:
+        """What :meth:`dump` shows of a backfill under some of its keys."""
+        return {
+            key: self._by_key[key][1].serialize(
+                self._by_key[key][0], backfill, accessor=self.get_attribute
+            )
+            for key in keys
+            if key in self._by_key
+        }
+
+    @cached_property
+    def _by_key(self) -> dict[str, tuple[str, fields.Field[t.Any]]]:
+        return {f.data_key or name: (name, f) for name, f in self.dump_fields.items()}
+
+    def shows(self, attribute: str, value: t.Any, shown: t.Any) -> bool:
+        """Whether a value of an attribute is shown as ``shown``."""
+        field = self._by_attribute[attribute]
+        return same(field._serialize(value, attribute, None), shown)
+
+    @cached_property
+    def _by_attribute(self) -> dict[str, fields.Field[t.Any]]:
+        return {field.attribute or name: field for name, field in self.fields.items()}
 
     def read(
         self, sent: dict[str, t.Any], shown: dict[str, t.Any]
@@ -291,15 +328,14 @@ class BackfillSchema(ModelSchema):
         A key that comes back as it is shown asks for nothing, so that a client can
         always PUT what it GOT.
         """
-        closed = {f.data_key or name: f for name, f in self.fields.items() if f.dump_only}
         errors: Errors = {}
         asked: dict[str, t.Any] = {}
         for key, value in sent.items():
             if key in shown and same(value, shown[key]):
                 continue
-            if key not in closed:
+            if key not in self.closed:
                 asked[key] = value
-            elif not _echoes(closed[key], value, shown.get(key)):
+            elif not _echoes(self.closed[key], value, shown.get(key)):
                 errors[key] = ["Read-only: may only be sent back unchanged."]
         try:
             values = self.load(asked, partial=True)
@@ -360,8 +396,13 @@ def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
         return False
 
 
+_PLAIN = {str, int, float, bool, type(None)}
+
+
 def same(one: t.Any, other: t.Any) -> bool:
     """Whether two values are the same JSON: ``1``, ``1.0`` and ``true`` are three."""
+    if type(one) in _PLAIN and type(other) in _PLAIN:
+        return type(one) is type(other) and bool(one == other)
     return canonical(one) == canonical(other)
 
 

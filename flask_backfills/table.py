@@ -56,22 +56,50 @@ class Table:
     def find(self, pipeline_uuid: str | None, backfill_id: t.Any, *, lock: bool = False) -> t.Any:
         """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``.
 
-        :param lock: hold it, from before it is read to the end of the transaction.
+        :param lock: hold it, from before it is read to the end of the transaction; then
+            its pipeline must be known.
         :raises flask_backfills.errors.NotFound: if that pipeline has no such backfill.
         """
-        column = columns.key_column(self.mapper)
-        if not storable(pipeline_uuid or "") or not _may_be_key(column, backfill_id):
+        if not storable(pipeline_uuid or "") or not self._may_be_key(backfill_id):
             raise errors.NotFound()
-        if columns.python_type(column) is str:
-            backfill_id = str(backfill_id)
-        query = self.select(self.key == backfill_id)
-        if pipeline_uuid is not None:
-            query = query.where(self.model.pipeline_uuid == pipeline_uuid)
-        found = self._one(query, lock)
+        query = self._of_any if pipeline_uuid is None else self._of_pipeline
+        if lock:
+            self.begin_writing()
+            query = self._of_pipeline_locked
+        if self.scope is not None:
+            query = self.scope(query)
+        values = {"backfill_id": backfill_id, "pipeline_uuid": pipeline_uuid}
+        found = self.session.scalars(query, values).unique().one_or_none()
         # A case-insensitive collation finds the rows of other pipelines too.
         if found is None or pipeline_uuid not in (None, str(found.pipeline_uuid)):
             raise errors.NotFound()
         return found
+
+    # Made once, since SQLAlchemy knows a statement that it has seen without looking at it again.
+
+    @cached_property
+    def _of_any(self) -> t.Any:
+        key: t.Any = sa.bindparam("backfill_id", type_=self.key.type)
+        if columns.python_type(columns.key_column(self.mapper)) is str:
+            key = sa.bindparam("backfill_id", type_=sa.String())
+        return sa.select(self.model).where(self.key == key)
+
+    @cached_property
+    def _of_pipeline(self) -> t.Any:
+        return self._of_any.where(self.model.pipeline_uuid == sa.bindparam("pipeline_uuid"))
+
+    @cached_property
+    def _of_pipeline_locked(self) -> t.Any:
+        return self._locked(self._of_pipeline)
+
+    @cached_property
+    def _of_any_locked(self) -> t.Any:
+        return self._locked(self._of_any)
+
+    def _locked(self, query: t.Any) -> t.Any:
+        # One SELECT of one table: a joined relationship can't be locked on PostgreSQL.
+        query = query.options(lazyload("*")).with_for_update(of=self.model)
+        return query.execution_options(populate_existing=True)
 
     def page(
         self, pipeline_uuid: str, status: t.Any, offset: int, limit: int
@@ -93,7 +121,9 @@ class Table:
 
     def hold(self, backfill_id: t.Any) -> t.Any:
         """One backfill, locked, whatever the scope; ``None`` if it is gone."""
-        return self._one(sa.select(self.model).where(self.key == backfill_id), lock=True)
+        self.begin_writing()
+        found = self.session.scalars(self._of_any_locked, {"backfill_id": backfill_id})
+        return found.unique().one_or_none()
 
     def latest(self, query: t.Any) -> t.Any:
         """A SELECT that sees what others have committed while this waited for its lock.
@@ -106,11 +136,11 @@ class Table:
     @property
     def mysql(self) -> sa.Dialect | None:
         """The dialect of the database, if it is MySQL or MariaDB, which differ from the rest."""
-        dialect = self._connection().dialect
-        return dialect if dialect.name in ("mysql", "mariadb") else None
+        return self._dialect if self._dialect.name in ("mysql", "mariadb") else None
 
-    def _connection(self) -> sa.Connection:
-        return self.session.connection(bind_arguments={"mapper": self.mapper})
+    @property
+    def _dialect(self) -> sa.Dialect:
+        return self.session.get_bind(self.mapper).dialect
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -133,24 +163,18 @@ class Table:
 
         It has no FOR UPDATE, and its driver begins only at the first write, after the read.
         """
-        driver = self._connection().connection.driver_connection
+        if self._dialect.name != "sqlite":
+            return
+        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
+        driver = connection.connection.driver_connection
         if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
 
-    def _one(self, query: t.Any, lock: bool) -> t.Any:
-        if lock:
-            self.begin_writing()
-            # One SELECT of one table: a joined relationship can't be locked on PostgreSQL.
-            query = query.options(lazyload("*")).with_for_update(of=self.model)
-            query = query.execution_options(populate_existing=True)
-        return self.session.scalars(query).unique().one_or_none()
-
-
-def _may_be_key(column: sa.Column[t.Any], value: t.Any) -> bool:
-    if isinstance(value, int):
-        least, most = columns.integer_range(column)
-        return least <= value <= most
-    return storable(str(value))
+    def _may_be_key(self, value: t.Any) -> bool:
+        if isinstance(value, int):
+            least, most = columns.integer_range(columns.key_column(self.mapper))
+            return least <= value <= most
+        return storable(str(value))

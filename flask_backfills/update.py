@@ -13,7 +13,6 @@ from . import columns
 from . import errors
 from . import lifecycle
 from .schema import BackfillSchema
-from .schema import same
 
 #: What an update has changed: attribute to its old and its new value.
 Changes = dict[str, tuple[t.Any, t.Any]]
@@ -24,34 +23,34 @@ def update(
     sent: dict[str, t.Any],
     schema: BackfillSchema,
     transitions: lifecycle.Transitions | None,
-    wrong: errors.Errors | None = None,
+    wrong: errors.Errors,
 ) -> Changes:
     """Set what was sent on a backfill that is locked; the caller flushes and commits.
 
     :param wrong: what the caller has found already, to be told with the rest.
-
     :raises flask_backfills.errors.Refused: with everything that is wrong; what was set
         until then is for the caller to roll back.
     :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
     """
-    shown = t.cast("dict[str, t.Any]", schema.dump(backfill))
+    shown = schema.show_only(sent, backfill)
     values, found = schema.read(sent, shown)
-    wrong = {**found, **(wrong or {})}
+    wrong = {**found, **wrong}
     _check_window(backfill, sent, values, wrong)
-    wanted = t.cast("dict[str, t.Any]", schema.dump(values))
     values = {
         attribute: value
         for attribute, value in values.items()
-        if not _is_shown(schema.key_of(attribute), wanted, shown)
+        if not schema.shows(attribute, value, shown.get(schema.key_of(attribute)))
     }
+    refusal = None
     if "status" in values:
-        stamps = _stamps(backfill, wanted["status"], schema)
+        status = t.cast(str, schema.word("status", values["status"]))
+        stamps = _stamps(backfill, status, schema)
         stamps = {a: moment for a, moment in stamps.items() if schema.key_of(a) not in sent}
         values = {**stamps, **values}
+        if transitions is not None:
+            old = schema.word("status", backfill.status)
+            refusal = lifecycle.refusal(transitions, old, status)
     changes = _write(backfill, values, schema, wrong)
-    refusal = None
-    if "status" in changes and transitions is not None:
-        refusal = lifecycle.refusal(transitions, shown["status"], wanted["status"])
     if refusal and not wrong:
         raise errors.TransitionRefused(refusal)
     if refusal:
@@ -59,10 +58,6 @@ def update(
     if wrong:
         raise errors.Refused(wrong)
     return changes
-
-
-def _is_shown(key: str, wanted: dict[str, t.Any], shown: dict[str, t.Any]) -> bool:
-    return key in wanted and key in shown and same(wanted[key], shown[key])
 
 
 def _check_window(
@@ -118,8 +113,7 @@ def _write(
         if old is None and value is None:
             continue
         changes[attribute] = (old, getattr(backfill, attribute))
-        mapped_as = columns.mapped_as(schema.mapper, attribute)
-        if mapped_as is not None and old == value:
+        if old == value and type(old) in (dict, list):
             # {"a": 1} and {"a": true} are equal to Python, and not the same JSON.
-            flag_modified(backfill, mapped_as)
+            flag_modified(backfill, columns.mapped_as(schema.mapper, attribute) or attribute)
     return changes

@@ -119,7 +119,7 @@ def work(app, runs, url):
 
 
 def edit(app, runs, url):
-    """Move the end there and back, pause and resume, until it has ended."""
+    """Move the end there and back, pause and resume, while enough is left to do."""
     client = app.test_client()
     edits = [
         {"settings": {"paused": True}},
@@ -130,12 +130,15 @@ def edit(app, runs, url):
         {"settings": {}},
     ]
     made = 0
-    for _ in range(4):
+    counts = {"initial": 2000}
+    while counts["initial"] > 700:
         for change in edits:
             response = client.put(url, json={"backfill": change})
             assert response.status_code == 200, response.text
-            made += response.json["backfill"]["status"] == "running"
+            made += response.json["backfill"]["status"] in ("initial", "running")
             time.sleep(0.05)
+        shown = client.get(f"{url}?include_run_count=true").json["backfill"]
+        counts = {"initial": 0, **shown["run_status_counts"]}
     print(json.dumps(made))
 
 

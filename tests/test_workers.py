@@ -17,7 +17,7 @@ def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, databa
         assert process.returncode == 0, err
         told.append(json.loads(out))
     one, two, edits = told
-    assert one and two and edits > 6
+    assert one and two and edits >= 6
     assert len(one) + len(two) == len({*one, *two}) == 2000
     rows = runner.rows(url)
     assert {(row["status"], row["attempt"]) for row in rows} == {("completed", 1)}

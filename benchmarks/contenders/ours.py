@@ -1,0 +1,33 @@
+"""This package, with everything on: key, lock, ETag, merged checks, signals."""
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_backfills import api_key
+from flask_backfills import backfill_updated
+from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillMixin
+
+from .common import KEY
+
+
+def create(url):
+    app = Flask(__name__)
+    app.config.update(SQLALCHEMY_DATABASE_URI=url, BACKFILLS_API_KEYS=[KEY])
+    db = SQLAlchemy(app)
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+
+    app.register_blueprint(BackfillBlueprint(Backfill, db.session, authorize=api_key()))
+    backfill_updated.connect(receive, app)
+    with app.app_context():
+        db.create_all()
+        db.session.execute(db.delete(Backfill))
+        db.session.add(Backfill(id=6, pipeline_uuid="arwen_starlight", name="old"))
+        db.session.commit()
+    return app
+
+
+def receive(sender, backfill, changes):
+    """A receiver that only listens."""
