@@ -66,9 +66,9 @@ def session_for(url):
     engine = sa.create_engine(url)
     Base.metadata.create_all(engine)
     with sessionmaker(engine)() as session:
-        session.execute(sa.delete(Backfill))
-        session.add(Backfill(id=6, pipeline_uuid="arwen_starlight", name="old"))
-        session.commit()
+        if session.get(Backfill, 6) is None:
+            session.add(Backfill(id=6, pipeline_uuid="arwen_starlight", name="old"))
+            session.commit()
     return scoped_session(sessionmaker(engine))
 
 

@@ -23,9 +23,9 @@ def create(url):
     backfill_updated.connect(receive, app)
     with app.app_context():
         db.create_all()
-        db.session.execute(db.delete(Backfill))
-        db.session.add(Backfill(id=6, pipeline_uuid="arwen_starlight", name="old"))
-        db.session.commit()
+        if db.session.get(Backfill, 6) is None:
+            db.session.add(Backfill(id=6, pipeline_uuid="arwen_starlight", name="old"))
+            db.session.commit()
     return app
 
 

@@ -1,0 +1,92 @@
+"""All of it: prints the tables of the README and draws its picture.
+
+.ci/with_servers .venv/bin/python benchmarks
+"""
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import in_process
+import over_http
+import runs
+
+HERE = Path(__file__).parent
+PACKAGES = """flask flask-sqlalchemy sqlalchemy marshmallow flask-smorest apiflask flask-restx
+djangorestframework django fastapi pydantic gunicorn psycopg""".split()
+
+
+def main():
+    postgresql = os.environ.get("BACKFILLS_TEST_POSTGRESQL")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    print(f"{date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores; {versions}")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        databases = {"SQLite": lambda name: f"sqlite:///{folder}/{name}.db"}
+        if postgresql:
+            databases["PostgreSQL"] = lambda name: postgresql
+        puts = {name: in_process.compare(url_for) for name, url_for in databases.items()}
+        rates = {
+            name: over_http.compare(url_for, in_process.CONTENDERS)
+            for name, url_for in databases.items()
+        }
+        curves = {name: runs.curve(url_for) for name, url_for in databases.items()}
+    tell_puts(puts, rates)
+    tell_runs(curves)
+    tell_windows(runs.pages_of_windows())
+    draw(curves, HERE / "runs.svg")
+
+
+def tell_puts(puts, rates):
+    print("\n| a PUT |", " | ".join(f"{n}: µs | to by hand" for n in puts), end=" | ")
+    print(" | ".join(f"{n}, gunicorn: PUTs/s" for n in rates), "|")
+    print("|---|" + "---|---|" * len(puts) + "---|" * len(rates))
+    for name, title in in_process.CONTENDERS.items():
+        cells = [f"{p[name]:,.0f} | {p[name] / p['by_hand']:.2f}" for p in puts.values()]
+        cells += [f"{r[name]:,.0f}" for r in rates.values()]
+        print(f"| {title} |", " | ".join(cells), "|")
+
+
+def tell_runs(curves):
+    for database, curve in curves.items():
+        keys = list(next(iter(curve.values())))
+        print(f"\n| {database}: runs |", " | ".join(keys).replace("memory", "memory, MB"), end=" |")
+        print(" Core / start |\n|---|" + "---|" * (len(keys) + 1))
+        for size, found in curve.items():
+            cells = [f"{found[k]:.1f}" if k == "memory" else f"{found[k]:.3f} s" for k in keys]
+            print(f"| {size:,} |", " | ".join(cells), f"| {found['core'] / found['start']:.2f} |")
+
+
+def tell_windows(found):
+    print("\n| dates in the window | GET with the count | GET with 20 dates at its end |")
+    print("|---|---|---|")
+    for count, taken in found.items():
+        print(f"| {count:,} | {taken['count'] * 1e3:.2f} ms | {taken['page'] * 1e3:.2f} ms |")
+
+
+def draw(curves, path):
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(curves) + 1, figsize=(5 * (len(curves) + 1), 4))
+    for axis, (database, curve) in zip(axes, curves.items(), strict=False):
+        for what in ("start", "core", "shift", "count", "cancel"):
+            label = "Core's executemany" if what == "core" else what
+            axis.loglog(list(curve), [found[what] for found in curve.values()], "o-", label=label)
+        axis.set(title=f"{database}: seconds", xlabel="runs")
+        axis.legend()
+    for database, curve in curves.items():
+        memory = [found["memory"] for found in curve.values()]
+        axes[-1].semilogx(list(curve), memory, "o-", label=database)
+    axes[-1].set(title="start: peak memory more, MB", xlabel="runs", ylim=(0, 50))
+    axes[-1].legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Starting, cancelling, counting and paging runs: time and peak memory as N grows.
+
+Each N is measured in a process of its own, so that its peak memory is its own.
+"""
+
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from datetime import datetime
+from datetime import timedelta
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_backfills import allow_anyone
+from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
+
+SIZES = (1_000, 10_000, 100_000)
+LIST = "/api/pipelines/p/backfills"
+
+
+def timed(call, *args, **kwargs):
+    gc.collect()
+    begun = time.perf_counter()
+    response = call(*args, **kwargs)
+    taken = time.perf_counter() - begun
+    assert response.status_code < 300, response.text
+    return taken, response
+
+
+def after(minutes):
+    return (datetime(2003, 3, 5) + timedelta(minutes=minutes)).isoformat()
+
+
+def window(count):
+    step = {"interval_type": "minute", "interval_units": 1}
+    return {"start_datetime": after(0), "end_datetime": after(count - 1), **step}
+
+
+def measure(url, count):
+    app = Flask("runs")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db = SQLAlchemy(app)
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "bench_backfill"
+
+    class BackfillRun(BackfillRunMixin, db.Model):
+        __tablename__ = "bench_run"
+
+    blueprint = BackfillBlueprint(
+        Backfill, db.session, authorize=allow_anyone, run_model=BackfillRun
+    )
+    app.register_blueprint(blueprint)
+    client = app.test_client()
+    with app.app_context():
+        db.drop_all()
+        db.create_all()
+    # So that what is imported and compiled once is not counted.
+    client.post(LIST, json={"backfill": {**window(10), "status": "initial"}})
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sent = {"backfill": {**window(count), "status": "initial", "variables": {"env": "prod"}}}
+    start, response = timed(client.post, LIST, json=sent)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    url = response.headers["Location"]
+    core = insert_by_core(app, db, BackfillRun, count)
+    shifted = {"start_datetime": after(count // 10), "end_datetime": after(count + count // 10 - 1)}
+    dry, _ = timed(client.put, f"{url}?dry_run=true", json={"backfill": shifted})
+    shift, _ = timed(client.put, url, json={"backfill": shifted})
+    counting, _ = timed(client.get, f"{url}?include_run_count=true")
+    cancel, _ = timed(client.put, url, json={"backfill": {"status": "cancelled"}})
+    with app.app_context():
+        db.drop_all()
+    found = {"start": start, "core": core, "dry run of a shift": dry, "shift": shift}
+    return {**found, "count": counting, "cancel": cancel, "memory": memory / 1024}
+
+
+def insert_by_core(app, db, model, count):
+    """The same rows by SQLAlchemy Core's executemany, made beforehand."""
+    table = model.__table__
+    with app.app_context():
+        query = sa.select(table).where(table.c.backfill_id == 2)
+        rows = [dict(row._mapping) for row in db.session.execute(query)]
+        db.session.rollback()
+        assert len(rows) == count
+        for row in rows:
+            del row["id"]
+            row["backfill_id"] = 3
+        gc.collect()
+        begun = time.perf_counter()
+        db.session.execute(sa.insert(table), rows)
+        db.session.commit()
+        return time.perf_counter() - begun
+
+
+def curve(url_for):
+    """By size, the medians of three processes."""
+    found = {}
+    for size in SIZES:
+        told = []
+        for _ in range(3):
+            command = [sys.executable, __file__, url_for(size), str(size)]
+            out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            told.append(json.loads(out))
+        found[size] = {key: statistics.median(one[key] for one in told) for key in told[0]}
+    return found
+
+
+def pages_of_windows():
+    """Seconds to count a window and to page it at its end, by its length."""
+    app = Flask("windows")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    db = SQLAlchemy(app)
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+
+    app.register_blueprint(BackfillBlueprint(Backfill, db.session, authorize=allow_anyone))
+    client = app.test_client()
+    with app.app_context():
+        db.create_all()
+    found = {}
+    for count in (10, 1_440, 10_519_201):
+        url = client.post(LIST, json={"backfill": window(count)}).headers["Location"]
+        page = f"include_preview_runs=true&_limit=20&_offset={count - 10}"
+        queries = {"count": "include_run_count=true", "page": page}
+        found[count] = {
+            name: statistics.median(timed(client.get, f"{url}?{query}")[0] for _ in range(200))
+            for name, query in queries.items()
+        }
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
