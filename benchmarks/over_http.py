@@ -63,9 +63,10 @@ def wait_for(address):
         try:
             urllib.request.urlopen(request).close()
             return
-        except OSError:
+        except OSError as error:
+            refused = error
             time.sleep(0.1)
-    raise RuntimeError("gunicorn does not answer")
+    raise RuntimeError("gunicorn does not answer") from refused
 
 
 def compare(url_for, contenders):

@@ -5,6 +5,7 @@ from datetime import datetime
 from datetime import timezone
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import sessionmaker
@@ -30,6 +31,10 @@ def utcnow():
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
+#: On PostgreSQL as Django has it, which reads no other.
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
 class Base(DeclarativeBase):
     pass
 
@@ -46,9 +51,9 @@ class Backfill(Base):
     interval_type = sa.Column(sa.String(16))
     interval_units = sa.Column(sa.Integer)
     status = sa.Column(sa.String(16))
-    variables = sa.Column(sa.JSON(none_as_null=True))
-    metrics = sa.Column(sa.JSON(none_as_null=True))
-    settings = sa.Column(sa.JSON(none_as_null=True))
+    variables = sa.Column(Json)
+    metrics = sa.Column(Json)
+    settings = sa.Column(Json)
     started_at = sa.Column(sa.DateTime)
     completed_at = sa.Column(sa.DateTime)
     failed_at = sa.Column(sa.DateTime)

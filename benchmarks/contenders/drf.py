@@ -17,6 +17,7 @@ def create(url):
     settings.configure(
         ALLOWED_HOSTS=["*"],
         DATABASES={"default": database(url)},
+        DEBUG_PROPAGATE_EXCEPTIONS=True,
         INSTALLED_APPS=["rest_framework"],
         REST_FRAMEWORK={
             "DEFAULT_AUTHENTICATION_CLASSES": [],
