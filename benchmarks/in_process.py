@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import statistics
+import sys
 import time
 
 from contenders.common import KEY
@@ -127,3 +128,7 @@ def compare(url_for, contenders=CONTENDERS, rounds=ROUNDS):
                 put(one)
             taken[name].append((time.perf_counter() - begun) / PUTS)
     return {name: statistics.median(times) * 1e6 for name, times in taken.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(compare(lambda name: sys.argv[1].replace("NAME", name))))

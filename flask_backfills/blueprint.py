@@ -371,8 +371,10 @@ class BackfillBlueprint(Blueprint):
                 raise errors.ETagMismatch()
 
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
-        status = asked["status"] and self.schema.member("status", asked["status"])
-        found, total = self.table.page(pipeline_uuid, status, asked["offset"], asked["limit"])
+        criteria = [self.table.of_pipeline(pipeline_uuid)]
+        if asked["status"] is not None:
+            criteria.append(self.schema.is_word(self.table.model, "status", asked["status"]))
+        found, total = self.table.page(criteria, asked["offset"], asked["limit"])
         more = self._more(found, asked["include_run_count"])
         shown = [{**self._show(one), **extra} for one, extra in zip(found, more, strict=True)]
         return _private(jsonify(backfills=shown, metadata=_next(asked, total)))

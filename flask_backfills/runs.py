@@ -21,12 +21,14 @@ from . import columns
 from . import signals
 from .lifecycle import ACTIVE
 from .lifecycle import outcome
+from .lifecycle import STATUSES
 from .plan import Entry
 from .plan import Run
 from .plan import Wanted
 from .schema import BackfillSchema
 from .schema import Choice
 from .schema import RunSchema
+from .schema import SettingsSchema
 from .table import Table
 from .update import Changes
 from .update import enter
@@ -38,6 +40,7 @@ CHUNK = 1_000
 Own = list[tuple[str, Callable[[Wanted], t.Any]]]
 
 _RUN = "of_run"
+_SETTINGS = SettingsSchema()
 _REQUIRED = ("backfill_id", "key", "status", "execution_date")
 
 
@@ -57,8 +60,11 @@ class Runs:
         self.run_schema = RunSchema(model)
         self.mapper = columns.mapper_of(model)
         self.key = getattr(model, columns.key_attribute(self.mapper))
-        status = t.cast(Choice, self.run_schema.fields["status"])
-        self._words = {member: word for word, member in status.members.items()}
+        for of, known in ((table.model, schema), (model, self.run_schema)):
+            lacking = set(STATUSES) - t.cast(Choice, known.fields["status"]).members.keys()
+            if lacking:
+                raise TypeError(f"the status of {of.__name__} lacks {', '.join(sorted(lacking))}")
+        self._words = {self._member(word): word for word in STATUSES}
         self._columns = {
             name: column
             for name in [*RunSchema._declared_fields, "wanted"]
@@ -190,7 +196,7 @@ class Runs:
         """A page of the runs of a backfill, history too, and how many there are."""
         criteria = [self.model.backfill_id == self.table.key_of(backfill)]
         if status is not None:
-            criteria.append(self.model.status == self.run_schema.member("status", status))
+            criteria.append(self.model.status == self._member(status))
         session = self.table.session
         total = session.scalar(sa.select(sa.func.count()).select_from(self.model).where(*criteria))
         query = sa.select(self.model).where(*criteria)
@@ -237,8 +243,12 @@ class Runs:
 
     @staticmethod
     def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:
+        """The settings that are read; what is stored may be older than their rules."""
         settings = getattr(backfill, "settings", None)
-        return settings if isinstance(settings, dict) else {}
+        if not isinstance(settings, dict):
+            return {}
+        wrong = _SETTINGS.validate(settings)
+        return {k: v for k, v in settings.items() if k not in wrong and v is not None}
 
     # What a plan reads and writes
 
@@ -386,6 +396,8 @@ class Runs:
             order = tuple(sa.desc(one) for one in order)
         query = sa.select(self.model).where(*self._having(backfill, "initial")).order_by(*order)
         query = query.limit(limit).with_for_update(skip_locked=True)
+        # A session that keeps what it has read may know them from before.
+        query = query.execution_options(populate_existing=True)
         return list(self.table.session.scalars(query))
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:

@@ -212,6 +212,13 @@ class ModelSchema(Schema):
         """The word for what a column holds, which may be an enum's member."""
         return t.cast("str | None", self.fields[attribute]._serialize(value, "", None))
 
+    def is_word(self, model: type[t.Any], attribute: str, word: str) -> t.Any:
+        """The criterion that a row of the model has a word, which its column may not know."""
+        members = t.cast(Choice, self.fields[attribute]).members
+        if word not in members or columns.column_of(self.mapper, attribute) is None:
+            return sa.false()
+        return getattr(model, attribute) == members[word]
+
     def member(self, attribute: str, word: str) -> t.Any:
         """What the column holds for a word."""
         return t.cast(Choice, self.fields[attribute]).members[word]

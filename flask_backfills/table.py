@@ -101,15 +101,14 @@ class Table:
         query = query.options(lazyload("*")).with_for_update(of=self.model)
         return query.execution_options(populate_existing=True)
 
-    def page(
-        self, pipeline_uuid: str, status: t.Any, offset: int, limit: int
-    ) -> tuple[list[t.Any], int]:
-        """A page of the backfills of a pipeline, newest first, and how many there are."""
+    def of_pipeline(self, pipeline_uuid: str) -> t.Any:
+        """The criterion that a backfill is of a pipeline, whose name may be none."""
         if not storable(pipeline_uuid):
-            return [], 0
-        criteria = [self.model.pipeline_uuid == pipeline_uuid]
-        if status is not None:
-            criteria.append(self.model.status == status)
+            return sa.false()
+        return self.model.pipeline_uuid == pipeline_uuid
+
+    def page(self, criteria: list[t.Any], offset: int, limit: int) -> tuple[list[t.Any], int]:
+        """A page of the backfills that meet some criteria, newest first, and how many do."""
         query = self.select(*criteria)
         order = [self.key.desc()]
         if columns.column_of(self.mapper, "created_at") is not None:

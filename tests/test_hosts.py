@@ -352,3 +352,30 @@ def test_a_fraction_that_a_column_would_cut_is_refused(bare):
     shown = response.json["backfill"]
     assert shown == bare.get(LEGACY)
     assert (shown["updated_at"], len(shown["started_at"])) == ("2023-01-01 01:01:01", 19)
+
+
+def test_a_list_can_be_filtered_by_what_a_model_lacks(bare):
+    bare.serve(legacy(bare.db), seed=SEED)
+    for status, count in (("running", 0), ("completed", 0)):
+        page = bare.read(f"/api/pipelines/p/backfills?status={status}")
+        assert page == {"backfills": [], "metadata": {"count": count, "next": False}}
+    bare.put({"status": "running"}, LEGACY)
+    assert bare.read("/api/pipelines/p/backfills?status=running")["metadata"]["count"] == 1
+
+
+def test_a_model_without_a_status_can_be_listed(bare):
+    class Plain(bare.db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+        pipeline_uuid = sa.Column(sa.String(50))
+
+    bare.serve(Plain, seed={"pipeline_uuid": "p"})
+    assert bare.read("/api/pipelines/p/backfills")["metadata"]["count"] == 1
+    assert bare.read("/api/pipelines/p/backfills?status=running")["metadata"]["count"] == 0
+
+
+def test_statuses_that_runs_would_need_are_asked_for_at_start(bare):
+    blueprint = BackfillBlueprint(
+        legacy(bare.db), bare.db.session, authorize=allow_anyone, run_model=bare.run_model()
+    )
+    with pytest.raises(TypeError, match="lacks cancelled, completed, failed"):
+        bare.app.register_blueprint(blueprint)

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
+from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import sessionmaker
 
 from flask_backfills import allow_anyone
 from flask_backfills import backfill_cancelled
@@ -792,3 +794,35 @@ def test_runs_that_the_host_meddled_with_are_planned_from_what_is_there(runner):
         runner.db.session.commit()
     assert plan_of(runner.put({"end_datetime": "2023-03-08"})) == {"keep": 6, "add": 2}
     assert sorted(days(runner.rows())) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_session_that_keeps_what_it_has_read_hands_out_what_there_is(bare):
+    engine = sa.create_engine(bare.app.config["SQLALCHEMY_DATABASE_URI"])
+    keeping = scoped_session(sessionmaker(engine, expire_on_commit=False))
+    model, run_model = bare.mixin_model(), bare.run_model()
+    other = BackfillBlueprint(
+        model, keeping, authorize=allow_anyone, run_model=run_model, name="o", url_prefix="/o"
+    )
+    bare.app.register_blueprint(other)
+    bare.serve(model, run_model=run_model)
+    bare.put(START)
+    with bare.app.app_context():
+        [run] = other.runs.claim()
+        assert other.runs.finish(run.id, "failed")
+        keeping.get(run_model, run.id)
+        bare.put({"status": "cancelled"})
+        bare.put({"status": "initial"})
+        [again] = other.runs.claim()
+        assert (again.id, again.attempt, again.status) == (run.id, 2, "running")
+        assert other.runs.finish(again.id, "completed", attempt=again.attempt)
+        keeping.remove()
+    engine.dispose()
+
+
+def test_settings_that_are_older_than_their_rules_decide_nothing(bare):
+    odd = {"max_failures": "x", "pipeline_run_limit": -1, "paused": "no", "reprocess": 7}
+    seed = {"id": 6, "pipeline_uuid": "arwen_starlight", "settings": odd}
+    bare.serve(seed=seed, run_model=bare.run_model())
+    assert plan_of(bare.put(START)) == {"add": 7}
+    work(bare, "failed", *["completed"] * 6)
+    assert (bare.get()["status"], bare.get()["settings"]) == ("failed", odd)
