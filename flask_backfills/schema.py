@@ -111,6 +111,8 @@ class Choice(Text):
         return self.members[validate.OneOf(self.members)(word)]
 
     def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        if value is None or value.__class__ is str:
+            return value
         for word, member in self.members.items():
             if member == value:
                 return word

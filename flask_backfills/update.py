@@ -73,7 +73,7 @@ def _check_window(
     )
     if start is None or end is None:
         return
-    if columns.in_utc(start, True) > columns.in_utc(end, True):
+    if columns.in_utc(start, False) > columns.in_utc(end, False):
         late = "end_datetime" not in sent
         key = "start_datetime" if late else "end_datetime"
         wrong[key] = [f"Must be {'on or before end' if late else 'on or after start'}_datetime."]
