@@ -34,7 +34,14 @@ _DATETIME = re.compile(
 )
 
 
-class UTCDateTime(fields.DateTime):
+class Attribute:
+    """For a field that shows an attribute of a model's row, or null where there is none."""
+
+    def serialize(self: t.Any, attr: str, obj: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return self._serialize(getattr(obj, self.attribute or attr, None), attr, obj)
+
+
+class UTCDateTime(Attribute, fields.DateTime):
     """ISO 8601, converted to UTC and shown with a space: ``2023-07-18 23:30:26``."""
 
     default_error_messages = {
@@ -65,7 +72,7 @@ class UTCDateTime(fields.DateTime):
         return columns.in_utc(value, self.aware).isoformat(sep=" ")
 
 
-class WholeNumber(fields.Integer):
+class WholeNumber(Attribute, fields.Integer):
     """``3``, ``"3"`` and ``3.0``, but nothing that would have to be rounded."""
 
     def _validated(self, value: t.Any) -> int:
@@ -78,7 +85,7 @@ class WholeNumber(fields.Integer):
         return value
 
 
-class Text(fields.String):
+class Text(Attribute, fields.String):
     """A string that every database takes."""
 
     default_error_messages = {"unstorable": "Must not contain NUL or half of a surrogate pair."}
@@ -119,7 +126,7 @@ class Choice(Text):
         return getattr(value, "name", value)
 
 
-class JSONObject(fields.Dict):
+class JSONObject(Attribute, fields.Dict):
     """A JSON object that every database takes: finite numbers, whole characters."""
 
     default_error_messages = {
@@ -150,7 +157,7 @@ class JSONObject(fields.Dict):
         return value
 
 
-class AsColumn(fields.Raw):
+class AsColumn(Attribute, fields.Raw):
     """An integer, a UUID or a string: as the host's column is."""
 
     def __init__(self, **kwargs: t.Any) -> None:
@@ -405,13 +412,17 @@ def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
         return False
 
 
-_PLAIN = {str, int, float, bool, type(None)}
+_JSON = {str, int, float, bool, type(None), dict, list}
 
 
 def same(one: t.Any, other: t.Any) -> bool:
     """Whether two values are the same JSON: ``1``, ``1.0`` and ``true`` are three."""
-    if type(one) in _PLAIN and type(other) in _PLAIN:
-        return type(one) is type(other) and bool(one == other)
+    if (
+        type(one) in _JSON
+        and type(other) in _JSON
+        and (type(one) is not type(other) or one != other)
+    ):
+        return False
     return canonical(one) == canonical(other)
 
 
