@@ -10,7 +10,6 @@ from marshmallow import fields
 from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
-from werkzeug.datastructures import MultiDict
 
 from . import errors
 from .lifecycle import STATUSES
@@ -63,8 +62,8 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
     :raises flask_backfills.errors.Refused: for what the route does not know, since it would
         be dropped in silence, for what comes twice, and for values.
     """
-    args = request.args if request.query_string else MultiDict[str, str]()
-    sent = {key: found for key, found in args.lists() if key not in CREDENTIALS}
+    lists = request.args.lists() if request.query_string else ()
+    sent = {key: found for key, found in lists if key not in CREDENTIALS}
     wrong: errors.Errors = {
         errors.text(key): ["Given more than once."] for key, found in sent.items() if len(found) > 1
     }

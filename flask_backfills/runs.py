@@ -141,7 +141,7 @@ class Runs:
             if backfill is not None:
                 self._add_metrics(backfill, metrics or {})
                 self.table.session.flush()
-                changes = self.settle(backfill, self._bounded_statuses(backfill))
+                changes = self.settle(backfill)
         signals.tell(self.table.session, self.schema, backfill, changes)
         return True
 

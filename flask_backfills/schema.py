@@ -290,10 +290,10 @@ class BackfillSchema(ModelSchema):
     def cut_by(self, dialect: sa.Dialect, backfill: t.Any) -> dict[str, str]:
         """The attributes with a fraction of a second that MySQL would cut, and their keys."""
         return {
-            name: field.data_key or name
-            for name, field in self.fields.items()
-            if getattr(getattr(backfill, name, None), "microsecond", 0)
-            and (column := columns.column_of(self.mapper, name)) is not None
+            attribute: key
+            for attribute, key in self.keys.items()
+            if getattr(getattr(backfill, attribute, None), "microsecond", 0)
+            and (column := columns.column_of(self.mapper, attribute)) is not None
             and columns.cuts_fractions(column, dialect)
         }
 
@@ -315,12 +315,10 @@ class BackfillSchema(ModelSchema):
 
     def show_only(self, keys: t.Iterable[str], backfill: t.Any) -> dict[str, t.Any]:
         """What :meth:`dump` shows of a backfill under some of its keys."""
+        found = ((key, *self._by_key[key]) for key in keys if key in self._by_key)
         return {
-            key: self._by_key[key][1].serialize(
-                self._by_key[key][0], backfill, accessor=self.get_attribute
-            )
-            for key in keys
-            if key in self._by_key
+            key: field.serialize(name, backfill, accessor=self.get_attribute)
+            for key, name, field in found
         }
 
     @cached_property
