@@ -24,7 +24,7 @@ CONTENDERS = {
     "drf": "Django REST Framework",
     "fastapi_view": "FastAPI",
 }
-ROUNDS = 40
+ROUNDS = 100
 PUTS = 25
 
 

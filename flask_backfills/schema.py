@@ -18,6 +18,8 @@ from marshmallow import RAISE
 from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
 from . import columns
 from .errors import Errors
@@ -290,11 +292,21 @@ class BackfillSchema(ModelSchema):
     def cut_by(self, dialect: sa.Dialect, backfill: t.Any) -> dict[str, str]:
         """The attributes with a fraction of a second that MySQL would cut, and their keys."""
         return {
-            attribute: key
-            for attribute, key in self.keys.items()
+            attribute: self.keys[attribute]
+            for attribute, column in self.moments.items()
             if getattr(getattr(backfill, attribute, None), "microsecond", 0)
-            and (column := columns.column_of(self.mapper, attribute)) is not None
             and columns.cuts_fractions(column, dialect)
+        }
+
+    @cached_property
+    def moments(self) -> dict[str, sa.Column[t.Any]]:
+        """The columns that MySQL may cut to whole seconds, by attribute."""
+        dialects = (mysql.dialect, MariaDBDialect)
+        mapped = {attribute: columns.column_of(self.mapper, attribute) for attribute in self.keys}
+        return {
+            attribute: column
+            for attribute, column in mapped.items()
+            if column is not None and any(columns.cuts_fractions(column, d()) for d in dialects)
         }
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -69,7 +70,9 @@ class Table:
         if self.scope is not None:
             query = self.scope(query)
         values = {"backfill_id": backfill_id, "pipeline_uuid": pipeline_uuid}
-        found = self.session.scalars(query, values).unique().one_or_none()
+        rows = self.session.scalars(query, values)
+        # A joined relationship repeats the row; a locked SELECT has none.
+        found = rows.one_or_none() if lock else rows.unique().one_or_none()
         # A case-insensitive collation finds the rows of other pipelines too.
         if found is None or pipeline_uuid not in (None, str(found.pipeline_uuid)):
             raise errors.NotFound()
@@ -101,11 +104,16 @@ class Table:
         query = query.options(lazyload("*")).with_for_update(of=self.model)
         return query.execution_options(populate_existing=True)
 
-    def of_pipeline(self, pipeline_uuid: str) -> t.Any:
-        """The criterion that a backfill is of a pipeline, whose name may be none."""
-        if not storable(pipeline_uuid):
-            return sa.false()
-        return self.model.pipeline_uuid == pipeline_uuid
+    def of_pipelines(self, pipelines: Collection[str]) -> t.Any:
+        """The criterion that a backfill is of one of some pipelines, whose names may be none."""
+        known = [pipeline_uuid for pipeline_uuid in pipelines if storable(pipeline_uuid)]
+        return self.model.pipeline_uuid.in_(known)
+
+    def pipelines(self) -> list[str]:
+        """The pipelines that have backfills."""
+        query = self.select().with_only_columns(self.model.pipeline_uuid).distinct()
+        found = self.session.scalars(query, bind_arguments={"mapper": self.mapper})
+        return sorted(str(pipeline_uuid) for pipeline_uuid in found)
 
     def page(self, criteria: list[t.Any], offset: int, limit: int) -> tuple[list[t.Any], int]:
         """A page of the backfills that meet some criteria, newest first, and how many do."""
