@@ -11,47 +11,44 @@ from datetime import tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+import click
 from flask import Blueprint
 from flask import jsonify
 from flask import request
 from flask import Response
 from flask import url_for
+from flask.cli import AppGroup
 from flask.sansio.app import App
-from marshmallow import ValidationError
-from sqlalchemy import Dialect
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from werkzeug import exceptions as http
 from werkzeug.http import generate_etag
-from werkzeug.http import unquote_etag
 
 from . import body
 from . import columns
 from . import errors
 from . import query
-from . import signals
 from .auth import Authorize
+from .backfills import Backfills
+from .backfills import Saved
 from .expansion import Expansion
 from .expansion import Generator
-from .expansion import show
 from .lifecycle import TRANSITIONS
 from .lifecycle import Transitions
-from .plan import Entry
-from .plan import Tally
-from .replan import follow
 from .replan import Preview
 from .runs import Runs
 from .schema import BackfillSchema
-from .schema import SettingsSchema
 from .table import Scope
 from .table import Table
-from .update import Changes
-from .update import update
 
 _ITEM = ["GET", "PUT", "PATCH", "DELETE"]
 _CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
 
+#: From a run to its metrics.
+Runner = Callable[[t.Any], Mapping[str, t.Any] | None]
+
 F = t.TypeVar("F", bound=Generator)
+R = t.TypeVar("R", bound=Runner)
 
 
 class BackfillBlueprint(Blueprint):
@@ -110,6 +107,8 @@ class BackfillBlueprint(Blueprint):
         self.end = end
         self.openapi = openapi
         self.generators: dict[str, Generator] = {}
+        self.run_function: Runner | None = None
+        self.cli = Commands(self)
         self._add_rules()
         errors.register(self)
 
@@ -155,6 +154,12 @@ class BackfillBlueprint(Blueprint):
         return Runs(self.table, self.schema, self.run_model)
 
     @cached_property
+    def backfills(self) -> Backfills:
+        """The backfills, as commands and pages of the host's change them."""
+        runs = None if self.run_model is None else self.runs
+        return Backfills(self.table, self.schema, self.transitions, self.expansion, runs)
+
+    @cached_property
     def expansion(self) -> Expansion:
         """From backfills to the runs that they ask for."""
         run_schema = None if self.run_model is None else self.runs.run_schema
@@ -176,6 +181,16 @@ class BackfillBlueprint(Blueprint):
             return function
 
         return register
+
+    def runner(self, function: R) -> R:
+        """Register the function that does the work of one run, for workers of any kind.
+
+        It is called with the run, as it was claimed, in an app context, and returns a dict
+        of metrics or ``None``. What it raises makes a failed run: the text of the exception
+        is kept as the run's ``error``, the traceback goes to the app's log.
+        """
+        self.run_function = function
+        return function
 
     def register(self, app: App, options: dict[str, t.Any]) -> None:
         # A model that can't be served is an error at start, not at the first request; and
@@ -200,14 +215,8 @@ class BackfillBlueprint(Blueprint):
     def create_view(self, pipeline_uuid: str) -> Response:
         self._allow("create", pipeline_uuid)
         sent, asked = body.read(request), query.read(request, query.Change)
-        with self.table.transaction(keep=not asked["dry_run"]):
-            backfill, wrong = self._new(pipeline_uuid, sent)
-            self.table.session.add(backfill)
-            saved = self._save(backfill, sent, asked, wrong)
-        if asked["dry_run"]:
-            # Some databases have given it a key, which is nobody's now.
-            saved.shown["id"] = None
-        response = self._answer_saved(saved, asked)
+        saved = self.backfills.create(pipeline_uuid, sent, **_conditions(asked))
+        response = _answer_saved(saved, asked)
         response.status_code = 201
         if not asked["dry_run"]:
             response.location = url_for(
@@ -219,8 +228,8 @@ class BackfillBlueprint(Blueprint):
         pipeline_uuid = self._allow_one("detail", pipeline_uuid, backfill_id)
         asked = query.read(request, query.Detail)
         backfill = self.table.find(pipeline_uuid, backfill_id)
-        shown = self._show(backfill)
-        [more] = self._more([backfill], asked["include_run_count"])
+        shown = self.backfills.show(backfill)
+        more = self.backfills.count([backfill])[0] if asked["include_run_count"] else {}
         if asked["include_preview_runs"]:
             page = self.expansion.preview(backfill, asked["offset"], asked["limit"])
             more["pipeline_run_dates"] = page
@@ -234,24 +243,16 @@ class BackfillBlueprint(Blueprint):
     def update_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self._allow_one("update", pipeline_uuid, backfill_id)
         sent, asked = body.read(request), query.read(request, query.Change)
-        with self.table.transaction(keep=not asked["dry_run"]):
-            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
-            self._check_if_match(backfill)
-            saved = self._save(backfill, sent, asked, {})
-        return self._answer_saved(saved, asked)
+        conditions = _conditions(asked)
+        saved = self.backfills.update(
+            pipeline_uuid, backfill_id, sent, check=self._check_if_match, **conditions
+        )
+        return _answer_saved(saved, asked)
 
     def delete_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self._allow_one("delete", pipeline_uuid, backfill_id)
         query.read(request, query.Query)
-        with self.table.transaction():
-            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
-            self._check_if_match(backfill)
-            shown = self._show(backfill)
-            if self.run_model is not None:
-                if self.runs.are_active(backfill):
-                    raise errors.StillActive()
-                self.runs.delete(backfill)
-            self.table.session.delete(backfill)
+        shown = self.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
         return _answer(shown)
 
     def list_runs_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
@@ -298,111 +299,37 @@ class BackfillBlueprint(Blueprint):
             raise errors.NotFound()
         return found
 
-    def _new(self, pipeline_uuid: str, sent: dict[str, t.Any]) -> tuple[t.Any, errors.Errors]:
-        """A backfill that is nowhere yet, and what keeps it from being stored."""
-        backfill = self.table.model()
-        wrong = self.schema.missing_from(sent)
-        try:
-            backfill.pipeline_uuid = self.schema.fields["pipeline_uuid"].deserialize(pipeline_uuid)
-        except ValidationError as error:
-            wrong["pipeline_uuid"] = error.messages
-        return backfill, wrong
-
-    def _save(
-        self,
-        backfill: t.Any,
-        sent: dict[str, t.Any],
-        asked: dict[str, t.Any],
-        wrong: errors.Errors,
-    ) -> Saved:
-        """Write what was sent and let the runs follow, within the caller's transaction."""
-        before = self.expansion.values(backfill) if self.run_model is not None else {}
-        wrong = {**wrong, **self._wrong_settings(sent)}
-        changes = update(backfill, sent, self.schema, self.transitions, wrong)
-        session = self.table.session
-        if dialect := self.table.mysql:
-            self._flush_whole_seconds(dialect, backfill, sent)
-        session.flush()
-        preview = Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None
-        plan = None
-        if self.run_model is not None:
-            plan = follow(self.runs, self.expansion, backfill, before, changes, preview)
-            session.flush()
-        metadata = _tell_plan(plan, preview if self.run_model is not None else None)
-        _check_if_plan_match(plan, metadata)
-        # Before the commit, which expires what would have to be read again.
-        return Saved(backfill, changes, self._show(backfill), metadata)
-
-    def _wrong_settings(self, sent: dict[str, t.Any]) -> errors.Errors:
-        key = self.schema.key_of("settings")
-        if self.run_model is None or not isinstance(sent.get(key), dict):
-            return {}
-        wrong = SettingsSchema().validate(sent[key])
-        return {key: wrong} if wrong else {}
-
-    def _flush_whole_seconds(
-        self, dialect: Dialect, backfill: t.Any, sent: dict[str, t.Any]
-    ) -> None:
-        """Refuse what a column would cut, and show what is not the caller's as it is cut."""
-        cut = self.schema.cut_by(dialect, backfill)
-        message = "Must be a whole second: the column keeps no fraction."
-        if wrong := {key: [message] for key in cut.values() if key in sent}:
-            raise errors.Refused(wrong)
-        self.table.session.flush()
-        if cut := self.schema.cut_by(dialect, backfill):
-            mapper = self.schema.mapper
-            stale = [columns.mapped_as(mapper, attribute) or attribute for attribute in cut]
-            self.table.session.refresh(backfill, stale)
-
-    def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
-        response = _answer(saved.shown, saved.metadata)
-        if asked["dry_run"]:
-            del response.headers["ETag"]
-        else:
-            signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
-        return response
-
-    def _show(self, backfill: t.Any) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
-
     def _check_if_match(self, backfill: t.Any) -> None:
         if "If-Match" in request.headers:
-            if not request.if_match.contains(_etag(self._show(backfill))):
+            if not request.if_match.contains(_etag(self.backfills.show(backfill))):
                 raise errors.ETagMismatch()
 
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
-        criteria = [self.table.of_pipeline(pipeline_uuid)]
-        if asked["status"] is not None:
-            criteria.append(self.schema.is_word(self.table.model, "status", asked["status"]))
-        found, total = self.table.page(criteria, asked["offset"], asked["limit"])
-        more = self._more(found, asked["include_run_count"])
-        shown = [{**self._show(one), **extra} for one, extra in zip(found, more, strict=True)]
+        page = asked["offset"], asked["limit"]
+        found, total = self.backfills.page([pipeline_uuid], asked["status"], *page)
+        shown = [self.backfills.show(one) for one in found]
+        if asked["include_run_count"]:
+            more = self.backfills.count(found)
+            shown = [{**one, **counts} for one, counts in zip(shown, more, strict=True)]
         return _private(jsonify(backfills=shown, metadata=_next(asked, total)))
 
-    def _more(self, backfills: list[t.Any], run_count: bool) -> list[dict[str, t.Any]]:
-        """What is shown of each backfill beside its attributes."""
-        if not run_count:
-            return [{} for _ in backfills]
-        totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
-        if self.run_model is None:
-            return totals
-        counts = self.runs.counts([self.table.key_of(one) for one in backfills])
-        more = []
-        for total, statuses in zip(totals, counts.values(), strict=True):
-            # Of a generator only what it gave is known.
-            known = total["total_run_count"]
-            total["total_run_count"] = sum(statuses.values()) or None if known is None else known
-            more.append({**total, "run_status_counts": dict(statuses)})
-        return more
 
+class Commands(AppGroup):
+    """``flask backfills``, whose commands are imported when one is asked for."""
 
-class Saved(t.NamedTuple):
-    """A backfill that is written, and what is told of it."""
+    def __init__(self, blueprint: BackfillBlueprint) -> None:
+        names = """list show create update preview start pause resume cancel retry delete watch
+        work recover"""
+        later: dict[str, t.Any] = dict.fromkeys(names.split())
+        super().__init__(commands=later, help="The backfills of this app.")
+        self.blueprint = blueprint
 
-    backfill: t.Any
-    changes: Changes
-    shown: dict[str, t.Any]
-    metadata: dict[str, t.Any] | None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from . import cli
+
+        ctx.meta[cli.BLUEPRINT] = self.blueprint
+        own = super().get_command(ctx, cmd_name)
+        return own or cli.group.get_command(ctx, cmd_name)
 
 
 def _zone(name: str) -> tzinfo:
@@ -438,33 +365,19 @@ def _next(asked: dict[str, t.Any], total: int) -> dict[str, t.Any]:
     return {"count": total, "next": asked["offset"] + asked["limit"] < total}
 
 
-def _tell_plan(plan: Tally | None, preview: Preview | None) -> dict[str, t.Any] | None:
-    """What the answer says of the plan; ``None`` if there is none to tell."""
-    if plan is None and preview is None:
-        return None
-    plan = plan or Tally(None)
-    told = {"plan": {**plan.counts, "hash": plan.hash()}}
-    if preview is None:
-        return told
-    told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
-    page = {"offset": preview.offset, "limit": preview.limit}
-    return {**told, **_next(page, preview.count)}
-
-
-def _tell_entry(entry: Entry) -> dict[str, t.Any]:
+def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What a change depends on, and whether it is only previewed."""
     return {
-        "key": entry.key,
-        "execution_date": entry.date and show(entry.date),
-        "action": entry.action,
-        "reason": entry.reason,
+        "if_plan_match": request.headers.get("If-Plan-Match"),
+        "preview": Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None,
     }
 
 
-def _check_if_plan_match(plan: Tally | None, metadata: dict[str, t.Any] | None) -> None:
-    if "If-Plan-Match" in request.headers:
-        named, _ = unquote_etag(request.headers["If-Plan-Match"])
-        if named != (plan or Tally(None)).hash():
-            raise errors.PlanMismatch(metadata or {"plan": None})
+def _answer_saved(saved: Saved, asked: dict[str, t.Any]) -> Response:
+    response = _answer(saved.shown, saved.metadata)
+    if asked["dry_run"]:
+        del response.headers["ETag"]
+    return response
 
 
 def _etag(shown: t.Any) -> str:

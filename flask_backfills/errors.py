@@ -138,15 +138,9 @@ MYSQL_REFUSALS: dict[t.Any, type[http.HTTPException]] = {
 }
 
 
-def answer(error: http.HTTPException) -> Response | http.HTTPException:
-    """The JSON of a refusal, with the headers that belong to it.
-
-    A redirect, or a response that the host's own function aborted with, is the
-    host's and passes as it is.
-    """
-    if error.response is not None or error.code is None or error.code < 400:
-        return error
-    body: dict[str, t.Any] = {
+def envelope(error: http.HTTPException) -> dict[str, t.Any]:
+    """A refusal as it is on the wire."""
+    told: dict[str, t.Any] = {
         "error": {
             "code": error.code,
             "type": getattr(error, "type", error.name.lower().replace(" ", "_")),
@@ -155,16 +149,17 @@ def answer(error: http.HTTPException) -> Response | http.HTTPException:
         }
     }
     if hasattr(error, "metadata"):
-        body["metadata"] = error.metadata
-    response = error.get_response()
-    assert isinstance(response, Response)
-    response.data = jsonify(body).data
-    response.content_type = "application/json"
-    return response
+        told["metadata"] = error.metadata
+    return told
 
 
-def answer_for_database(error: Exception) -> Response | http.HTTPException:
-    """The refusal that stands for a database's error, whose own words stay in the log."""
+def refusal(error: Exception) -> http.HTTPException:
+    """The refusal that an error is or, of a database, stands for.
+
+    The database's own words stay in the log.
+    """
+    if isinstance(error, http.HTTPException):
+        return error
     refusal = next(
         refusal for kind, refusal in DATABASE_REFUSALS.items() if isinstance(error, kind)
     )
@@ -174,7 +169,23 @@ def answer_for_database(error: Exception) -> Response | http.HTTPException:
     if isinstance(code, int):
         refusal = MYSQL_REFUSALS.get(code, refusal)
     current_app.logger.warning("%s: %s", refusal.__name__, words)
-    return answer(refusal())
+    return refusal()
+
+
+def answer(error: Exception) -> Response | http.HTTPException:
+    """The JSON of a refusal, with the headers that belong to it.
+
+    A redirect, or a response that the host's own function aborted with, is the
+    host's and passes as it is.
+    """
+    refused = refusal(error)
+    if refused.response is not None or refused.code is None or refused.code < 400:
+        return refused
+    response = refused.get_response()
+    assert isinstance(response, Response)
+    response.data = jsonify(envelope(refused)).data
+    response.content_type = "application/json"
+    return response
 
 
 def register(scaffold: t.Any) -> None:
@@ -187,4 +198,4 @@ def register(scaffold: t.Any) -> None:
         scaffold.register_error_handler(code, answer)
     scaffold.register_error_handler(http.HTTPException, answer)
     for kind in DATABASE_REFUSALS:
-        scaffold.register_error_handler(kind, answer_for_database)
+        scaffold.register_error_handler(kind, answer)

@@ -67,6 +67,8 @@ class BackfillRunMixin:
     attempt: Mapped[int] = mapped_column(sa.Integer, default=1)
     #: Whether the backfill still asks for it; if not, it is kept as history.
     wanted: Mapped[bool] = mapped_column(sa.Boolean, default=True)
+    #: When it was put into a queue in which it still waits, for hosts that have one.
+    queued_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     error: Mapped[t.Optional[str]] = mapped_column(sa.Text)

@@ -36,12 +36,22 @@ from .update import enter
 #: Rows that are written by one statement.
 CHUNK = 1_000
 
+#: Characters of an error that are kept, where its column has no length.
+MAX_ERROR = 10_000
+
 #: By column, from a wanted run to its value.
 Own = list[tuple[str, Callable[[Wanted], t.Any]]]
 
 _RUN = "of_run"
 _SETTINGS = SettingsSchema()
 _REQUIRED = ("backfill_id", "key", "status", "execution_date")
+
+
+class Queued(t.NamedTuple):
+    """A run in a queue of the host's: its key, and when it was put there."""
+
+    run_id: t.Any
+    at: datetime
 
 
 class Runs:
@@ -67,7 +77,7 @@ class Runs:
         self._words = {self._member(word): word for word in STATUSES}
         self._columns = {
             name: column
-            for name in [*RunSchema._declared_fields, "wanted"]
+            for name in [*RunSchema._declared_fields, "wanted", "queued_at"]
             if (column := columns.column_of(self.mapper, name)) is not None
         }
         self._columns["id"] = columns.key_column(self.mapper)
@@ -88,23 +98,79 @@ class Runs:
         :param limit: at most this many.
         """
         claimed: list[t.Any] = []
-        for key in [backfill_id] if backfill_id is not None else self._active_keys():
+        for key in [backfill_id] if backfill_id is not None else self.active_backfills():
             if len(claimed) >= limit:
                 break
             with self.table.transaction():
                 backfill = self.table.hold(key)
                 found = self._next(backfill, limit - len(claimed))
-                for run in found:
-                    self._set(run, status="running", started_at=_now(), completed_at=None)
-                begins = found and self.status_of(backfill) == "initial"
-                changes = enter(backfill, "running", self.schema) if begins else {}
-                self.table.session.flush()
-                for run in found:
-                    # Readable after the commit, in any context or thread of the worker.
-                    self.table.session.expunge(run)
+                changes = self._hand_out(backfill, found)
             signals.tell(self.table.session, self.schema, backfill, changes)
             claimed += found
         return claimed
+
+    def enqueue(self, backfill_id: t.Any, most: int) -> list[Queued]:
+        """Mark the next runs as put into a queue, which the caller then does.
+
+        They are those that :meth:`claim` would hand out, less those that are in the queue
+        already. They wait until :meth:`begin` is asked for them.
+
+        :param most: so many at a time wait in the queue, where ``settings.pipeline_run_limit``
+            does not say fewer.
+        """
+        with self.table.transaction():
+            found = self._next(self.table.hold(backfill_id), most)
+            queued = [self._queue(run) for run in found if run.queued_at is None]
+        return queued
+
+    def unqueue(
+        self, *, run_ids: Collection[t.Any] = (), older_than: timedelta | None = None
+    ) -> int:
+        """Mark runs as out of the queue, since their messages are lost.
+
+        :param run_ids: these, which could not be sent.
+        :param older_than: those that were put there longer ago than this.
+        :returns: how many there were.
+        """
+        queued_at = self._columns["queued_at"]
+        lost: t.Any = self._columns["id"].in_(run_ids)
+        if older_than is not None:
+            lost = lost | (queued_at < self._moment(queued_at, _now() - older_than))
+        waiting = self._columns["status"] == self._member("initial")
+        with self.table.transaction():
+            self.table.begin_writing()
+            return self._update_where(self._row(queued_at=None), waiting, lost)
+
+    def withdraw(self, backfill_id: t.Any) -> list[Queued]:
+        """The runs that were cancelled while they were in the queue, and out of it."""
+        with self.table.transaction():
+            backfill = self.table.hold(backfill_id)
+            query = sa.select(self.model).where(*self._having(backfill, "cancelled"))
+            found = self.table.session.scalars(query.where(self.model.queued_at.is_not(None)))
+            queued = [Queued(self.key_of(run), run.queued_at) for run in found]
+            of_them = self._columns["id"].in_([one.run_id for one in queued])
+            if queued:
+                self._update_where(self._row(queued_at=None), of_them)
+        return queued
+
+    def begin(self, run_id: t.Any) -> t.Any:
+        """Claim one run that comes from a queue.
+
+        If it is not its turn (:meth:`claim` says when), it waits to be queued again.
+
+        :returns: the run, detached as those of :meth:`claim`; ``None`` if it does not wait
+            any more or may not run now.
+        """
+        with self.table.transaction():
+            backfill, run = self._hold_run(run_id)
+            if run is None or self._word(run.status) != "initial":
+                return None
+            if self._room(backfill, 1) < 1:
+                self._set(run, queued_at=None)
+                return None
+            changes = self._hand_out(backfill, [run])
+        signals.tell(self.table.session, self.schema, backfill, changes)
+        return run
 
     def finish(
         self,
@@ -126,17 +192,14 @@ class Runs:
         """
         if status not in ("completed", "failed"):
             raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
-        of_run = sa.select(self.model.backfill_id).where(self.key == run_id)
         with self.table.transaction():
-            self.table.begin_writing()
-            backfill = self.table.hold(self.table.session.scalar(of_run))
-            query = sa.select(self.model).where(self.key == run_id).with_for_update()
-            run = self.table.session.scalar(query.execution_options(populate_existing=True))
-            if run is None or self._word(run.status) != "running":
+            backfill, run = self._hold_run(run_id)
+            ours = run is not None and self._word(run.status) == "running"
+            if not ours or attempt not in (None, getattr(run, "attempt", None)):
+                # With what the caller has left in the session, if anything.
+                self.table.session.rollback()
                 return False
-            if attempt not in (None, getattr(run, "attempt", None)):
-                return False
-            self._set(run, status=status, completed_at=_now(), error=error)
+            self._set(run, status=status, completed_at=_now(), error=self._told(error))
             changes: Changes = {}
             if backfill is not None:
                 self._add_metrics(backfill, metrics or {})
@@ -179,6 +242,15 @@ class Runs:
         return taken
 
     # What a request asks of them
+
+    def key_of(self, run: t.Any) -> t.Any:
+        return getattr(run, self.key.key)
+
+    def count_active(self) -> int:
+        """How many runs of all backfills wait or run."""
+        active = self.model.status.in_([self._member(word) for word in ACTIVE])
+        query = sa.select(sa.func.count()).select_from(self.model).where(active)
+        return t.cast(int, self.table.session.scalar(query))
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
         """How many of the wanted runs of each backfill have each status: one statement."""
@@ -350,7 +422,9 @@ class Runs:
 
     def _requeued(self) -> dict[str, t.Any]:
         """What a run has that waits for another attempt."""
-        blank = self._row(status="initial", started_at=None, completed_at=None, error=None)
+        blank = self._row(
+            status="initial", started_at=None, completed_at=None, queued_at=None, error=None
+        )
         attempt = self._columns.get("attempt")
         return blank if attempt is None else {**blank, attempt.key: attempt + 1}
 
@@ -372,33 +446,64 @@ class Runs:
 
     # The next runs, and how the others stand
 
-    def _active_keys(self) -> list[t.Any]:
+    def active_backfills(self) -> list[t.Any]:
+        """The keys of the backfills that may have runs to hand out, the oldest first."""
         model = self.table.model
         statuses = [self.schema.member("status", word) for word in ACTIVE]
         query = sa.select(self.table.key).where(model.status.in_(statuses)).order_by(self.table.key)
         with self.table.transaction():
             return list(self.table.session.scalars(query))
 
-    def _next(self, backfill: t.Any, limit: int) -> list[t.Any]:
+    def _room(self, backfill: t.Any, most: int) -> int:
+        """How many runs of a backfill may be handed out now, up to a number."""
         if backfill is None or self.status_of(backfill) not in ACTIVE:
-            return []
+            return 0
         settings = self.settings_of(backfill)
-        most = settings.get("max_failures")
-        if settings.get("paused") or (most and self.some(backfill, "failed", most) >= most):
-            return []
+        failures = settings.get("max_failures")
+        if settings.get("paused"):
+            return 0
+        if failures and self.some(backfill, "failed", failures) >= failures:
+            return 0
         at_once = settings.get("pipeline_run_limit")
-        if at_once:
-            limit = min(limit, at_once - self.some(backfill, "running", at_once))
-        if limit < 1:
+        return min(most, at_once - self.some(backfill, "running", at_once)) if at_once else most
+
+    def _next(self, backfill: t.Any, most: int) -> list[t.Any]:
+        room = self._room(backfill, most)
+        if room < 1:
             return []
         order: tuple[t.Any, ...] = (self.model.execution_date, self.key)
-        if settings.get("order") == "backwards":
+        if self.settings_of(backfill).get("order") == "backwards":
             order = tuple(sa.desc(one) for one in order)
         query = sa.select(self.model).where(*self._having(backfill, "initial")).order_by(*order)
-        query = query.limit(limit).with_for_update(skip_locked=True)
+        query = query.limit(room).with_for_update(skip_locked=True)
         # A session that keeps what it has read may know them from before.
         query = query.execution_options(populate_existing=True)
         return list(self.table.session.scalars(query))
+
+    def _hand_out(self, backfill: t.Any, found: list[t.Any]) -> Changes:
+        """Let runs and their backfill begin, and the runs out of the session."""
+        for run in found:
+            self._set(run, status="running", started_at=_now(), completed_at=None, queued_at=None)
+        begins = found and self.status_of(backfill) == "initial"
+        changes = enter(backfill, "running", self.schema) if begins else {}
+        self.table.session.flush()
+        for run in found:
+            # Readable after the commit, in any context or thread of the worker.
+            self.table.session.expunge(run)
+        return changes
+
+    def _hold_run(self, run_id: t.Any) -> tuple[t.Any, t.Any]:
+        """A run and its backfill, both locked; ``None`` for what is gone."""
+        self.table.begin_writing()
+        of_run = sa.select(self.model.backfill_id).where(self.key == run_id)
+        backfill = self.table.hold(self.table.session.scalar(of_run))
+        query = sa.select(self.model).where(self.key == run_id).with_for_update()
+        run = self.table.session.scalar(query.execution_options(populate_existing=True))
+        return backfill, run
+
+    def _queue(self, run: t.Any) -> Queued:
+        self._set(run, queued_at=_now())
+        return Queued(self.key_of(run), run.queued_at)
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:
         """How many runs have a status, counted up to a number; history only while it runs.
@@ -432,6 +537,13 @@ class Runs:
             there = backfill.metrics or {}
             sums = {name: value + _number(there.get(name)) for name, value in numbers.items()}
             backfill.metrics = {**there, **sums}
+
+    def _told(self, error: str | None) -> str | None:
+        """An error as its column takes it."""
+        if error is None or "error" not in self._columns:
+            return None
+        most = getattr(self._columns["error"].type, "length", None) or MAX_ERROR
+        return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]
 
     # Rows of the host's columns
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import random
 import subprocess
 import sys
@@ -161,6 +162,18 @@ def start(app, runs, url):
         event.listen(app.extensions["sqlalchemy"].engine, "before_cursor_execute", tell)
     change = {"end_datetime": "2023-05-09", "interval_units": 1, "status": "initial"}
     app.test_client().put(url, json={"backfill": change})
+
+
+def working():
+    """For the flask command: a host whose runs take a while, and are lost after two seconds."""
+    app, _ = create_app(os.environ["DATABASE_URL"])
+    app.config["BACKFILLS_LEASE"] = 2
+
+    @app.blueprints["backfills"].runner
+    def run(run):
+        time.sleep(0.5)
+
+    return app
 
 
 if __name__ == "__main__":

@@ -1,0 +1,261 @@
+"""The backfills of one blueprint: what its routes, its commands and its pages do to them."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+
+from marshmallow import ValidationError
+from sqlalchemy import Dialect
+from werkzeug.http import unquote_etag
+
+from . import columns
+from . import errors
+from . import signals
+from .expansion import Expansion
+from .expansion import show
+from .lifecycle import Transitions
+from .plan import Entry
+from .plan import Tally
+from .replan import follow
+from .replan import Preview
+from .runs import Runs
+from .schema import BackfillSchema
+from .schema import SettingsSchema
+from .table import Table
+from .update import Changes
+from .update import update
+
+#: What is asked to change; or, from the backfill as it is once it is held, what that is.
+Sent = dict[str, t.Any] | Callable[[t.Any], dict[str, t.Any]]
+
+
+class Saved(t.NamedTuple):
+    """A backfill that is written, and what is told of it."""
+
+    backfill: t.Any
+    changes: Changes
+    shown: dict[str, t.Any]
+    #: What becomes of its runs; ``None`` if nothing was to be planned.
+    plan: Tally | None
+    metadata: dict[str, t.Any] | None
+
+
+class Backfills:
+    """Each change is one transaction, and is told by a signal after it.
+
+    Who may do it has been asked before. What can't be done is raised as one of
+    :mod:`flask_backfills.errors`, and nothing was changed then.
+
+    :param runs: ``None`` for backfills that are only recorded.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        schema: BackfillSchema,
+        transitions: Transitions | None,
+        expansion: Expansion,
+        runs: Runs | None,
+    ) -> None:
+        self.table = table
+        self.schema = schema
+        self.transitions = transitions
+        self.expansion = expansion
+        self.runs = runs
+
+    def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
+        """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``."""
+        return self.table.find(pipeline_uuid, backfill_id)
+
+    def page(
+        self,
+        pipelines: t.Collection[str] | None,
+        status: str | None,
+        offset: int,
+        limit: int,
+    ) -> tuple[list[t.Any], int]:
+        """A page of the backfills of some pipelines, newest first, and how many there are.
+
+        :param pipelines: ``None`` for those of any.
+        """
+        criteria = [] if pipelines is None else [self.table.of_pipelines(pipelines)]
+        if status is not None:
+            criteria.append(self.schema.is_word(self.table.model, "status", status))
+        return self.table.page(criteria, offset, limit)
+
+    def create(
+        self,
+        pipeline_uuid: str,
+        sent: dict[str, t.Any],
+        *,
+        if_plan_match: str | None = None,
+        preview: Preview | None = None,
+    ) -> Saved:
+        """Store a new backfill; the arguments are those of :meth:`update`."""
+        with self.table.transaction(keep=preview is None):
+            backfill, wrong = self._new(pipeline_uuid, sent)
+            self.table.session.add(backfill)
+            saved = self._save(backfill, sent, wrong, if_plan_match, preview)
+        if preview is not None:
+            # Some databases have given it a key, which is nobody's now.
+            saved.shown["id"] = None
+        return self._tell(saved, preview)
+
+    def update(
+        self,
+        pipeline_uuid: str,
+        backfill_id: t.Any,
+        sent: Sent,
+        *,
+        check: Callable[[t.Any], None] | None = None,
+        if_plan_match: str | None = None,
+        preview: Preview | None = None,
+    ) -> Saved:
+        """Write what was sent, and let the runs follow.
+
+        :param check: called with the backfill as it is before, to refuse it.
+        :param if_plan_match: the hash of the plan that is expected.
+        :param preview: filled with what would happen, instead of doing it.
+        """
+        with self.table.transaction(keep=preview is None):
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            if check is not None:
+                check(backfill)
+            sent = sent(backfill) if callable(sent) else sent
+            saved = self._save(backfill, sent, {}, if_plan_match, preview)
+        return self._tell(saved, preview)
+
+    def delete(
+        self,
+        pipeline_uuid: str,
+        backfill_id: t.Any,
+        *,
+        check: Callable[[t.Any], None] | None = None,
+    ) -> dict[str, t.Any]:
+        """Delete a backfill that has no active runs, and its runs with it.
+
+        :returns: what it was.
+        """
+        with self.table.transaction():
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            if check is not None:
+                check(backfill)
+            shown = self.show(backfill)
+            if self.runs is not None:
+                if self.runs.are_active(backfill):
+                    raise errors.StillActive()
+                self.runs.delete(backfill)
+            self.table.session.delete(backfill)
+        return shown
+
+    def show(self, backfill: t.Any) -> dict[str, t.Any]:
+        """Its attributes as they are on the wire."""
+        return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
+
+    def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
+        """How many runs each has or asks for, and how many have each status."""
+        totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
+        if self.runs is None:
+            return totals
+        counts = self.runs.counts([self.table.key_of(one) for one in backfills])
+        more = []
+        for total, statuses in zip(totals, counts.values(), strict=True):
+            # Of a generator only what it gave is known.
+            known = total["total_run_count"]
+            total["total_run_count"] = sum(statuses.values()) or None if known is None else known
+            more.append({**total, "run_status_counts": dict(statuses)})
+        return more
+
+    def _new(self, pipeline_uuid: str, sent: dict[str, t.Any]) -> tuple[t.Any, errors.Errors]:
+        """A backfill that is nowhere yet, and what keeps it from being stored."""
+        backfill = self.table.model()
+        wrong = self.schema.missing_from(sent)
+        try:
+            backfill.pipeline_uuid = self.schema.fields["pipeline_uuid"].deserialize(pipeline_uuid)
+        except ValidationError as error:
+            wrong["pipeline_uuid"] = error.messages
+        return backfill, wrong
+
+    def _save(
+        self,
+        backfill: t.Any,
+        sent: dict[str, t.Any],
+        wrong: errors.Errors,
+        if_plan_match: str | None,
+        preview: Preview | None,
+    ) -> Saved:
+        """Write what was sent and let the runs follow, within the caller's transaction."""
+        before = self.expansion.values(backfill) if self.runs is not None else {}
+        wrong = {**wrong, **self._wrong_settings(sent)}
+        changes = update(backfill, sent, self.schema, self.transitions, wrong)
+        session = self.table.session
+        if self.schema.moments and (dialect := self.table.mysql):
+            self._flush_whole_seconds(dialect, backfill, sent)
+        session.flush()
+        plan = None
+        if self.runs is not None:
+            plan = follow(self.runs, self.expansion, backfill, before, changes, preview)
+            session.flush()
+        metadata = _tell_plan(plan, preview if self.runs is not None else None)
+        if if_plan_match is not None:
+            _check_plan(if_plan_match, plan, metadata)
+        # Before the commit, which expires what would have to be read again.
+        return Saved(backfill, changes, self.show(backfill), plan, metadata)
+
+    def _tell(self, saved: Saved, preview: Preview | None) -> Saved:
+        if preview is None:
+            signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
+        return saved
+
+    def _wrong_settings(self, sent: dict[str, t.Any]) -> errors.Errors:
+        key = self.schema.key_of("settings")
+        if self.runs is None or not isinstance(sent.get(key), dict):
+            return {}
+        wrong = SettingsSchema().validate(sent[key])
+        return {key: wrong} if wrong else {}
+
+    def _flush_whole_seconds(
+        self, dialect: Dialect, backfill: t.Any, sent: dict[str, t.Any]
+    ) -> None:
+        """Refuse what a column would cut, and show what is not the caller's as it is cut."""
+        cut = self.schema.cut_by(dialect, backfill)
+        message = "Must be a whole second: the column keeps no fraction."
+        if wrong := {key: [message] for key in cut.values() if key in sent}:
+            raise errors.Refused(wrong)
+        self.table.session.flush()
+        if cut := self.schema.cut_by(dialect, backfill):
+            mapper = self.schema.mapper
+            stale = [columns.mapped_as(mapper, attribute) or attribute for attribute in cut]
+            self.table.session.refresh(backfill, stale)
+
+
+def _tell_plan(plan: Tally | None, preview: Preview | None) -> dict[str, t.Any] | None:
+    """What the answer says of the plan; ``None`` if there is none to tell."""
+    if plan is None and preview is None:
+        return None
+    plan = plan or Tally(None)
+    told = {"plan": {**plan.counts, "hash": plan.hash()}}
+    if preview is None:
+        return told
+    told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
+    return {
+        **told,
+        "count": preview.count,
+        "next": preview.offset + preview.limit < preview.count,
+    }
+
+
+def _tell_entry(entry: Entry) -> dict[str, t.Any]:
+    return {
+        "key": entry.key,
+        "execution_date": entry.date and show(entry.date),
+        "action": entry.action,
+        "reason": entry.reason,
+    }
+
+
+def _check_plan(named: str, plan: Tally | None, metadata: dict[str, t.Any] | None) -> None:
+    etag, _ = unquote_etag(named)
+    if etag != (plan or Tally(None)).hash():
+        raise errors.PlanMismatch(metadata or {"plan": None})

@@ -1,0 +1,362 @@
+"""``flask backfills``: what the API does, at a terminal."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flask_backfills.blueprint import Commands
+
+WEEK = "start_datetime=2023-07-10 end_datetime=2023-07-16 interval_type=day interval_units=1"
+
+
+@pytest.fixture
+def flask(runner):
+    """Run ``flask backfills ...`` in the host app: its exit code, output and error output."""
+
+    def run(line, answer=None):
+        result = runner.app.test_cli_runner().invoke(
+            args=["backfills", *line.split()], input=answer
+        )
+        assert result.exception is None or isinstance(result.exception, SystemExit), result
+        return result
+
+    return run
+
+
+def read(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_group_names_the_commands_that_there_are(flask):
+    from flask_backfills import cli
+
+    listed = flask("--help").output
+    assert sorted(cli.group.commands) == sorted(Commands(None).commands)
+    assert all(f"\n  {name} " in listed for name in cli.group.commands)
+
+
+def test_a_host_adds_commands_of_its_own_to_the_group(runner):
+    @runner.blueprint.cli.command("audit")
+    def audit():
+        print("audited")
+
+    result = runner.app.test_cli_runner().invoke(args=["backfills", "audit"])
+    assert result.output == "audited\n"
+
+
+def test_a_backfill_from_its_creation_to_its_deletion(flask, runner):
+    made = read(flask(f"create daily name=July {WEEK} --json"))["backfill"]
+    assert made == runner.get(f"/api/pipelines/daily/backfills/{made['id']}")
+    key = made["id"]
+    plan = read(flask(f"preview {key} --json --limit 2"))["metadata"]
+    assert (plan["plan"]["add"], plan["count"], len(plan["plan"]["entries"])) == (7, 7, 2)
+    assert read(flask(f"start {key} --json"))["metadata"]["plan"]["add"] == 7
+    assert read(flask(f"pause {key} --json"))["backfill"]["settings"] == {"paused": True}
+    assert runner.claim() == []
+    assert read(flask(f"resume {key} --json"))["backfill"]["settings"] == {"paused": False}
+    for run in runner.claim(limit=7):
+        assert runner.finish(run, "failed" if run.key.startswith("2023-07-13") else "completed")
+    assert read(flask(f"show {key} --json"))["backfill"]["run_status_counts"] == {
+        "completed": 6,
+        "failed": 1,
+    }
+    assert read(flask(f"retry {key} --json"))["metadata"]["plan"]["redo"] == 1
+    assert read(flask(f"cancel {key} --json --yes"))["backfill"]["status"] == "cancelled"
+    assert read(flask(f"delete {key} --json --yes"))["backfill"]["id"] == key
+    assert runner.client.get(f"/api/backfills/{key}").status_code == 404
+
+
+def test_tables_for_people(flask):
+    flask(f"create daily name=July {WEEK}")
+    key = read(flask("list --pipeline daily --json"))["backfills"][0]["id"]
+    head, row = flask("list --pipeline daily").stdout.splitlines()
+    assert head.split() == ["ID", "PIPELINE", "NAME", "STATUS", "RUNS", "WINDOW"]
+    assert row.startswith(str(key)) and "not started" in row and "0/7" in row
+    lines = flask(f"preview {key} --limit 1").stdout.splitlines()
+    assert lines[0] == "The plan: 7 to add."
+    assert lines[1].split() == ["KEY", "DATE", "ACTION", "REASON"]
+    assert lines[3] == "6 more: --offset 1"
+    assert "The plan: 7 to add." in flask(f"start {key}").stdout
+    assert "1 more: --offset 1" in flask("list --limit 1").stdout
+    assert flask(f"preview {key} name=August").stdout == "Nothing happens to any run.\n"
+
+
+def test_what_callers_have_written_does_not_move_the_cursor(flask, runner):
+    runner.put({"name": "\x1b[2Jgone\n"})
+    for line in ("list", "show 6"):
+        told = flask(line).stdout
+        assert "\x1b" not in told and "\ufffd[2Jgone\ufffd" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("show 7", "no such backfill"),
+        ("show x", "no such backfill"),
+        ("show 99999999999999999999", "no such backfill"),
+        ("update 6 interval_units=0", "interval_units: Must be greater than or equal to 1."),
+        ("update 6 color=red", "color: Unknown field."),
+        ("update 6 status=initial", "start_datetime: "),
+        ('update 6 settings={"order":1}', "settings: order: Not a valid string."),
+        ("start 6", "start_datetime: "),
+        ("retry 6", "start_datetime: "),
+        ("create daily name=", "name: Shorter than minimum length 1."),
+    ],
+)
+def test_refusals_are_those_of_the_api_and_change_nothing(flask, runner, line, told):
+    before = runner.get()
+    result = flask(line)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert told in result.stderr
+    envelope = json.loads(flask(f"{line} --json").stdout)["error"]
+    assert envelope["message"] and envelope["code"] in (404, 422)
+    assert runner.get() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("update 6 name", "'name' is not KEY=VALUE."),
+        ("update 6 =x", "'=x' is not KEY=VALUE."),
+        ("update 6 name=a name=b", "name is given twice."),
+        ("update 6 variables={", "variables is not JSON"),
+        ("list --limit 0", "--limit"),
+        ("list --status lost", "--status"),
+    ],
+)
+def test_a_line_that_says_nothing_is_a_usage_error(flask, line, told):
+    result = flask(line)
+    assert result.exit_code == 2 and told in result.stderr
+
+
+def test_values_are_text_or_json(flask, runner):
+    assert flask('update 6 block_uuid=5 variables={"a":[1]} interval_units=3').exit_code == 0
+    shown = runner.get()
+    assert (shown["block_uuid"], shown["variables"]) == ("5", {"a": [1]})
+    assert shown["interval_units"] == 3
+    assert flask('update 6 name="null" block_uuid=null variables=null').exit_code == 0
+    shown = runner.get()
+    assert (shown["name"], shown["block_uuid"], shown["variables"]) == ("null", None, None)
+
+
+def test_there_is_a_question_before_anything_is_lost(flask, runner):
+    key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
+    flask(f"start {key}")
+    lossy = [
+        (f"update {key} end_datetime=2023-07-12", "The plan: 3 to keep, 4 to drop. Go on?"),
+        (f"update {key} status=completed", "every run that has not ended is cancelled. Go on?"),
+        (f"cancel {key}", "every run that has not ended is cancelled. Go on?"),
+        ("delete 6", "This deletes backfill 6, old_name, and its runs. Go on?"),
+    ]
+    url = f"/api/backfills/{key}"
+    before = runner.get(url), runner.rows(url), runner.get()
+    for line, question in lossy:
+        for answer in ("n\n", ""):
+            result = flask(line, answer)
+            assert result.exit_code == 1 and question in result.stderr and result.stdout == ""
+    assert (runner.get(url), runner.rows(url), runner.get()) == before
+    assert flask(lossy[0][0], "y\n").exit_code == 0
+    assert len(runner.rows(url)) == 3
+    assert flask("delete 6 --yes").exit_code == 0
+    # Nothing is lost by these.
+    assert flask(f"update {key} name=August end_datetime=2023-07-14", "").exit_code == 0
+
+
+def test_to_start_what_has_started_is_refused(flask):
+    key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
+    assert flask(f"start {key}").exit_code == 0
+    result = flask(f"start {key}")
+    assert (result.exit_code, result.stderr) == (1, "Error: The backfill is initial already.\n")
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("cancelled", 2)])
+def test_watch_ends_with_how_the_backfill_ended(flask, runner, status, code):
+    runner.put({"status": status})
+    assert flask("watch 6").exit_code == code
+    result = flask("watch 6 --json")
+    assert json.loads(result.stdout)["backfill"]["status"] == status
+    assert result.exit_code == code
+    assert flask("watch 7").exit_code == 3
+
+
+def test_recover_takes_back_what_runs_for_too_long(flask, runner):
+    key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
+    flask(f"start {key}")
+    assert len(runner.claim(limit=2)) == 2
+    assert read(flask("recover --json")) == {"recovered": 0}
+    assert flask("recover --older-than 0").stdout == "2 taken back.\n"
+
+
+def test_without_a_runner_there_is_nothing_to_work_with(flask):
+    result = flask("work --once")
+    assert result.exit_code == 1 and "@blueprint.runner" in result.stderr
+
+
+def test_without_a_run_model_what_is_recorded_can_be_changed(host):
+    def flask(line):
+        return host.app.test_cli_runner().invoke(args=["backfills", *line.split()])
+
+    assert flask("list").exit_code == 0
+    assert flask("start 6").exit_code == 0
+    assert flask("preview 6 status=completed").stdout == "Nothing happens to any run.\n"
+    assert flask("cancel 6 --yes").exit_code == 0
+    assert flask("work").exit_code == 1
+
+
+# The worker
+
+
+@pytest.fixture
+def started(runner):
+    """A backfill of seven runs that wait."""
+    week = dict(part.split("=") for part in WEEK.split())
+    return runner.post({**week, "status": "initial"}).headers["Location"]
+
+
+def test_work_runs_everything_once(flask, runner, started):
+    called = []
+
+    @runner.blueprint.runner
+    def run(run):
+        called.append(run.variables["ds"])
+        if run.variables["ds"].endswith("13"):
+            raise ValueError("no\0 reading \ud800" + "!" * 20_000)
+        return {"readings": 24}
+
+    result = flask("work --once --concurrency 3")
+    assert result.exit_code == 0, result.output
+    assert sorted(called) == [f"2023-07-{day}" for day in range(10, 17)]
+    assert result.stdout.count("completed: run ") == 6 and result.stdout.count("failed: run") == 1
+    shown = runner.get(started)
+    assert (shown["status"], shown["metrics"]) == ("failed", {"readings": 144})
+    [failed] = [row for row in runner.rows(started) if row["status"] == "failed"]
+    assert failed["error"].startswith("no\\0 reading \\ud800!!!") and len(failed["error"]) == 10_000
+
+
+def test_what_a_runner_returns_must_be_a_dict_or_none(flask, runner, started):
+    @runner.blueprint.runner
+    def run(run):
+        return {"10": None, "11": {"n": True, "m": "x"}}.get(run.variables["ds"][-2:], "done")
+
+    assert flask("work --once").exit_code == 0
+    errors = [row["error"] for row in runner.rows(started)]
+    assert errors == [None, None, *["the runner returned a str, not a dict or None"] * 5]
+
+
+def test_what_a_runner_leaves_uncommitted_is_stored_with_its_run_or_not_at_all(
+    flask, runner, started
+):
+    db, model = runner.db, runner.model
+
+    @runner.blueprint.runner
+    def run(run):
+        db.session.add(model(pipeline_uuid="made", name=run.key))
+        day = run.variables["ds"][-2:]
+        if day == "11":
+            db.session.flush()
+            raise ValueError("not this one")
+        if day == "12":
+            # Another worker has taken it over meanwhile.
+            with runner.app.app_context():
+                runner.blueprint.runs.recover(older_than=timedelta(0))
+                [again] = [one for one in runner.claim(limit=9) if one.key == run.key]
+                assert runner.finish(again, "completed", attempt=again.attempt)
+
+    assert flask("work --once").exit_code == 0
+    made = runner.read("/api/backfills?pipeline_uuid=made")["backfills"]
+    stored = {backfill["name"][8:10] for backfill in made}
+    assert "10" in stored and not stored & {"11", "12"}
+
+
+@pytest.fixture
+def process(database_url, tmp_path):
+    """Start ``flask backfills ...`` as a process, in a host whose runs take a while."""
+    begun = []
+
+    def begin(line, **options):
+        environment = {
+            **os.environ,
+            "FLASK_APP": str(Path(__file__).with_name("processes.py")) + ":working",
+            "DATABASE_URL": database_url,
+            "LOG": str(tmp_path / "log"),
+        }
+        command = [sys.executable, "-m", "flask", "backfills", *line.split()]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        begun.append(subprocess.Popen(command, env=environment, **options))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        if one.poll() is None:
+            one.kill()
+        one.communicate()
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def statuses(runner, url):
+    return runner.get(f"{url}?include_run_count=true")["run_status_counts"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, process, number):
+    worker = process("work --concurrency 2")
+    wait_for(lambda: statuses(runner, started).get("running") == 2)
+    worker.send_signal(number)
+    out, err = worker.communicate(timeout=30)
+    assert worker.returncode == 0, err
+    counts = statuses(runner, started)
+    assert "running" not in counts
+    assert out.count(b"completed: ") == counts["completed"] < 7
+
+
+def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
+    killed = process("work --concurrency 2")
+    wait_for(lambda: statuses(runner, started).get("running") == 2)
+    killed.kill()
+    killed.communicate()
+    lost = statuses(runner, started)["running"]
+    # Its lease is two seconds.
+    other = process("work --concurrency 2")
+    watch = process(f"watch {started.rsplit('/', 1)[1]} --interval 0.1")
+    out, err = watch.communicate(timeout=60)
+    assert watch.returncode == 0, err
+    assert out.splitlines()[-1] == b"completed: 7 completed"
+    other.terminate()
+    assert other.wait(30) == 0
+    attempts = [row["attempt"] for row in runner.rows(started)]
+    assert attempts.count(2) == lost and attempts.count(1) == 7 - lost
+
+
+def test_on_a_terminal_there_is_a_bar(runner, started, process):
+    for line, told in (("work --once --concurrency 7", b"7 completed"), ("watch", b"completed")):
+        ours, theirs = pty.openpty()
+        if line == "watch":
+            line = f"watch {started.rsplit('/', 1)[1]}"
+        shown = process(line, stdout=theirs)
+        os.close(theirs)
+        seen = b""
+        while shown.poll() is None or select.select([ours], [], [], 0.2)[0]:
+            try:
+                seen += os.read(ours, 1024)
+            except OSError:
+                break
+        os.close(ours)
+        assert shown.wait(30) == 0, shown.stderr.read()
+        assert b"7/7" in seen and told in seen and b"#" in seen
