@@ -109,17 +109,18 @@ class BackfillBlueprint(Blueprint):
         self.generators: dict[str, Generator] = {}
         self.run_function: Runner | None = None
         self.cli = Commands(self)
+        #: How a backfill's key stands in a URL.
+        self.converter = _CONVERTERS[columns.python_type(columns.key_column(self.table.mapper))]
         self._add_rules()
         errors.register(self)
 
     def _add_rules(self) -> None:
-        converter = _CONVERTERS[columns.python_type(columns.key_column(self.table.mapper))]
         of_pipeline = "/pipelines/<pipeline_uuid>/backfills"
         self.add_url_rule(of_pipeline, "list", self.list_view)
         self.add_url_rule(of_pipeline, "create", self.create_view, methods=["POST"])
         self.add_url_rule("/backfills", "list_anywhere", self.list_anywhere_view)
         for path in (of_pipeline, "/backfills"):
-            item = f"{path}/<{converter}:backfill_id>"
+            item = f"{path}/<{self.converter}:backfill_id>"
             self.add_url_rule(item, "detail", self.detail_view)
             self.add_url_rule(item, "update", self.update_view, methods=["PUT", "PATCH"])
             self.add_url_rule(item, "delete", self.delete_view, methods=["DELETE"])
@@ -204,16 +205,16 @@ class BackfillBlueprint(Blueprint):
     # The routes
 
     def list_view(self, pipeline_uuid: str) -> Response:
-        self._allow("list", pipeline_uuid)
+        self.allow("list", pipeline_uuid)
         return self._list(pipeline_uuid, query.read(request, query.List))
 
     def list_anywhere_view(self) -> Response:
         asked = query.read(request, query.ListAnywhere)
-        self._allow("list", asked["pipeline_uuid"])
+        self.allow("list", asked["pipeline_uuid"])
         return self._list(asked["pipeline_uuid"], asked)
 
     def create_view(self, pipeline_uuid: str) -> Response:
-        self._allow("create", pipeline_uuid)
+        self.allow("create", pipeline_uuid)
         sent, asked = body.read(request), query.read(request, query.Change)
         saved = self.backfills.create(pipeline_uuid, sent, **_conditions(asked))
         response = _answer_saved(saved, asked)
@@ -225,7 +226,7 @@ class BackfillBlueprint(Blueprint):
         return response
 
     def detail_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
-        pipeline_uuid = self._allow_one("detail", pipeline_uuid, backfill_id)
+        pipeline_uuid = self.allow_one("detail", pipeline_uuid, backfill_id)
         asked = query.read(request, query.Detail)
         backfill = self.table.find(pipeline_uuid, backfill_id)
         shown = self.backfills.show(backfill)
@@ -241,7 +242,7 @@ class BackfillBlueprint(Blueprint):
         return response
 
     def update_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
-        pipeline_uuid = self._allow_one("update", pipeline_uuid, backfill_id)
+        pipeline_uuid = self.allow_one("update", pipeline_uuid, backfill_id)
         sent, asked = body.read(request), query.read(request, query.Change)
         conditions = _conditions(asked)
         saved = self.backfills.update(
@@ -250,13 +251,13 @@ class BackfillBlueprint(Blueprint):
         return _answer_saved(saved, asked)
 
     def delete_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
-        pipeline_uuid = self._allow_one("delete", pipeline_uuid, backfill_id)
+        pipeline_uuid = self.allow_one("delete", pipeline_uuid, backfill_id)
         query.read(request, query.Query)
         shown = self.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
         return _answer(shown)
 
     def list_runs_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
-        pipeline_uuid = self._allow_one("detail", pipeline_uuid, backfill_id)
+        pipeline_uuid = self.allow_one("detail", pipeline_uuid, backfill_id)
         asked = query.read(request, query.RunList)
         backfill = self.table.find(pipeline_uuid, backfill_id)
         runs, total = self.runs.page(backfill, asked["status"], asked["offset"], asked["limit"])
@@ -273,18 +274,19 @@ class BackfillBlueprint(Blueprint):
 
     # What they share
 
-    def _allow(self, action: str, pipeline_uuid: str) -> None:
+    def allow(self, action: str, pipeline_uuid: str) -> None:
+        """Refuse a caller who is not allowed to do something in a pipeline."""
         if self.authorize(action, pipeline_uuid) is not True:
             raise errors.Forbidden()
 
-    def _allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
+    def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
         """The pipeline of a backfill for which the caller is allowed to do something.
 
         :param pipeline_uuid: the one in the URL, asked for before anything is read; without
             one it is the row's own, and who is not allowed is told what a missing one tells.
         """
         if pipeline_uuid is not None:
-            self._allow(action, pipeline_uuid)
+            self.allow(action, pipeline_uuid)
             return pipeline_uuid
         try:
             found = str(self.table.find(None, backfill_id).pipeline_uuid)
@@ -292,7 +294,7 @@ class BackfillBlueprint(Blueprint):
             found = None
         try:
             # For a missing one too, so that a caller without credentials learns no more.
-            self._allow(action, found or "")
+            self.allow(action, found or "")
         except (http.Forbidden, http.NotFound):
             found = None
         if found is None:

@@ -35,7 +35,7 @@ def read(request: Request) -> dict[str, t.Any]:
         raise UnsupportedMediaType("The Content-Type must be application/json.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
-    body = _parse(_read_bytes(request))
+    body = parse(_read_bytes(request))
     if not isinstance(body, dict) or not isinstance(body.get("backfill"), dict):
         raise errors.Malformed('The body must be an object: {"backfill": {...}}.')
     if len(body) > 1:
@@ -59,26 +59,35 @@ def _read_bytes(request: Request) -> bytes:
     return content
 
 
-def _parse(content: bytes) -> t.Any:
+def parse(content: bytes, what: str = "The body") -> t.Any:
+    """The JSON value in some bytes.
+
+    :raises flask_backfills.errors.Malformed: for what is no JSON, has a key twice in an
+        object or is nested too deep.
+    """
+    too_deep = f"{what} is nested more than {MAX_DEPTH} levels deep."
     try:
-        body = _DECODER.decode(content.decode("utf-8"))
+        value = _DECODER.decode(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise errors.Malformed("The body is not UTF-8.") from None
+        raise errors.Malformed(f"{what} is not UTF-8.") from None
     except json.JSONDecodeError as error:
-        raise errors.Malformed(f"The body is not JSON: {error}.") from None
+        raise errors.Malformed(f"{what} is not JSON: {error}.") from None
+    except _Twice as twice:
+        raise errors.Malformed(f"{what} has a key twice: {errors.text(*twice.args)}.") from None
     except RecursionError:
-        raise errors.Malformed(_TOO_DEEP) from None
+        raise errors.Malformed(too_deep) from None
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
-        return body
-    level = [body]
+        return value
+    level = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [child for node in level for child in _children(node)]
         if not level:
-            return body
-    raise errors.Malformed(_TOO_DEEP)
+            return value
+    raise errors.Malformed(too_deep)
 
 
-_TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+class _Twice(Exception):
+    """A key that an object has twice."""
 
 
 def _children(node: t.Any) -> t.Iterable[t.Any]:
@@ -92,7 +101,7 @@ def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {}
     for key, value in pairs:
         if key in found:
-            raise errors.Malformed(f"The body has a key twice: {errors.text(key)}.")
+            raise _Twice(key)
         found[key] = value
     return found
 

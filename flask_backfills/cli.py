@@ -27,6 +27,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from . import actions
+from . import body
 from . import errors
 from .backfills import Saved
 from .backfills import Sent
@@ -313,10 +314,11 @@ def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
             raise click.UsageError(f"{key} is given twice.")
         sent[key] = value
         if value == "null" or value.startswith(("{", "[", '"')):
+            # Bytes that are not of the terminal's encoding stand in an argument as surrogates.
             try:
-                sent[key] = json.loads(value)
-            except json.JSONDecodeError as error:
-                raise click.UsageError(f"{key} is not JSON: {error}.") from None
+                sent[key] = body.parse(value.encode("utf-8", "surrogateescape"), key)
+            except errors.Malformed as error:
+                raise click.UsageError(str(error.description)) from None
     return sent
 
 

@@ -3,10 +3,13 @@
 python examples/quickstart/app.py
 """
 
+import random
+import time
 from datetime import datetime
 from pathlib import Path
 
 from flask import Flask
+from flask import request
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_backfills import all_of
@@ -15,6 +18,7 @@ from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import oauth_token
+from flask_backfills.console import ConsoleBlueprint
 
 KEY = "demo-key"
 TOKEN = "demo-token"
@@ -45,38 +49,74 @@ def verify(token: str, action: str, pipeline_uuid: str) -> bool:
     return token == TOKEN  # a real app asks its login service
 
 
+programs = all_of(api_key(), oauth_token(verify))
+
+
+def authorize(action: str, pipeline_uuid: str) -> bool:
+    # The console is open to whoever reaches this dev server; a real app asks for its login.
+    return request.blueprint == "console" or programs(action, pipeline_uuid)
+
+
+def temperatures(ds: str) -> list[float | None]:
+    """The 24 hourly readings of a station on a day; at noon of every 13th there is none."""
+    day = random.Random(ds)
+    readings = [15 + 8 * (1 - abs(hour - 14) / 14) + day.gauss(0, 1) for hour in range(24)]
+    return [None if ds.endswith("-13") and h == 12 else value for h, value in enumerate(readings)]
+
+
+def average(run: BackfillRun) -> dict:
+    """The work of one run: a day's mean temperature, in which a gap may be skipped."""
+    time.sleep(run.variables.get("seconds", 1))  # real work takes a while
+    readings = temperatures(run.variables["ds"])
+    if run.variables.get("skip_gaps"):
+        readings = [value for value in readings if value is not None]
+    if None in readings:
+        raise ValueError(f"no reading at {readings.index(None)}:00")
+    print(run.variables["ds"], f"{sum(readings) / len(readings):.1f} degrees", flush=True)
+    return {"readings": len(readings)}
+
+
+def seed() -> None:
+    moment = datetime(2023, 7, 18, 23, 30, 26)
+    page = {"id": 6, "pipeline_uuid": "arwen_starlight", "name": "old_name"}
+    july = {"id": 7, "pipeline_uuid": "weather", "name": "Temperatures of July"}
+    july |= {"start_datetime": datetime(2023, 7, 1), "end_datetime": datetime(2023, 7, 31)}
+    july |= {"interval_type": "day", "interval_units": 1}
+    for backfill in (page, july):
+        db.session.add(Backfill(**backfill, created_at=moment, updated_at=moment))
+    db.session.commit()
+
+
 def create_app(config: dict | None = None) -> Flask:
     app = Flask(__name__)
-    app.config.update(SQLALCHEMY_DATABASE_URI=DATABASE, BACKFILLS_API_KEYS=[KEY])
+    app.config.update(
+        SECRET_KEY="only for this demo",
+        SQLALCHEMY_DATABASE_URI=DATABASE,
+        BACKFILLS_API_KEYS=[KEY],
+        BACKFILLS_LEASE=30,
+    )
     app.config.update(config or {})
     db.init_app(app)
-    app.register_blueprint(
-        BackfillBlueprint(
-            Backfill,
-            db.session,
-            authorize=all_of(api_key(), oauth_token(verify)),
-            run_model=BackfillRun,
-            openapi=OPENAPI,
-        )
+    blueprint = BackfillBlueprint(
+        Backfill, db.session, authorize=authorize, run_model=BackfillRun, openapi=OPENAPI
     )
+    blueprint.runner(average)
+    app.register_blueprint(blueprint)
+    app.register_blueprint(ConsoleBlueprint(blueprint))
     with app.app_context():
         db.create_all()
         if db.session.get(Backfill, 6) is None:
-            moment = datetime(2023, 7, 18, 23, 30, 26)
-            db.session.add(
-                Backfill(
-                    id=6,
-                    pipeline_uuid="arwen_starlight",
-                    name="old_name",
-                    created_at=moment,
-                    updated_at=moment,
-                )
-            )
-            db.session.commit()
+            seed()
     return app
 
 
-REQUEST = f"""curl -X PUT \\
+HELP = f"""The console is at http://localhost:6789/backfills/. To run what you start there, in another terminal:
+
+    .venv/bin/flask --app examples/quickstart/app.py backfills work
+
+The API takes requests such as this one:
+
+curl -X PUT \\
   --url http://localhost:6789/api/pipelines/arwen_starlight/backfills/6 \\
   -H 'Content-Type: application/json' \\
   -H 'Cookie: oauth_token={TOKEN}' \\
@@ -85,5 +125,5 @@ REQUEST = f"""curl -X PUT \\
 """
 
 if __name__ == "__main__":
-    print("Paste this into another terminal:\n\n" + REQUEST, flush=True)
+    print(HELP, flush=True)
     create_app().run("127.0.0.1", 6789)

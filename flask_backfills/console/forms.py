@@ -1,0 +1,153 @@
+"""The form of a backfill's attributes: from what is shown to text, and back to what is sent."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Mapping
+
+from .. import body
+from ..errors import Errors
+from ..errors import Malformed
+from ..schema import BackfillSchema
+from ..schema import Choice
+from ..schema import JSONObject
+from ..schema import UTCDateTime
+
+#: Those that people change; the others follow from the status, or are for programs.
+FIRST = (
+    "name",
+    "start_datetime",
+    "end_datetime",
+    "interval_type",
+    "interval_units",
+    "block_uuid",
+    "variables",
+    "settings",
+)
+
+#: The actions change it.
+APART = ("status",)
+
+
+class NotJSON(Exception):
+    """Text of some fields is no JSON; ``errors`` says which and why."""
+
+    def __init__(self, errors: Errors) -> None:
+        self.errors = errors
+
+
+class Field(t.NamedTuple):
+    """An attribute in the form."""
+
+    key: str
+    kind: str
+    text: str
+    #: What it was when the form was made.
+    was: str
+    words: tuple[str, ...]
+    errors: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return self.key.replace("_", " ").capitalize().replace("uuid", "UUID")
+
+
+class Form:
+    """What of a backfill may be written, as text.
+
+    Only what the user has changed is sent, so that the rest may change meanwhile.
+
+    :param shown: its attributes as they are on the wire.
+    :param posted: what the user has sent; empty at first.
+    """
+
+    def __init__(
+        self, schema: BackfillSchema, shown: Mapping[str, t.Any], posted: Mapping[str, str]
+    ) -> None:
+        self.fields: list[Field] = []
+        for name, field in schema.load_fields.items():
+            key = field.data_key or name
+            if key in APART:
+                continue
+            was = _text(shown.get(key))
+            words: tuple[str, ...] = ()
+            if isinstance(field, Choice):
+                words = tuple(field.members)
+            self.fields.append(
+                Field(
+                    key=key,
+                    kind=_kind(field),
+                    text=_lines(posted.get(key, was)),
+                    was=_lines(posted.get(f"was-{key}", was)),
+                    words=words,
+                    errors=(),
+                )
+            )
+        self.other_errors: dict[str, str] = {}
+
+    @property
+    def first(self) -> list[Field]:
+        found = {field.key: field for field in self.fields}
+        return [found[key] for key in FIRST if key in found]
+
+    @property
+    def more(self) -> list[Field]:
+        return [field for field in self.fields if field.key not in FIRST]
+
+    def sent(self) -> dict[str, t.Any]:
+        """What a request would send for what the user has changed.
+
+        :raises NotJSON: for text that is none.
+        """
+        sent: dict[str, t.Any] = {}
+        wrong: Errors = {}
+        for field in self.fields:
+            if field.text == field.was:
+                continue
+            sent[field.key] = field.text or None
+            if field.text and field.kind == "json":
+                try:
+                    sent[field.key] = body.parse(field.text.encode("utf-8", "replace"), "This")
+                except Malformed as error:
+                    wrong[field.key] = [str(error.description)]
+        if wrong:
+            raise NotJSON(wrong)
+        return sent
+
+    def refused(self, errors: Errors) -> Form:
+        """The same form, with what is wrong at its fields."""
+        known = {field.key for field in self.fields}
+        self.fields = [
+            field._replace(errors=tuple(_flat(errors[field.key]))) if field.key in errors else field
+            for field in self.fields
+        ]
+        self.other_errors = {k: " ".join(_flat(e)) for k, e in errors.items() if k not in known}
+        return self
+
+
+def _kind(field: t.Any) -> str:
+    if isinstance(field, JSONObject):
+        return "json"
+    if isinstance(field, UTCDateTime):
+        return "moment"
+    return "choice" if isinstance(field, Choice) else "text"
+
+
+def _text(value: t.Any) -> str:
+    if value is None:
+        return ""
+    return (
+        json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, dict) else str(value)
+    )
+
+
+def _lines(text: str) -> str:
+    # As browsers send them.
+    return text.replace("\r\n", "\n")
+
+
+def _flat(wrong: t.Any) -> list[str]:
+    if isinstance(wrong, Mapping):
+        return [f"{key}: {' '.join(_flat(found))}" for key, found in wrong.items()]
+    return [str(one) for one in wrong] if isinstance(wrong, list) else [str(wrong)]

@@ -1,0 +1,93 @@
+"""Runs, or what a plan makes of them, as a strip of cells."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Sequence
+from datetime import datetime
+from datetime import timezone
+
+from ..expansion import show
+from ..lifecycle import STATUSES
+from ..plan import ACTIONS
+from ..plan import Entry
+from .progress import Group
+
+#: Cells of a strip; where there are more runs, a cell stands for several.
+CELLS = 120
+
+#: What stands for a cell of several, the first that any of them has.
+LOUDEST = ("failed", "running", "redo", "drop", "add")
+
+#: What an action does, in a sentence.
+DOES = {
+    "start": "Its runs are planned, and wait for workers.",
+    "pause": "No more runs are handed out until it is resumed; those that run now go on.",
+    "resume": "Runs are handed out again.",
+    "retry": "What failed, was cancelled or never ran is run again.",
+    "cancel": "Every run that has not ended is cancelled.",
+    "delete": "The backfill is deleted, and its runs with it. This can't be undone.",
+}
+
+
+class Cell(t.NamedTuple):
+    """A run or several: what it is coloured by, and what is told of it."""
+
+    kind: str
+    label: str
+
+
+def of_runs(groups: Iterable[Group]) -> list[Cell]:
+    """The cells of runs, from groups that follow each other."""
+    return [_cell(group.counts, STATUSES, _span(group), group.error) for group in groups]
+
+
+def of_plan(entries: Sequence[Entry]) -> list[Cell]:
+    """The cells of what a plan makes of runs, in the order of their dates."""
+    ordered = sorted(entries, key=lambda one: (one.date is None, one.date or datetime.min, one.key))
+    count = min(len(ordered), CELLS)
+    cells = []
+    for place in range(count):
+        group = ordered[place * len(ordered) // count : (place + 1) * len(ordered) // count]
+        counts = Counter(one.action for one in group)
+        name = _name(_named(group[0]), _named(group[-1]))
+        cells.append(_cell(counts, ACTIONS, name, group[0].reason if len(group) == 1 else None))
+    return cells
+
+
+def left(runs: int, pace: tuple[int, datetime] | None) -> str | None:
+    """About how long so many runs take, from how many have ended since a moment."""
+    if not runs or pace is None:
+        return None
+    ended, since = pace
+    seconds = (datetime.now(timezone.utc) - since).total_seconds() / ended * runs
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {max(seconds, 1):.0f} s left"
+
+
+def _cell(counts: Counter[str], words: Sequence[str], name: str, reason: str | None) -> Cell:
+    kinds = [word for word in words if counts[word]]
+    kind = next((word for word in LOUDEST if counts[word]), kinds[0] if len(kinds) == 1 else "some")
+    if counts.total() == 1:
+        told = kind
+    else:
+        told = f"{counts.total():,} runs, " + ", ".join(f"{counts[k]:,} {k}" for k in kinds)
+    return Cell(kind, f"{name}: {told}" + (f". {reason}" if reason else ""))
+
+
+def _name(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
+def _span(group: Group) -> str:
+    if group.dates:
+        return _name(show(min(group.dates)), show(max(group.dates)))
+    return _name(min(group.keys), max(group.keys))
+
+
+def _named(entry: Entry) -> str:
+    return entry.key if entry.date is None else show(entry.date)

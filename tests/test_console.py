@@ -1,0 +1,423 @@
+"""The console, as its pages answer; in a browser it is in test_browser.py."""
+
+import html
+import re
+import sqlite3
+from datetime import datetime
+
+import pytest
+from flask import abort
+from flask import request
+from sqlalchemy import Column
+from sqlalchemy import String
+
+from flask_backfills import BackfillMixin
+from flask_backfills.console import ConsoleBlueprint
+
+WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+ATTACK = "\"><script>alert(1)</script><b a='{{ 7 * 7 }}"
+
+
+class Console:
+    """A browser without JavaScript: it reads forms and sends them as they stand."""
+
+    def __init__(self, host, **options):
+        host.app.secret_key = "secret"
+        host.app.register_blueprint(ConsoleBlueprint(host.blueprint, **options))
+        self.client = host.app.test_client()
+
+    def get(self, path, status=200):
+        response = self.client.get(f"/backfills/{path}")
+        assert response.status_code == status, response.text
+        return response.text
+
+    def form(self, path):
+        """The fields of the form of a page, as they are sent when nothing is touched."""
+        return fields(self.get(path))
+
+    def post(self, path, data, status=303, **options):
+        response = self.client.post(f"/backfills/{path}", data=data, **options)
+        assert response.status_code == status, response.text
+        return response
+
+
+def fields(page):
+    page = page[page.index('<form method="post"') :]
+    found = {}
+    for tag, attributes, inner in re.findall(
+        r"<(input|textarea|select)\b([^>]*)>(?:\n?([^<]*(?:<option.*?)?)</(?:textarea|select)>)?",
+        page,
+        re.DOTALL,
+    ):
+        values = dict(re.findall(r'([\w-]+)="([^"]*)"', attributes))
+        text = values.get("value", "") if tag == "input" else inner
+        if tag == "select":
+            chosen = re.search(r"<option selected>([^<]*)", inner)
+            text = chosen.group(1) if chosen else ""
+        found[values["name"]] = html.unescape(text)
+    return found
+
+
+@pytest.fixture
+def console(runner):
+    return Console(runner)
+
+
+@pytest.fixture
+def started(runner):
+    """A backfill of seven runs that wait."""
+    return runner.post({**WEEK, "name": "July", "status": "initial"}).json["backfill"]["id"]
+
+
+def labels(page, kind="cell"):
+    return re.findall(rf'class="{kind} is-(\w+)" title="([^"]*)"', page)
+
+
+def test_the_list_has_name_pipeline_window_status_and_progress(console, runner, started):
+    for run in runner.claim(limit=3):
+        runner.finish(run, "completed")
+    page = " ".join(console.get("").split())
+    for told in ("July", "arwen_starlight", "running", "3 of 7", "2023-07-10 00:00:00 to"):
+        assert told in page
+    assert re.search(r"about \d+ s left", page)
+    assert "old_name" in page and "not started" in page
+
+
+def test_the_list_is_filtered_and_paged(console, runner):
+    for number in range(25):
+        runner.post({"name": f"n{number}"}, url="/api/pipelines/other/backfills")
+    first, second = console.get("?pipeline=other"), console.get("?pipeline=other&page=2")
+    assert "Page 1 of 2" in first and "Page 2 of 2" in second
+    assert [f">n{number}<" in first for number in (24, 5, 4)] == [True, True, False]
+    assert [f">n{number}<" in second for number in (5, 4, 0)] == [False, True, True]
+    runner.put({"status": "failed"})
+    page = console.get("?status=failed")
+    assert "old_name" in page and ">n1<" not in page
+    for query in ("?pipeline=nowhere", "?pipeline=%00", "?status=running"):
+        assert "There are no backfills here with this filter." in console.get(query)
+    for query in ("?page=x", "?page=-1", "?status=lost", "?page=99999999999999999999"):
+        console.get(query)
+
+
+def test_a_backfill_shows_its_runs_in_their_order(console, runner, started):
+    for run in runner.claim(limit=3):
+        failed = run.key.startswith("2023-07-11")
+        runner.finish(run, "failed" if failed else "completed", error=ATTACK if failed else None)
+    runner.claim()
+    page = console.get(str(started))
+    cells = labels(page)
+    assert [kind for kind, _ in cells] == [
+        *("completed", "failed", "completed", "running", "initial", "initial", "initial")
+    ]
+    assert cells[0][1] == "2023-07-10 00:00:00: completed"
+    assert cells[1][1].startswith("2023-07-11 00:00:00: failed. &#34;&gt;&lt;script&gt;")
+    live = console.get(f"{started}/live")
+    assert labels(live) == cells and 'data-active="true"' in live and "<html" not in live
+
+
+def test_where_there_are_more_runs_than_cells_a_cell_stands_for_several(console, runner):
+    window = {**WEEK, "end_datetime": "2023-07-11", "interval_type": "minute"}
+    key = runner.post({**window, "status": "initial"}).json["backfill"]["id"]
+    for number, run in enumerate(runner.claim(limit=20)):
+        runner.finish(run, "failed" if number == 14 else "completed")
+    cells = labels(console.get(str(key)))
+    assert len(cells) == 120
+    assert [kind for kind, _ in cells[:3]] == ["completed", "failed", "initial"]
+    assert cells[0][1] == "2023-07-10 00:00:00 to 2023-07-10 00:12:00: 13 runs, 13 completed"
+    assert "12 runs, 6 initial" not in cells[1][1] and "1 failed" in cells[1][1]
+
+
+def test_runs_of_a_generator_are_named_by_their_keys(console, runner):
+    runner.blueprint.generator("parts")(lambda backfill: [{"key": "b"}, {"key": "a"}])
+    runner.put({"block_uuid": "parts", "status": "initial"})
+    assert {label for _, label in labels(console.get("6"))} == {"a: initial", "b: initial"}
+
+
+def test_an_edit_shows_its_plan_before_it_is_saved(console, runner, started):
+    form = console.form(f"{started}/edit")
+    assert form["end_datetime"] == "2023-07-16 00:00:00"
+    form |= {"end_datetime": "2023-07-18", "start_datetime": "2023-07-11", "do": "preview"}
+    response = console.post(f"{started}/edit", form, 200)
+    assert [kind for kind, _ in labels(response.text)] == ["drop", *["keep"] * 6, "add", "add"]
+    assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-16 00:00:00"
+    form = {**fields(response.text), "do": "save"}
+    assert form["end_datetime"] == "2023-07-18"
+    assert console.post(f"{started}/edit", form).location == f"/backfills/{started}"
+    assert len(runner.rows(f"/api/backfills/{started}")) == 8
+
+
+def test_what_would_happen_otherwise_by_now_is_shown_again(console, runner, started):
+    form = {**console.form(f"{started}/edit"), "end_datetime": "2023-07-12", "do": "preview"}
+    form = {**fields(console.post(f"{started}/edit", form, 200).text), "do": "save"}
+    # One that was to be dropped runs by now.
+    runner.put({"settings": {"order": "backwards"}}, f"/api/backfills/{started}")
+    runner.claim()
+    response = console.post(f"{started}/edit", form, 412)
+    assert "What would happen has changed meanwhile; nothing was saved." in response.text
+    assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-16 00:00:00"
+    console.post(f"{started}/edit", {**fields(response.text), "do": "save"})
+    assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-12 00:00:00"
+
+
+def test_a_save_that_was_not_previewed_is_not_taken(console, runner, started):
+    form = {**console.form(f"{started}/edit"), "end_datetime": "2023-07-12", "do": "save"}
+    console.post(f"{started}/edit", form, 412)
+    assert len(runner.rows(f"/api/backfills/{started}")) == 7
+
+
+def test_only_what_the_user_has_changed_is_sent(console, runner):
+    form = {**console.form("6/edit"), "name": "mine", "do": "preview"}
+    form = {**fields(console.post("6/edit", form, 200).text), "do": "save"}
+    runner.put({"block_uuid": "theirs", "variables": {"a": 1}})
+    console.post("6/edit", form)
+    shown = runner.get()
+    assert (shown["name"], shown["block_uuid"], shown["variables"]) == ("mine", "theirs", {"a": 1})
+
+
+def test_errors_stand_at_their_fields(console, runner):
+    before = runner.get()
+    form = {**console.form("6/edit"), "interval_units": "0", "settings": '{"order": 1}'}
+    page = console.post("6/edit", {**form, "do": "preview"}, 422).text
+    for key, told in {
+        "interval_units": "Must be greater than or equal to 1.",
+        "settings": "order: Not a valid string.",
+    }.items():
+        assert f'id="field-{key}-error">{told}<' in page
+        [tag] = re.findall(rf'<\w+ [^>]*id="field-{key}"[^>]*>', page)
+        assert 'aria-invalid="true"' in tag and f"field-{key}-error" in tag
+    assert fields(page)["interval_units"] == "0"
+    page = console.post("6/edit", {**form, "variables": "{a", "do": "save"}, 422).text
+    assert 'id="field-variables-error">This is not JSON: ' in page
+    for text in ("[]", "1", '{"a": NaN}', "null", "[" * 20_000):
+        console.post("6/edit", {**form, "variables": text, "do": "preview"}, 422)
+    assert runner.get() == before
+
+
+def test_what_is_wrong_with_no_field_is_told_too(console, runner):
+    # A window whose other half was cleared meanwhile, and a status that has no field.
+    runner.put({"start_datetime": "2023-07-10"})
+    form = {**console.form("6/edit"), "end_datetime": "2023-07-01", "do": "preview"}
+    page = console.post("6/edit", form, 422).text
+    assert 'id="field-end_datetime-error">Must be on or after start_datetime.' in page
+
+
+@pytest.mark.parametrize("text", [ATTACK, "\n leading\r\nlines\n"])
+def test_names_are_text(console, runner, text):
+    runner.put({"name": text, "variables": {"a": text}, "block_uuid": text})
+    runner.post({"name": "x"}, url="/api/pipelines/%3Cb%3Eid/backfills")
+    for path in ("", "6", "6/live", "6/edit", "6/start"):
+        page = console.get(path, None if path == "6/start" else 200) if path != "6/start" else ""
+        assert "<script>alert" not in page and "49" not in page and "<b>" not in page
+    form = console.form("6/edit")
+    assert form["name"] == form["was-name"]
+    assert form["variables"].replace("\\r\\n", "\\n").count("script") == text.count("script")
+    # Sent back as it is, it is no change.
+    console.post("6/edit", {**form, "do": "preview"}, 200)
+
+
+def test_actions_say_what_they_do_and_do_it(console, runner, started):
+    url = f"/api/backfills/{started}"
+
+    def do(action):
+        page = console.get(f"{started}/{action}")
+        console.post(f"{started}/{action}", fields(page))
+        return page
+
+    assert "those that run now go on" in do("pause")
+    assert runner.get(url)["settings"] == {"paused": True}
+    assert ">paused<" in console.get(str(started))
+    do("resume")
+    for run in runner.claim(limit=7):
+        runner.finish(run, "failed" if "-13T" in run.key else "completed")
+    page = do("retry")
+    assert [kind for kind, _ in labels(page)] == ["keep"] * 3 + ["redo"] + ["keep"] * 3
+    assert runner.get(url)["status"] == "running"
+    assert "Every run that has not ended is cancelled." in do("cancel")
+    assert runner.get(url)["status"] == "cancelled"
+    assert [kind for kind, _ in labels(do("start"))].count("redo") == 1
+    do("cancel")
+    assert "can&#39;t be undone" in do("delete").replace("can't", "can&#39;t")
+    assert runner.client.get(url).status_code == 404
+    console.get(str(started), 404)
+
+
+def test_actions_that_are_not_possible_are_not_shown_and_are_refused(console, runner, started):
+    page = console.get(str(started))
+    shown = re.findall(r'id="do-(\w+)"', page)
+    assert shown == ["edit", "pause", "cancel"]
+    token = console.form(f"{started}/pause")["csrf_token"]
+    for action, told in {
+        "start": "The backfill is initial already.",
+        "delete": "cancel it before deleting it",
+    }.items():
+        response = console.post(f"{started}/{action}", {"csrf_token": token}, 409)
+        assert told in response.text
+    console.get("6/start", 422)
+    assert runner.get(f"/api/backfills/{started}")["status"] == "initial"
+
+
+def test_a_plan_that_has_changed_since_it_was_shown_is_not_started(console, runner):
+    runner.put(WEEK)
+    form = console.form("6/start")
+    runner.put({"end_datetime": "2023-07-31"})
+    console.post("6/start", form, 412)
+    assert runner.get()["status"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "headers"),
+    [
+        ({"csrf_token": None}, {}),
+        ({"csrf_token": ""}, {}),
+        ({"csrf_token": "IjEi.Zz.x"}, {}),
+        ({}, {"Origin": "https://evil.example"}),
+        ({}, {"Origin": "null"}),
+        ({}, {"Sec-Fetch-Site": "cross-site"}),
+        ({}, {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"}),
+    ],
+)
+def test_another_site_changes_nothing(console, runner, data, headers):
+    runner.put(WEEK)
+    before = runner.get()
+    for path in ("6/start", "6/delete"):
+        form = {**console.form(path), **data}
+        form = {key: value for key, value in form.items() if value is not None}
+        assert "not from this page" in console.post(path, form, 403, headers=headers).text
+    assert runner.get() == before
+    ours = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
+    console.post("6/start", console.form("6/start"), headers=ours)
+
+
+def test_a_token_of_another_session_is_not_taken(console, runner):
+    runner.put(WEEK)
+    token = console.form("6/start")["csrf_token"]
+    console.client = runner.app.test_client()
+    form = {**console.form("6/start"), "csrf_token": token}
+    console.post("6/start", form, 403)
+
+
+def test_pages_load_only_their_own_files(console, started):
+    for path in ("", "6", "6/edit", f"{started}/cancel", "static/console.js"):
+        response = console.client.get(f"/backfills/{path}")
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy and "form-action 'self'" in policy
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        if path != "static/console.js":
+            assert response.headers["Cache-Control"] == "private, no-cache"
+            assert not re.search(r"style=|onclick=|<script>|<style|https?://", response.text)
+        response.close()
+
+
+@pytest.fixture
+def guarded(bare):
+    """A host where who has the cookie ``user`` may do what stands in it."""
+
+    def authorize(action, pipeline_uuid):
+        user = request.cookies.get("user")
+        if user is None:
+            abort(401)
+        return f"{action}:{pipeline_uuid}" in user.split()
+
+    bare.serve(run_model=bare.run_model(), authorize=authorize)
+    with bare.app.app_context():
+        bare.db.session.add(bare.model(pipeline_uuid="other", name="secret name"))
+        bare.db.session.commit()
+
+    @bare.app.errorhandler(401)
+    def login(error):
+        return "please log in", 401
+
+    console = Console(bare)
+
+    def become(*may):
+        console.client.set_cookie("user", " ".join(may))
+        return console
+
+    console.become = become
+    return console
+
+
+def test_who_is_not_logged_in_is_the_apps_to_answer(guarded):
+    for path in ("", "6", "6/live", "6/edit", "6/start"):
+        assert guarded.get(path, 401) == "please log in"
+
+
+def test_only_what_the_user_may_is_shown_and_works(guarded):
+    guarded.become("nothing")
+    guarded.get("", 200)
+    assert "old_name" not in guarded.get("") and "secret name" not in guarded.get("")
+    guarded.get("6", 404)
+    guarded.become("list:arwen_starlight", "detail:arwen_starlight")
+    page = guarded.get("")
+    assert "old_name" in page and "secret name" not in page and "other" not in page
+    assert "secret name" not in guarded.get("?pipeline=other")
+    assert 'id="do-' not in guarded.get("6")
+    for path in ("6/edit", "6/start", "6/delete", "7", "7/edit"):
+        guarded.get(path, 404)
+    guarded.become("detail:arwen_starlight", "update:arwen_starlight")
+    assert re.findall(r'id="do-(\w+)"', guarded.get("6")) == ["edit", "start"]
+    token = guarded.form("6/edit")["csrf_token"]
+    guarded.post("6/delete", {"csrf_token": token}, 404)
+    guarded.become("detail:arwen_starlight", "delete:arwen_starlight")
+    assert re.findall(r'id="do-(\w+)"', guarded.get("6")) == ["delete"]
+    guarded.post("6/edit", {"csrf_token": token, "name": "x", "do": "save"}, 404)
+    guarded.post("6/delete", {"csrf_token": token})
+
+
+def test_without_a_run_model_there_is_no_strip(host):
+    console = Console(host)
+    assert 'class="strip"' not in console.get("6")
+    console.post("6/start", console.form("6/start"))
+    assert re.findall(r'id="do-(\w+)"', console.get("6")) == ["edit", "cancel", "delete"]
+    form = {**console.form("6/edit"), "name": "new", "do": "preview"}
+    page = console.post("6/edit", form, 200).text
+    assert "Nothing happens to any run." in page
+    console.post("6/edit", {**fields(page), "do": "save"})
+    assert host.get()["name"] == "new"
+
+
+def test_changes_that_the_host_has_recorded_are_told(host):
+    history = [(datetime(2026, 1, 2, 3, 4, 5), "Ann", f"name: {ATTACK}")]
+    console = Console(host, history=lambda backfill: history)
+    page = console.get("6")
+    assert "<strong>Ann</strong> name: &#34;&gt;&lt;script&gt;" in page
+    history.clear()
+    assert "No change is recorded." in console.get("6")
+
+
+def test_a_host_overrides_a_template(host, tmp_path):
+    folder = tmp_path / "templates" / "backfills_console"
+    folder.mkdir(parents=True)
+    (folder / "base.html").write_text("<h1>Ours</h1>{% block main %}{% endblock %}")
+    host.app.root_path = str(tmp_path)
+    host.app.jinja_loader = None
+    del host.app.jinja_loader
+    assert Console(host).get("").startswith("<h1>Ours</h1>")
+
+
+def test_keys_that_are_words_stand_in_the_paths(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id = Column(String(20), primary_key=True)
+
+    bare.serve(Backfill, seed={"id": "a/b c", "pipeline_uuid": "p", "name": "n"})
+    with bare.app.app_context():
+        bare.db.session.add(Backfill(id="ü?", pipeline_uuid="p", name="m"))
+        bare.db.session.commit()
+    console = Console(bare)
+    [path] = re.findall(r'href="/backfills/([^"]+)">m<', console.get(""))
+    assert ">m</h1>" in console.get(path)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_that_is_locked_is_a_503_page(host, database_url):
+    console = Console(host)
+    form = console.form("6/edit")
+    with sqlite3.connect(database_url.removeprefix("sqlite:///")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        response = console.post("6/edit", {**form, "name": "x", "do": "preview"}, 503)
+        other.rollback()
+    other.close()
+    assert response.headers["Retry-After"] == "1" and "locked or away" in response.text
