@@ -2,6 +2,8 @@
 
 import enum
 import json
+import subprocess
+import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -379,3 +381,29 @@ def test_statuses_that_runs_would_need_are_asked_for_at_start(bare):
     )
     with pytest.raises(TypeError, match="lacks cancelled, completed, failed"):
         bare.app.register_blueprint(blueprint)
+
+
+def test_what_a_host_does_not_use_is_not_imported():
+    code = """
+import sys
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from flask_backfills import allow_anyone, BackfillBlueprint, BackfillMixin, BackfillRunMixin
+
+app = Flask("host")
+app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+db = SQLAlchemy(app)
+class Backfill(BackfillMixin, db.Model):
+    pass
+class Run(BackfillRunMixin, db.Model):
+    pass
+blueprint = BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, run_model=Run)
+app.register_blueprint(blueprint)
+rooms = ["actions", "celery", "cli", "console", "openapi", "worker"]
+assert not [room for room in rooms if f"flask_backfills.{room}" in sys.modules], sys.modules
+assert not {"apispec", "celery", "flask_wtf", "wtforms"} & sys.modules.keys()
+assert {rule.endpoint.partition(".")[0] for rule in app.url_map.iter_rules()} == {
+    "static", "backfills"
+}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,6 @@
 """Mage's "Update backfill" page, line by line, on the quickstart."""
 
 import re
-import sys
 
 import pytest
 
@@ -12,9 +11,8 @@ updated_at variables""".split()
 
 
 @pytest.fixture
-def quickstart_app(example, tmp_path, monkeypatch):
+def quickstart_app(example, tmp_path):
     module = example("quickstart/app.py")
-    monkeypatch.setitem(sys.modules, "app", module)  # as the worker imports it
     app = module.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/q.db"})
     yield app
     with app.app_context():
@@ -83,16 +81,19 @@ def test_without_the_key_or_the_token_it_is_a_401(quickstart):
     assert quickstart({"name": "x"}, **{"X-API-KEY": "wrong"}).status_code == 401
 
 
-def test_the_worker_of_the_quickstart_runs_a_backfill(quickstart, quickstart_app, example, capsys):
+def test_the_worker_of_the_quickstart_runs_a_backfill(quickstart, quickstart_app):
+    def work():
+        result = quickstart_app.test_cli_runner().invoke(args=["backfills", "work", "--once"])
+        assert result.exit_code == 0, result.output
+        return result.output
+
     window = {"start_datetime": "2023-07-11", "end_datetime": "2023-07-14"}
     start = {**window, "interval_type": "day", "interval_units": 1, "status": "initial"}
-    assert quickstart(start).status_code == 200
-    worker = example("quickstart/worker.py")
-    worker.work(quickstart_app, seconds=0, until_idle=True)
-    assert "2023-07-13 no reading at 12:00" in capsys.readouterr().out
+    assert quickstart({**start, "variables": {"seconds": 0}}).status_code == 200
+    assert "failed: run 2023-07-13T00:00:00" in work()
     assert quickstart({}).json["backfill"]["status"] == "failed"
-    again = {"status": "running", "variables": {"skip_gaps": True}}
+    again = {"status": "running", "variables": {"skip_gaps": True, "seconds": 0}}
     assert quickstart(again).json["metadata"]["plan"]["redo"] == 1
-    worker.work(quickstart_app, seconds=0, until_idle=True)
+    work()
     shown = quickstart({}).json["backfill"]
     assert (shown["status"], shown["metrics"]) == ("completed", {"readings": 95})

@@ -1,0 +1,256 @@
+"""The console in a real Chromium, on the quickstart."""
+
+import os
+import re
+import shutil
+import threading
+
+import pytest
+from playwright.sync_api import expect
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import make_server
+
+from flask_backfills.worker import work
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WIDTHS = (400, 800, 1400)
+
+#: Pairs of texts or controls whose boxes overlap, though neither is within the other.
+OVERLAPS = """() => {
+  const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
+    one.checkVisibility() && one.getClientRects().length &&
+    (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
+     [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
+  const found = [];
+  seen.forEach((one, index) => seen.slice(index + 1).forEach((other) => {
+    if (one.contains(other) || other.contains(one)) return;
+    for (const a of one.getClientRects()) for (const b of other.getClientRects()) {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 1 && down > 4) found.push(one.outerHTML + " and " + other.outerHTML);
+    }
+  }));
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        reason = "no chromium: it is in Debian's package of that name"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    with sync_playwright() as playwright:
+        # Without a sandbox, since tests may run as root.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def app(example, tmp_path):
+    module = example("quickstart/app.py")
+    app = module.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/q.db"})
+    with app.app_context():
+        july = module.db.session.get(module.Backfill, 7)
+        july.variables = {"seconds": 0.4}
+        module.db.session.commit()
+    yield app
+    with app.app_context():
+        module.db.engine.dispose()
+
+
+@pytest.fixture
+def url(app):
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/backfills/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(chromium, url):
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    told = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.goto(url)
+    yield page
+    context.close()
+    # Nothing that the policy keeps from being loaded, and no error.
+    assert told == []
+
+
+@pytest.fixture
+def worker(app):
+    stop = threading.Event()
+    blueprint = app.blueprints["backfills"]
+    options = {"stop": stop, "idle": 0.1, "concurrency": 2}
+    thread = threading.Thread(target=work, args=(app, blueprint), kwargs=options)
+    yield thread
+    stop.set()
+    if thread.ident is not None:
+        thread.join()
+
+
+def start_july(page):
+    page.get_by_role("link", name="Temperatures of July").click()
+    page.get_by_role("link", name="Start").click()
+    expect(page.locator(".plan .cell.is-add")).to_have_count(31 + 1)  # and the legend's
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".strip .cell.is-initial")).to_have_count(31)
+
+
+def test_a_backfill_is_started_followed_and_made_longer(page, worker):
+    start_july(page)
+    worker.start()
+    expect(page.locator(".strip .cell.is-completed")).not_to_have_count(0)
+    expect(page.locator(".badge.is-running")).to_be_visible()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("End datetime").fill("2023-08-12")
+    page.get_by_role("button", name="See what will happen").click()
+    expect(page.locator(".legend")).to_contain_text("31 keep")
+    expect(page.locator(".strip .cell.is-add")).to_have_count(12)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".strip .cell")).to_have_count(43)
+    # One reading is missing, so it ends as failed, and the page says why without a reload.
+    expect(page.locator(".badge.is-failed")).to_be_visible(timeout=30_000)
+    expect(page.locator(".strip .cell.is-completed")).to_have_count(42)
+    expect(page.locator(".failed")).to_contain_text("2023-07-13T00:00:00: no reading at 12:00")
+    expect(page.get_by_role("link", name="Retry")).to_be_visible()
+
+
+def asked(page):
+    """How often the page asks for its progress, from now on."""
+    found = []
+    page.on("request", lambda request: found.append(request) if "/live" in request.url else None)
+    return found
+
+
+def hide(page, hidden):
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_the_page_stops_asking_when_it_is_hidden_or_the_backfill_has_ended(page, app):
+    start_july(page)
+    requests = asked(page)
+    page.wait_for_timeout(3500)
+    assert len(requests) >= 2
+    hide(page, True)
+    page.wait_for_timeout(300)
+    before = len(requests)
+    page.wait_for_timeout(3500)
+    assert len(requests) == before
+    hide(page, False)
+    page.wait_for_timeout(300)
+    assert len(requests) == before + 1
+    app.test_cli_runner().invoke(args=["backfills", "cancel", "7", "--yes"])
+    expect(page.locator(".badge.is-cancelled")).to_be_visible()
+    before = len(requests)
+    page.wait_for_timeout(3500)
+    assert len(requests) == before
+
+
+def test_cells_are_told_on_hover_and_reached_by_the_keys(page):
+    start_july(page)
+    told = page.locator(".told")
+    page.locator(".strip .cell").nth(2).hover()
+    expect(told).to_have_text("2023-07-03 00:00:00: initial")
+    page.get_by_role("link", name="Cancel").focus()
+    page.keyboard.press("Tab")
+    expect(told).to_have_text("2023-07-01 00:00:00: initial")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    expect(told).to_have_text("2023-07-02 00:00:00: initial")
+    # The strip is one stop for the tab key; what moves keeps what has the focus.
+    page.wait_for_timeout(2000)
+    expect(page.locator(".strip .cell").nth(1)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator(".strip .cell:focus")).to_have_count(0)
+
+
+def test_it_works_without_javascript(chromium, url, worker):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    start_july(page)
+    worker.start()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Name").fill("<b>July</b>")
+    page.get_by_role("button", name="See what will happen").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="<b>July</b>")).to_be_visible()
+    context.close()
+
+
+def test_an_attack_in_a_name_is_text(page, app):
+    attack = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    alerts = []
+    page.on("dialog", lambda dialog: alerts.append(dialog.dismiss()))
+    app.test_cli_runner().invoke(args=["backfills", "update", "7", f"name={attack}"])
+    page.reload()
+    page.get_by_role("link", name=attack).click()
+    expect(page.get_by_role("heading", name=attack)).to_be_visible()
+    page.get_by_role("link", name="Edit").click()
+    expect(page.get_by_label("Name")).to_have_value(attack)
+    assert alerts == []
+
+
+def pages(page, url):
+    """Each page of the console in turn, with something in it."""
+    yield "list"
+    start_july(page)
+    yield "backfill"
+    page.get_by_role("link", name="Cancel").click()
+    yield "action"
+    page.goto(f"{url}7/edit")
+    page.get_by_text("More attributes").click()
+    yield "form"
+    page.get_by_label("End datetime").fill("2023-07-20")
+    page.get_by_role("button", name="See what will happen").click()
+    yield "preview"
+    page.get_by_label("End datetime").fill("20/07/2023")
+    page.get_by_role("button", name="See what will happen").click()
+    yield "errors"
+    page.goto(f"{url}7/delete")
+    page.get_by_role("button", name="Delete").click()
+    yield "refused"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
+    axe = os.environ.get("BACKFILLS_TEST_AXE")
+    if axe is None:
+        reason = "no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    long = "a name without a space " + "x" * 120
+    app.test_cli_runner().invoke(args=["backfills", "update", "6", f"name={long}"])
+    # The policy is for what a page loads by itself, not for what is put in by a test.
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(url)
+    for name in pages(page, url):
+        page.add_script_tag(path=axe)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            where = f"{name}, {scheme}, {width} pixels"
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, where
+            assert page.evaluate(OVERLAPS) == [], where
+            found = page.evaluate("axe.run()")["violations"]
+            told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+            assert told == [], where
+    context.close()
+
+
+def test_the_language_and_title_of_a_page_are_told(page):
+    assert re.search("<html lang=.en.>", page.content()) and page.title() == "Backfills"
