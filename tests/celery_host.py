@@ -21,7 +21,7 @@ def serve(database_url, broker):
                 return self.run(*args, **kwargs)
 
     celery_app = Celery("celery_host", task_cls=FlaskTask, broker=broker)
-    celery_app.conf.broker_connection_retry_on_startup = True
+    celery_app.conf.broker_transport_options = {"max_retries": 0}
     blueprint = app.blueprints["backfills"]
 
     @blueprint.runner

@@ -60,7 +60,11 @@ def create_app(config: dict | None = None) -> Flask:
         SECRET_KEY="only for this demo",
         SQLALCHEMY_DATABASE_URI=DATABASE,
         BACKFILLS_LEASE=60,
-        CELERY={"broker_url": "redis://127.0.0.1:6380", "task_ignore_result": True},
+        CELERY={
+            "broker_url": "redis://127.0.0.1:6380",
+            # A request that starts something does not wait for a Redis that is away.
+            "broker_transport_options": {"max_retries": 0},
+        },
     )
     app.config.update(config or {})
     db.init_app(app)
