@@ -1,0 +1,57 @@
+"""Make the pictures of the console's page: .venv/bin/python docs/screenshots.py"""
+
+import shutil
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from playwright.sync_api import expect
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import make_server
+
+from flask_backfills.worker import work
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "examples" / "quickstart"))
+import app as quickstart  # noqa: E402
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        app = quickstart.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/q.db"})
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 560}, device_scale_factor=2)
+        page.goto(f"http://127.0.0.1:{server.port}/backfills/7/start")
+        page.get_by_role("button", name="Start").click()
+        stop = threading.Event()
+        options = {"stop": stop, "concurrency": 2, "idle": 0.1}
+        arguments = (app, app.blueprints["backfills"])
+        worker = threading.Thread(target=work, args=arguments, kwargs=options, daemon=True)
+        worker.start()
+        expect(page.locator(".strip .cell.is-completed").nth(14)).to_be_visible(timeout=60_000)
+        take(page, "backfill")
+        page.emulate_media(color_scheme="dark")
+        take(page, "dark")
+        page.emulate_media(color_scheme="light")
+        page.goto(f"http://127.0.0.1:{server.port}/backfills/")
+        take(page, "list")
+        page.goto(f"http://127.0.0.1:{server.port}/backfills/7/edit")
+        page.get_by_label("End datetime").fill("2023-08-12")
+        page.get_by_role("button", name="See what will happen").click()
+        take(page, "edit")
+        browser.close()
+        stop.set()
+        worker.join()
+        server.shutdown()
+
+
+def take(page, name: str) -> None:
+    page.screenshot(path=HERE / "_static" / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Every code block of the documentation and of the README, run as a reader would."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_backfills import allow_anyone
+from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PARTS = re.compile(r"^<!-- given:(.*?)-->$|^```(python|pycon|console)\n(.*?)^```$", re.M | re.S)
+OPTIONS = doctest.ELLIPSIS
+
+
+class Given:
+    """What a page says that the reader has already; each is made when it is asked for."""
+
+    def __init__(self):
+        self.engines = []
+
+    def namespace(self, names):
+        """A namespace with just these in it."""
+        app = Flask("yours")
+        app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", SECRET_KEY="secret")
+        namespace = {"app": app}
+        if "db" in names:
+            db = namespace["db"] = SQLAlchemy(app)
+            self.engines.append((app, db))
+        if "Backfill" in names:
+
+            class Backfill(BackfillMixin, db.Model):
+                __tablename__ = "backfill"
+
+            namespace["Backfill"] = Backfill
+        if "BackfillRun" in names:
+
+            class BackfillRun(BackfillRunMixin, db.Model):
+                __tablename__ = "backfill_run"
+
+            namespace["BackfillRun"] = BackfillRun
+        if "blueprint" in names:
+            namespace["blueprint"] = BackfillBlueprint(
+                Backfill, db.session, authorize=allow_anyone, run_model=BackfillRun
+            )
+            if "client" in names:
+                app.register_blueprint(namespace["blueprint"])
+        if "client" in names:
+            namespace["client"] = app.test_client()
+        if "Backfill" in names:
+            with app.app_context():
+                db.create_all()
+        return {"__name__": "yours", **{name: namespace[name] for name in names}}
+
+    def keep(self, namespace):
+        """Remember what a page has made itself."""
+        made = namespace["app"], namespace.get("db")
+        if made[1] is not None and made not in self.engines:
+            self.engines.append(made)
+
+    def close(self):
+        for app, db in self.engines:
+            with app.app_context():
+                db.session.remove()
+                db.engine.dispose()
+
+
+def parts(page):
+    """The blocks of a page that can run, each with its line: ``given`` begins anew."""
+    text = page.read_text()
+    for found in PARTS.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        given, language, block = found.groups()
+        yield line, "given" if language is None else language, block if language else given
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_code_block_runs(page):
+    given = Given()
+    namespace = {}
+    try:
+        for line, language, block in parts(page):
+            where = f"{page.name}, line {line}"
+            if language == "given":
+                namespace = given.namespace(re.findall(r"\w+", block))
+            elif language == "python":
+                exec(compile("\n" * line + block, str(page), "exec"), namespace)
+                given.keep(namespace)
+            elif language == "pycon":
+                test = doctest.DocTestParser().get_doctest(block, namespace, where, str(page), line)
+                runner = doctest.DocTestRunner(optionflags=OPTIONS)
+                told = []
+                runner.run(test, out=told.append, clear_globs=False)
+                namespace.update(test.globs)
+                assert runner.failures == 0, "".join(told)
+            else:
+                run_commands(namespace["app"], block, where)
+    finally:
+        given.close()
+
+
+def run_commands(app, block, where):
+    """Run each line after a ``$``, and compare what is printed with the lines below it."""
+    for command, expected in re.findall(r"^\$ flask (.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
+        args = shlex.split(command.removesuffix(" < /dev/null"))
+        result = app.test_cli_runner().invoke(args=args, input="")
+        checker = doctest.OutputChecker()
+        assert checker.check_output(expected, result.output, OPTIONS), (where, result.output)
+
+
+def test_the_pages_have_code_that_runs():
+    languages = [language for page in PAGES for _, language, _ in parts(page)]
+    assert all(languages.count(one) >= 3 for one in ("given", "python", "pycon", "console"))
