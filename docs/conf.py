@@ -10,6 +10,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = False
