@@ -52,6 +52,8 @@ _blueprint = pass_meta_key(BLUEPRINT)
 _json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text for people.")
 _yes = click.option("--yes", is_flag=True, help="Do it without a question.")
 _id = click.argument("backfill_id", metavar="ID")
+_limit = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+_offset = click.option("--offset", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 _changes = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 
 
@@ -84,8 +86,8 @@ def _command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[...,
 @_command(
     click.option("--pipeline", metavar="UUID", help="Only of this pipeline."),
     click.option("--status", type=click.Choice(STATUSES), help="Only with this status."),
-    click.option("--limit", type=click.IntRange(1), default=20, show_default=True),
-    click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+    _limit,
+    _offset,
     _json,
 )
 def list_(
@@ -120,9 +122,7 @@ def list_(
 @_command(_id, _json)
 def show(blueprint: BackfillBlueprint, backfill_id: str, as_json: bool) -> None:
     """Show a backfill with its counts."""
-    backfill = _find(blueprint, backfill_id)
-    [counts] = blueprint.backfills.count([backfill])
-    _print_backfill({**blueprint.backfills.show(backfill), **counts}, as_json)
+    _print_backfill(_read(blueprint, backfill_id), as_json)
 
 
 @_command(click.argument("pipeline_uuid"), _changes, _json)
@@ -157,8 +157,8 @@ def update(
 @_command(
     _id,
     _changes,
-    click.option("--limit", type=click.IntRange(1), default=20, show_default=True),
-    click.option("--offset", type=click.IntRange(0), default=0, show_default=True),
+    _limit,
+    _offset,
     _json,
 )
 def preview(
@@ -266,7 +266,7 @@ def work(blueprint: BackfillBlueprint, concurrency: int, once: bool) -> None:
 @_command(
     click.option(
         "--older-than",
-        type=click.FloatRange(0),
+        type=click.FloatRange(0, 10**9),
         metavar="SECONDS",
         help="Those that run for longer than this; BACKFILLS_LEASE unless said otherwise.",
     ),
@@ -274,6 +274,8 @@ def work(blueprint: BackfillBlueprint, concurrency: int, once: bool) -> None:
 )
 def recover(blueprint: BackfillBlueprint, older_than: float | None, as_json: bool) -> None:
     """Take back the runs of workers that died: they wait again."""
+    if blueprint.run_model is None:
+        raise click.ClickException("There are no runs: the app has no run model.")
     age = lease() if older_than is None else timedelta(seconds=older_than)
     taken = blueprint.runs.recover(older_than=age)
     if as_json:
@@ -298,10 +300,12 @@ def _key(blueprint: BackfillBlueprint, backfill_id: str) -> t.Any:
 
 def _read(blueprint: BackfillBlueprint, backfill_id: str) -> dict[str, t.Any]:
     """A backfill and its counts, as they are now."""
-    blueprint.table.session.rollback()
     backfill = _find(blueprint, backfill_id)
     [counts] = blueprint.backfills.count([backfill])
-    return {**blueprint.backfills.show(backfill), **counts}
+    shown = {**blueprint.backfills.show(backfill), **counts}
+    # No transaction stays open until they are read again.
+    blueprint.table.session.rollback()
+    return shown
 
 
 def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
@@ -368,7 +372,7 @@ def _told(error: HTTPException) -> str:
 def _flat(wrong: t.Any) -> str:
     if isinstance(wrong, dict):
         return "; ".join(f"{key}: {_flat(found)}" for key, found in wrong.items())
-    return " ".join(map(str, wrong)) if isinstance(wrong, (tuple, type([]))) else str(wrong)
+    return " ".join(map(str, wrong)) if isinstance(wrong, (list, tuple)) else str(wrong)
 
 
 # What is printed

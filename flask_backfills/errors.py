@@ -160,16 +160,14 @@ def refusal(error: Exception) -> http.HTTPException:
     """
     if isinstance(error, http.HTTPException):
         return error
-    refusal = next(
-        refusal for kind, refusal in DATABASE_REFUSALS.items() if isinstance(error, kind)
-    )
+    stands = next(refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
     # Only the driver's words: SQLAlchemy's would put the caller's values in the log.
     words = getattr(error, "orig", None) or type(error).__name__
     code = next(iter(getattr(words, "args", ())), None)
     if isinstance(code, int):
-        refusal = MYSQL_REFUSALS.get(code, refusal)
-    current_app.logger.warning("%s: %s", refusal.__name__, words)
-    return refusal()
+        stands = MYSQL_REFUSALS.get(code, stands)
+    current_app.logger.warning("%s: %s", stands.__name__, words)
+    return stands()
 
 
 def answer(error: Exception) -> Response | http.HTTPException:

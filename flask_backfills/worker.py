@@ -17,6 +17,8 @@ from flask import current_app
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from . import columns
+
 if t.TYPE_CHECKING:
     from .blueprint import BackfillBlueprint
 
@@ -83,6 +85,8 @@ def work(
     """
     stop = stop or threading.Event()
     busy: set[Future[None]] = set()
+    # By when they began; a model that does not map it has its runs taken back by nobody.
+    can_recover = columns.column_of(blueprint.runs.mapper, "started_at") is not None
     recovered = -float("inf")
 
     def perform_in_context(run: t.Any) -> None:
@@ -102,7 +106,7 @@ def work(
             try:
                 with app.app_context():
                     seconds = lease().total_seconds()
-                    if time.monotonic() - recovered > min(seconds / 4, 60):
+                    if can_recover and time.monotonic() - recovered > min(seconds / 4, 60):
                         blueprint.runs.recover(older_than=timedelta(seconds=seconds))
                         recovered = time.monotonic()
                     if len(busy) < concurrency:

@@ -193,6 +193,25 @@ def test_it_works_without_javascript(chromium, url, worker):
     context.close()
 
 
+def test_what_a_browser_can_not_show_is_not_changed_by_an_edit(page, app):
+    backfills = app.blueprints["backfills"].table
+    with app.app_context():
+        july = backfills.find(None, 7)
+        july.name, july.interval_type, july.block_uuid = "two\r\nlines", "fortnight", "a\rb\n"
+        backfills.session.commit()
+    page.reload()
+    page.get_by_role("link", name="two").click()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Interval units").fill("2")
+    page.get_by_role("button", name="See what will happen").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("dl")).to_contain_text("interval_units2")
+    with app.app_context():
+        july = backfills.find(None, 7)
+        assert (july.name, july.interval_type) == ("two\r\nlines", "fortnight")
+        assert (july.block_uuid, july.interval_units) == ("a\rb\n", 2)
+
+
 def test_an_attack_in_a_name_is_text(page, app):
     attack = "<img src=x onerror=alert(1)><script>alert(1)</script>"
     alerts = []

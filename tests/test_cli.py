@@ -12,6 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Column
+from sqlalchemy import DateTime
+from sqlalchemy import Integer
+from sqlalchemy import String
 
 from flask_backfills.blueprint import Commands
 
@@ -131,6 +135,8 @@ def test_refusals_are_those_of_the_api_and_change_nothing(flask, runner, line, t
         ("update 6 name=a name=b", "name is given twice."),
         ("update 6 variables={", "variables is not JSON"),
         ("list --limit 0", "--limit"),
+        ("list --offset 99999999999999999999", "--offset"),
+        ("recover --older-than inf", "--older-than"),
         ("list --status lost", "--status"),
     ],
 )
@@ -210,7 +216,9 @@ def test_without_a_run_model_what_is_recorded_can_be_changed(host):
     assert flask("start 6").exit_code == 0
     assert flask("preview 6 status=completed").stdout == "Nothing happens to any run.\n"
     assert flask("cancel 6 --yes").exit_code == 0
-    assert flask("work").exit_code == 1
+    for command in ("work", "recover"):
+        result = flask(command)
+        assert result.exit_code == 1 and result.stderr.startswith("Error: ")
 
 
 # The worker
@@ -276,6 +284,22 @@ def test_what_a_runner_leaves_uncommitted_is_stored_with_its_run_or_not_at_all(
     made = runner.read("/api/backfills?pipeline_uuid=made")["backfills"]
     stored = {backfill["name"][8:10] for backfill in made}
     assert "10" in stored and not stored & {"11", "12"}
+
+
+def test_a_run_model_with_the_required_columns_alone_is_worked_on(bare):
+    class Run(bare.db.Model):
+        id = Column(Integer, primary_key=True)
+        backfill_id = Column(Integer)
+        key = Column(String(255))
+        status = Column(String(16))
+        execution_date = Column(DateTime)
+
+    bare.serve(run_model=Run)
+    bare.blueprint.runner(lambda run: {"runs": 1})
+    week = dict(part.split("=") for part in WEEK.split())
+    assert bare.put({**week, "status": "initial"}).status_code == 200
+    result = bare.app.test_cli_runner().invoke(args=["backfills", "work", "--once"])
+    assert result.exit_code == 0 and bare.get()["metrics"] == {"runs": 7}
 
 
 @pytest.fixture

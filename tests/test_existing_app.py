@@ -63,6 +63,21 @@ def test_what_the_legacy_columns_do_not_hold_is_refused(warehouse, ada):
     assert response.json["error"]["errors"].keys() == sent.keys()
 
 
+def test_the_console_shows_who_changed_what(warehouse, ada):
+    assert warehouse.test_client().get("/backfills/").status_code == 401
+    ada.put(warehouse.url, json={"backfill": {"name": "once more"}})
+    key = warehouse.url.rsplit("/", 1)[1]
+    command = ["backfills", "update", key, "interval_units=2"]
+    assert warehouse.test_cli_runner().invoke(args=command).exit_code == 0
+    page = ada.get(f"/backfills/{key}").text
+    first, second = (
+        page.index("<strong>flask</strong> interval_units: None to 2"),
+        page.index("<strong>ada</strong> name: March again to once more"),
+    )
+    assert first < second
+    assert "once more" in ada.get("/backfills/").text
+
+
 def test_the_warehouses_own_pages_stay_its_own(warehouse, ada):
     assert ada.get("/").text == "The warehouse."
     assert ada.get("/nowhere").text == "The warehouse has no such page."

@@ -282,7 +282,11 @@ class ConsoleBlueprint(Blueprint):
 
     def _refused(self, error: Exception) -> ResponseReturnValue:
         refusal = errors.refusal(error)
-        response = Response(self._render("refused", refusal=refusal), refusal.code)
+        # What is not there, or not the user's, has no page to go back to.
+        absent = isinstance(refusal, (http.NotFound, http.Forbidden))
+        backfill_id = None if absent else (request.view_args or {}).get("backfill_id")
+        page = self._render("refused", refusal=refusal, backfill_id=backfill_id)
+        response = Response(page, refusal.code)
         for header, value in refusal.get_headers():
             if header == "Retry-After":
                 response.headers[header] = value

@@ -78,7 +78,7 @@ class Form:
                 Field(
                     key=key,
                     kind=_kind(field),
-                    text=_lines(posted.get(key, was)),
+                    text=_lines(posted.get(f"new-{key}", was)),
                     was=_lines(posted.get(f"was-{key}", was)),
                     words=words,
                     errors=(),
@@ -143,8 +143,8 @@ def _text(value: t.Any) -> str:
 
 
 def _lines(text: str) -> str:
-    # As browsers send them.
-    return text.replace("\r\n", "\n")
+    # As browsers send them, who make one of each kind.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _flat(wrong: t.Any) -> list[str]:

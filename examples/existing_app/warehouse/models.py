@@ -35,7 +35,7 @@ class Grant(db.Model):
     may_edit: Mapped[bool] = mapped_column(default=False)
 
     def allows(self, action: str) -> bool:
-        return self.may_edit or action == "detail"
+        return self.may_edit or action in ("list", "detail")
 
 
 class Rerun(db.Model):
