@@ -237,6 +237,7 @@ def test_as_many_are_sent_as_there_is_room_for(runner, served, put, sent):
             dispatcher.run_task.run(key)
     assert sent.ids() == [*ids[:5], *ids[:2], ids[5]]
     assert counts(runner, url) == {"completed": 1, "initial": 19}
+    assert runner.get(url)["metrics"] == {"runs": 1}
     # Without a limit it is the dispatcher's own.
     dispatcher.most = 8
     put(url, {"settings": {}})

@@ -338,6 +338,22 @@ def statuses(runner, url):
     return runner.get(f"{url}?include_run_count=true")["run_status_counts"]
 
 
+def test_what_was_asked_about_is_what_happens(runner, started, process):
+    key = started.rsplit("/", 1)[1]
+    asking = process(f"update {key} end_datetime=2023-07-12", stdin=subprocess.PIPE)
+    question = b""
+    while not question.endswith(b"[y/N]: "):
+        question += os.read(asking.stderr.fileno(), 1024)
+        assert asking.poll() is None, question
+    assert b"3 to keep, 4 to drop" in question
+    # Meanwhile one of those that were to be dropped begins.
+    runner.put({"settings": {"order": "backwards"}}, started)
+    runner.claim()
+    out, err = asking.communicate(b"y\n", timeout=30)
+    assert (asking.returncode, out) == (1, b"") and b"no longer what If-Plan-Match" in err
+    assert runner.get(started)["end_datetime"] == "2023-07-16 00:00:00"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, process, number):
     worker = process("work --concurrency 2")
