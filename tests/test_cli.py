@@ -1,23 +1,27 @@
 """``flask backfills``: what the API does, at a terminal."""
 
+import contextlib
 import json
 import os
 import pty
-import select
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask.cli import ScriptInfo
 from sqlalchemy import Column
 from sqlalchemy import DateTime
 from sqlalchemy import Integer
 from sqlalchemy import String
 
 from flask_backfills.blueprint import Commands
+from flask_backfills.worker import work
 
 WEEK = "start_datetime=2023-07-10 end_datetime=2023-07-16 interval_type=day interval_units=1"
 
@@ -384,19 +388,111 @@ def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
     assert attempts.count(2) == lost and attempts.count(1) == 7 - lost
 
 
-def test_on_a_terminal_there_is_a_bar(runner, started, process):
-    for line, told in (("work --once --concurrency 7", b"7 completed"), ("watch", b"completed")):
-        ours, theirs = pty.openpty()
-        if line == "watch":
-            line = f"watch {started.rsplit('/', 1)[1]}"
-        shown = process(line, stdout=theirs)
-        os.close(theirs)
-        seen = b""
-        while shown.poll() is None or select.select([ours], [], [], 0.2)[0]:
-            try:
-                seen += os.read(ours, 1024)
-            except OSError:
-                break
-        os.close(ours)
-        assert shown.wait(30) == 0, shown.stderr.read()
-        assert b"7/7" in seen and told in seen and b"#" in seen
+def on_a_terminal(app, line):
+    """What ``flask backfills ...`` shows on a terminal, and its exit code."""
+    ours, theirs = pty.openpty()
+    seen = []
+
+    def read():
+        try:
+            while part := os.read(ours, 1024):
+                seen.append(part)
+        except OSError:
+            # So Linux tells that the other side was closed.
+            pass
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with open(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
+        code = app.cli.main(
+            ["backfills", *line.split()],
+            prog_name="flask",
+            obj=ScriptInfo(create_app=lambda: app),
+            standalone_mode=False,
+        )
+    reading.join()
+    os.close(ours)
+    return b"".join(seen).decode(), code
+
+
+def test_on_a_terminal_there_is_a_bar(runner, started):
+    runner.blueprint.runner(lambda run: None)
+    key = started.rsplit("/", 1)[1]
+    shown, code = on_a_terminal(runner.app, "work --once --concurrency 2")
+    assert "7/7" in shown and "7 completed" in shown and "#" in shown and not code
+    shown, code = on_a_terminal(runner.app, f"watch {key}")
+    assert "7/7" in shown and "completed" in shown and code == 0
+    assert "\x1b" not in runner.app.test_cli_runner().invoke(args=["backfills", "list"]).output
+
+
+@pytest.mark.parametrize("how", ["", " --json", "on a terminal"])
+def test_watch_follows_until_the_end(runner, started, flask, how):
+    key = started.rsplit("/", 1)[1]
+
+    def work():
+        for run in runner.claim(limit=7):
+            runner.finish(run, "completed")
+            time.sleep(0.05)
+
+    working = threading.Thread(target=work)
+    working.start()
+    if how == "on a terminal":
+        shown, code = on_a_terminal(runner.app, f"watch {key} --interval 0.1")
+    else:
+        result = flask(f"watch {key} --interval 0.1{how}")
+        shown, code = result.stdout, result.exit_code
+    working.join()
+    assert code == 0 and "completed" in shown
+    if how != "on a terminal":
+        # A line for each change that was seen.
+        assert len(shown.splitlines()) == len(set(shown.splitlines())) >= 2
+
+
+@pytest.fixture
+def locked(runner, database_url):
+    """Lock the database of the runner for some time, as another process does."""
+    with sqlite3.connect(
+        database_url.removeprefix("sqlite:///"), check_same_thread=False
+    ) as connection:
+
+        def lock(seconds):
+            connection.execute("BEGIN IMMEDIATE")
+            threading.Timer(seconds, connection.rollback).start()
+
+        yield lock
+    connection.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, locked):
+    runner.blueprint.runner(lambda run: None)
+    locked(7)
+    result = flask("work --once")
+    assert result.exit_code == 1 and "locked or away" in result.stderr
+    time.sleep(3)
+    stop = threading.Event()
+    locked(7)
+
+    def tell(run, status):
+        stop.set()
+
+    with runner.app.app_context():
+        work(runner.app, runner.blueprint, stop=stop, tell=tell, idle=0.1)
+    assert statuses(runner, started)["completed"] == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_end_that_could_not_be_told_is_that_of_another_attempt(
+    runner, started, flask, locked, caplog
+):
+    @runner.blueprint.runner
+    def run(run):
+        if run.attempt == 1 and run.key == "2023-07-10T00:00:00":
+            locked(6)
+
+    assert flask("work --once").exit_code == 0
+    assert "How run 2023-07-10T00:00:00 ended could not be told" in caplog.text
+    assert statuses(runner, started) == {"completed": 6, "running": 1}
+    flask("recover --older-than 0")
+    assert flask("work --once").exit_code == 0
+    assert statuses(runner, started) == {"completed": 7}
