@@ -237,8 +237,9 @@ def watch(blueprint: BackfillBlueprint, backfill_id: str, interval: float, as_js
 @_command(
     click.option("--concurrency", type=click.IntRange(1), default=1, help="Runs at a time."),
     click.option("--once", is_flag=True, help="Stop when nothing waits."),
+    _json,
 )
-def work(blueprint: BackfillBlueprint, concurrency: int, once: bool) -> None:
+def work(blueprint: BackfillBlueprint, concurrency: int, once: bool, as_json: bool) -> None:
     """Claim runs and call the app's runner for each, until told to stop.
 
     SIGTERM or Ctrl-C lets those end that run, and claims no more; a second one ends at once.
@@ -256,7 +257,7 @@ def work(blueprint: BackfillBlueprint, concurrency: int, once: bool) -> None:
         signal.signal(number, stop_soon)
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        with _telling_runs(blueprint) as tell:
+        with _telling_runs(blueprint, as_json) as tell:
             work_on(app, blueprint, concurrency=concurrency, once=once, stop=stop, tell=tell)
     finally:
         for number, handler in before.items():
@@ -492,8 +493,14 @@ def _is_terminal() -> bool:
 
 
 @contextmanager
-def _telling_runs(blueprint: BackfillBlueprint) -> Iterator[Callable[[t.Any, str | None], None]]:
+def _telling_runs(
+    blueprint: BackfillBlueprint, as_json: bool
+) -> Iterator[Callable[[t.Any, str | None], None]]:
     """Tell of each run that a worker has ended: by a bar on a terminal, else by a line."""
+    if as_json:
+        schema = blueprint.runs.run_schema
+        yield lambda run, status: _print_json({"run": {**schema.dump(run), "status": status}})
+        return
     if not _is_terminal():
         yield lambda run, status: click.echo(
             f"{status or 'no longer ours'}: run {run.key} of backfill {run.backfill_id}"

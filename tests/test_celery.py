@@ -103,6 +103,8 @@ class Supervisor:
     A worker whose broker goes away while it acknowledges a message may exit with 1.
     """
 
+    app = "celery_host:celery_app"
+
     def __init__(self, folder, environment):
         self.folder = folder
         self.environment = {**os.environ, "C_FORCE_ROOT": "1", **environment}
@@ -111,7 +113,7 @@ class Supervisor:
     def start(self, name, *command):
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "--app", "celery_host:celery_app", *command],
+                [sys.executable, "-m", "celery", "--app", self.app, *command],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
@@ -120,8 +122,9 @@ class Supervisor:
             )
         self.running[name] = process, command
 
-    def start_worker(self, name):
-        self.start(name, "worker", "--concurrency", "4", "--hostname", f"{name}@localhost")
+    def start_worker(self, name, *options):
+        hostname = ("--hostname", f"{name}@localhost")
+        self.start(name, "worker", "--concurrency", "4", *hostname, *options)
 
     def kill(self, name):
         """All of its processes at once: nothing is told to anybody."""
@@ -193,6 +196,42 @@ def test_every_run_completes_once_whatever_dies(runner, served, put, redis, supe
     # Each function's metrics were added once, so each completed once.
     assert runner.get(url)["metrics"] == {"runs": 2000}
     assert most_at_once(rows) <= 5
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_example_over_two_workers(example, supervisor, redis, database_url, tmp_path):
+    host = example("celery_app/app.py")
+    app = host.create_app(
+        {"SQLALCHEMY_DATABASE_URI": database_url, "CELERY": {"broker_url": redis.url}}
+    )
+    supervisor.app = "examples.celery_app.worker"
+    supervisor.environment |= {
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "FLASK_SQLALCHEMY_DATABASE_URI": database_url,
+        "FLASK_CELERY__broker_url": redis.url,
+    }
+    for name in ("one", "two"):
+        supervisor.start_worker(name, "--loglevel", "INFO")
+    client = app.test_client()
+    url = "/api/pipelines/visitors/backfills/1"
+
+    def change(sent):
+        response = client.put(url, json={"backfill": sent})
+        assert response.status_code == 200, response.text
+        return response.json["metadata"]["plan"]
+
+    def counted():
+        shown = client.get(f"{url}?include_run_count=true").json["backfill"]
+        return shown["status"], shown["run_status_counts"].get("completed", 0)
+
+    assert change({"status": "initial", "variables": {"seconds": 0.1}})["add"] == 121
+    wait_for(lambda: counted()[1] > 20)
+    assert change({"end_datetime": "2024-05-10"})["add"] == 10
+    wait_for(lambda: counted() == ("completed", 131))
+    for name in ("one", "two"):
+        assert "succeeded" in (tmp_path / f"{name}.log").read_text()
+    with app.app_context():
+        host.db.engine.dispose()
 
 
 class Sent:

@@ -255,6 +255,14 @@ def test_work_runs_everything_once(flask, runner, started):
     assert failed["error"].startswith("no\\0 reading \\ud800!!!") and len(failed["error"]) == 10_000
 
 
+def test_a_worker_tells_of_its_runs_in_json(flask, runner, started):
+    runner.blueprint.runner(lambda run: None)
+    told = [json.loads(line)["run"] for line in flask("work --once --json").stdout.splitlines()]
+    assert [(run["key"][:10], run["status"]) for run in told] == [
+        (f"2023-07-{day}", "completed") for day in range(10, 17)
+    ]
+
+
 def test_what_a_runner_returns_must_be_a_dict_or_none(flask, runner, started):
     @runner.blueprint.runner
     def run(run):

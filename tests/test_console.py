@@ -166,6 +166,16 @@ def test_a_save_that_was_not_previewed_is_not_taken(console, runner, started):
     assert len(runner.rows(f"/api/backfills/{started}")) == 7
 
 
+def test_an_edit_that_runs_do_not_allow_keeps_what_was_typed(console, runner, started):
+    runner.claim()
+    form = {**console.form(f"{started}/edit"), "new-interval_units": "2", "do": "preview"}
+    response = console.post(f"{started}/edit", form, 409)
+    told = html.unescape(response.text)
+    assert "Runs that are running can't change their interval" in told
+    assert fields(response.text)["new-interval_units"] == "2"
+    assert runner.get(f"/api/backfills/{started}")["interval_units"] == 1
+
+
 def test_only_what_the_user_has_changed_is_sent(console, runner):
     form = {**console.form("6/edit"), "new-name": "mine", "do": "preview"}
     form = {**fields(console.post("6/edit", form, 200).text), "do": "save"}

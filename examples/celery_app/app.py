@@ -66,6 +66,7 @@ def create_app(config: dict | None = None) -> Flask:
             "broker_transport_options": {"max_retries": 0},
         },
     )
+    app.config.from_prefixed_env()
     app.config.update(config or {})
     db.init_app(app)
     # Anyone may call: this is a dev server on your own machine.

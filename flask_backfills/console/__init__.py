@@ -92,7 +92,7 @@ class ConsoleBlueprint(Blueprint):
             static_folder="static",
             **options,
         )
-        self.of = blueprint
+        self.blueprint = blueprint
         self.history = history
         item = f"/<{blueprint.converter}:backfill_id>"
         changes = "start, pause, resume, retry, cancel, delete"
@@ -120,7 +120,7 @@ class ConsoleBlueprint(Blueprint):
         page = max(request.args.get("page", 1, int), 1)
         asked = pipelines if pipeline is None else [one for one in pipelines if one == pipeline]
         offset = min((page - 1) * PAGE, 2**31)
-        found, total = self.of.backfills.page(asked, status, offset, PAGE)
+        found, total = self.blueprint.backfills.page(asked, status, offset, PAGE)
         return self._render(
             "list",
             backfills=self._summaries(found),
@@ -143,7 +143,9 @@ class ConsoleBlueprint(Blueprint):
 
     def edit_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self._find("update", backfill_id)
-        form = forms.Form(self.of.schema, self.of.backfills.show(backfill), request.form)
+        form = forms.Form(
+            self.blueprint.schema, self.blueprint.backfills.show(backfill), request.form
+        )
         if request.method == "GET":
             return self._render_edit(backfill_id, form)
         try:
@@ -155,13 +157,15 @@ class ConsoleBlueprint(Blueprint):
             would, preview = self._preview(backfill_id, form.sent())
             notice = "What would happen has changed meanwhile; nothing was saved."
             return self._render_edit(backfill_id, form, would, preview, notice), 412
+        except http.Conflict as refused:
+            return self._render_edit(backfill_id, form, notice=refused.description), 409
         except (errors.Refused, forms.NotJSON) as refused:
             return self._render_edit(backfill_id, form.refused(refused.errors)), 422
         return self._render_edit(backfill_id, form, would, preview)
 
     def action_view(self, backfill_id: t.Any, action: str) -> ResponseReturnValue:
         backfill = self._find(ASKS.get(action, "update"), backfill_id)
-        sent = None if action == "delete" else actions.sent(self.of.backfills, action)
+        sent = None if action == "delete" else actions.sent(self.blueprint.backfills, action)
         if request.method == "GET":
             would, preview = self._preview(backfill_id, sent) if sent else (None, None)
             return self._render(
@@ -172,7 +176,7 @@ class ConsoleBlueprint(Blueprint):
                 strip=preview and timeline.of_plan(preview.entries),
             )
         if sent is None:
-            self.of.backfills.delete(str(backfill.pipeline_uuid), backfill_id)
+            self.blueprint.backfills.delete(str(backfill.pipeline_uuid), backfill_id)
             return redirect(url_for(".list"), 303)
         self._update(backfill_id, sent, if_plan_match=_shown_plan())
         return self._back(backfill_id)
@@ -180,27 +184,27 @@ class ConsoleBlueprint(Blueprint):
     # What they share
 
     def _find(self, action: str, backfill_id: t.Any) -> t.Any:
-        pipeline_uuid = self.of.allow_one(action, None, backfill_id)
-        return self.of.backfills.find(pipeline_uuid, backfill_id)
+        pipeline_uuid = self.blueprint.allow_one(action, None, backfill_id)
+        return self.blueprint.backfills.find(pipeline_uuid, backfill_id)
 
     def _may(self, action: str, pipeline_uuid: str) -> bool:
         try:
-            return self.of.authorize(action, pipeline_uuid) is True
+            return self.blueprint.authorize(action, pipeline_uuid) is True
         except http.HTTPException:
             return False
 
     def _pipelines(self) -> list[str]:
         """The pipelines whose backfills the user may list."""
-        known = self.of.table.pipelines()
+        known = self.blueprint.table.pipelines()
         found = [pipeline_uuid for pipeline_uuid in known if self._may("list", pipeline_uuid)]
         if not found:
             # Who is not logged in is told so, and not shown an empty page.
-            self.of.authorize("list", known[0] if known else "")
+            self.blueprint.authorize("list", known[0] if known else "")
         return found
 
     def _update(self, backfill_id: t.Any, sent: t.Any, **options: t.Any) -> Saved:
-        pipeline_uuid = str(self.of.backfills.find(None, backfill_id).pipeline_uuid)
-        return self.of.backfills.update(pipeline_uuid, backfill_id, sent, **options)
+        pipeline_uuid = str(self.blueprint.backfills.find(None, backfill_id).pipeline_uuid)
+        return self.blueprint.backfills.update(pipeline_uuid, backfill_id, sent, **options)
 
     def _preview(self, backfill_id: t.Any, sent: t.Any) -> tuple[Saved, Preview]:
         # What is there, and what is wanted instead.
@@ -209,10 +213,10 @@ class ConsoleBlueprint(Blueprint):
 
     def _live(self, backfill: t.Any) -> dict[str, t.Any]:
         """What of a backfill moves while it is looked at."""
-        runs = self.of.runs if self.of.run_model is not None else None
+        runs = self.blueprint.runs if self.blueprint.run_model is not None else None
         failed = runs.page(backfill, "failed", 0, 10)[0] if runs else []
         pipeline_uuid = str(backfill.pipeline_uuid)
-        possible = actions.possible(self.of.backfills, backfill)
+        possible = actions.possible(self.blueprint.backfills, backfill)
         return {
             "backfill": self._summaries([backfill])[0],
             "strip": runs and timeline.of_runs(progress.groups(runs, backfill, timeline.CELLS)),
@@ -223,24 +227,24 @@ class ConsoleBlueprint(Blueprint):
 
     def _summaries(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """What is shown of backfills, with their counts and how long they still take."""
-        counts = self.of.backfills.count(backfills)
+        counts = self.blueprint.backfills.count(backfills)
         return [
             self._summary(backfill, more) for backfill, more in zip(backfills, counts, strict=True)
         ]
 
     def _summary(self, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str, t.Any]:
-        shown = self.of.backfills.show(backfill)
+        shown = self.blueprint.backfills.show(backfill)
         statuses = counts.get("run_status_counts", {})
         active = shown["status"] in ACTIVE
         paused = active and (shown.get("settings") or {}).get("paused") is True
         waiting = sum(statuses.get(word, 0) for word in ACTIVE)
         left = None
         if active and waiting and not paused:
-            left = timeline.left(waiting, progress.pace(self.of.runs, backfill))
+            left = timeline.left(waiting, progress.pace(self.blueprint.runs, backfill))
         return {
             **shown,
             "attributes": shown,
-            "key": self.of.table.key_of(backfill),
+            "key": self.blueprint.table.key_of(backfill),
             "active": active,
             "paused": paused,
             "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],
@@ -252,7 +256,6 @@ class ConsoleBlueprint(Blueprint):
     def _render(self, template: str, **values: t.Any) -> str:
         return render_template(
             f"backfills_console/{template}.html",
-            console=self,
             csrf_token=generate_csrf,
             does=timeline.DOES,
             **values,
@@ -266,7 +269,7 @@ class ConsoleBlueprint(Blueprint):
         preview: Preview | None = None,
         notice: str | None = None,
     ) -> str:
-        backfill = self.of.backfills.find(None, backfill_id)
+        backfill = self.blueprint.backfills.find(None, backfill_id)
         return self._render(
             "edit",
             backfill=self._summaries([backfill])[0],
