@@ -153,6 +153,16 @@ def envelope(error: http.HTTPException) -> dict[str, t.Any]:
     return told
 
 
+def words(error: Exception) -> str:
+    """The words of an error; of a database's, only its driver's.
+
+    SQLAlchemy's own have the statement and its values in them.
+    """
+    if isinstance(error, exc.SQLAlchemyError):
+        return str(getattr(error, "orig", None) or type(error).__name__)
+    return str(error) or type(error).__name__
+
+
 def refusal(error: Exception) -> http.HTTPException:
     """The refusal that an error is or, of a database, stands for.
 
@@ -161,12 +171,10 @@ def refusal(error: Exception) -> http.HTTPException:
     if isinstance(error, http.HTTPException):
         return error
     stands = next(refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
-    # Only the driver's words: SQLAlchemy's would put the caller's values in the log.
-    words = getattr(error, "orig", None) or type(error).__name__
-    code = next(iter(getattr(words, "args", ())), None)
+    code = next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
     if isinstance(code, int):
         stands = MYSQL_REFUSALS.get(code, stands)
-    current_app.logger.warning("%s: %s", stands.__name__, words)
+    current_app.logger.warning("%s: %s", stands.__name__, words(error))
     return stands()
 
 

@@ -18,6 +18,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import columns
+from . import errors
 
 if t.TYPE_CHECKING:
     from .blueprint import BackfillBlueprint
@@ -46,10 +47,12 @@ def perform(blueprint: BackfillBlueprint, run: t.Any) -> str | None:
     status, metrics, error = "completed", None, None
     try:
         metrics = _metrics(blueprint.run_function(run))
+        # What the database refuses of its work is its failure too.
+        blueprint.table.session.flush()
     except Exception as raised:
         blueprint.table.session.rollback()
         current_app.logger.exception("Run %s of backfill %s failed", run.key, run.backfill_id)
-        status, error = "failed", str(raised) or type(raised).__name__
+        status, error = "failed", errors.words(raised)
     attempt = getattr(run, "attempt", None)
     key = blueprint.runs.key_of(run)
     return status if blueprint.runs.finish(key, status, metrics, error, attempt) else None
@@ -112,8 +115,7 @@ def work(
                     if len(busy) < concurrency:
                         found = blueprint.runs.claim(limit=concurrency - len(busy))
             except SQLAlchemyError as error:
-                # Only the driver's words, which have no values in them.
-                app.logger.warning("The database is away: %s", getattr(error, "orig", error))
+                app.logger.warning("The database is away: %s", errors.words(error))
                 if once:
                     raise
             busy |= {pool.submit(perform_in_context, run) for run in found}

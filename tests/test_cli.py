@@ -314,6 +314,20 @@ def test_a_run_model_with_the_required_columns_alone_is_worked_on(bare):
     assert result.exit_code == 0 and bare.get()["metrics"] == {"runs": 7}
 
 
+def test_what_the_database_refuses_of_a_runners_work_is_a_failed_run(flask, runner, started):
+    db, model = runner.db, runner.model
+
+    @runner.blueprint.runner
+    def run(run):
+        db.session.add(model(pipeline_uuid=None, name="secret"))
+
+    assert flask("work --once").exit_code == 0
+    assert statuses(runner, started) == {"failed": 7}
+    for row in runner.rows(started):
+        assert "pipeline_uuid" in row["error"]
+        assert "INSERT" not in row["error"] and "secret" not in row["error"].split("(")[0]
+
+
 @pytest.fixture
 def process(database_url, tmp_path):
     """Start ``flask backfills ...`` as a process, in a host whose runs take a while."""
