@@ -32,6 +32,9 @@ def begin(role, database_url, url):
 def create_app(url):
     app = Flask("processes")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
+    if url.startswith("sqlite"):
+        # It has no queue for its lock: among many who ask all the time, one may wait long.
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"connect_args": {"timeout": 60}}
     db = SQLAlchemy(app)
 
     class Backfill(BackfillMixin, db.Model):
