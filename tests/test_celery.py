@@ -299,7 +299,7 @@ def test_what_is_over_the_limit_by_now_is_not_run(runner, served, put):
 
 def test_cancelling_revokes_what_is_queued(runner, served, put, sent, supervisor):
     url = runner.post({**MINUTES, "end_datetime": "2023-03-01T00:19:00"}).headers["Location"]
-    put(url, {"variables": {"seconds": 1}, "status": "initial"})
+    put(url, {"variables": {"seconds": 3}, "status": "initial"})
     supervisor.start_worker("one")
     wait_for(lambda: counts(runner, url).get("running") == 4)
     inspect = served[1].celery_app.control.inspect()
