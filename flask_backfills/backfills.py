@@ -153,6 +153,11 @@ class Backfills:
         """Its attributes as they are on the wire."""
         return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
 
+    def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
+        """The attributes of each as on the wire, with its counts."""
+        counts = self.count(backfills)
+        return [{**self.show(one), **more} for one, more in zip(backfills, counts, strict=True)]
+
     def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """How many runs each has or asks for, and how many have each status."""
         totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]

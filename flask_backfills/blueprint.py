@@ -309,10 +309,10 @@ class BackfillBlueprint(Blueprint):
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
         page = asked["offset"], asked["limit"]
         found, total = self.backfills.page([pipeline_uuid], asked["status"], *page)
-        shown = [self.backfills.show(one) for one in found]
         if asked["include_run_count"]:
-            more = self.backfills.count(found)
-            shown = [{**one, **counts} for one, counts in zip(shown, more, strict=True)]
+            shown = self.backfills.show_counted(found)
+        else:
+            shown = [self.backfills.show(one) for one in found]
         return _private(jsonify(backfills=shown, metadata=_next(asked, total)))
 
 

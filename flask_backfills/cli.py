@@ -101,10 +101,7 @@ def list_(
     """List the backfills, newest first."""
     pipelines = None if pipeline is None else [pipeline]
     found, total = blueprint.backfills.page(pipelines, status, offset, limit)
-    counts = blueprint.backfills.count(found)
-    shown = [
-        {**blueprint.backfills.show(one), **more} for one, more in zip(found, counts, strict=True)
-    ]
+    shown = blueprint.backfills.show_counted(found)
     if as_json:
         _print_json({"backfills": shown, "metadata": {"count": total}})
         return
@@ -229,9 +226,13 @@ def watch(blueprint: BackfillBlueprint, backfill_id: str, interval: float, as_js
     The exit status is 0 if it completed, 1 if it failed, 2 if it was cancelled, and 3 if it
     can't be watched.
     """
-    follow = _follow_json if as_json else _follow
-    status = follow(lambda: _read(blueprint, backfill_id), interval)
-    raise click.exceptions.Exit(EXIT[status])
+    states = _states(lambda: _read(blueprint, backfill_id), interval)
+    if as_json or not _is_terminal():
+        states = _follow_in_lines(states, _tell_json if as_json else _tell_line)
+    else:
+        states = _follow_in_bar(states)
+    *_, last = states
+    raise click.exceptions.Exit(EXIT[last["status"]])
 
 
 @_command(
@@ -301,9 +302,7 @@ def _key(blueprint: BackfillBlueprint, backfill_id: str) -> t.Any:
 
 def _read(blueprint: BackfillBlueprint, backfill_id: str) -> dict[str, t.Any]:
     """A backfill and its counts, as they are now."""
-    backfill = _find(blueprint, backfill_id)
-    [counts] = blueprint.backfills.count([backfill])
-    shown = {**blueprint.backfills.show(backfill), **counts}
+    [shown] = blueprint.backfills.show_counted([_find(blueprint, backfill_id)])
     # No transaction stays open until they are read again.
     blueprint.table.session.rollback()
     return shown
@@ -450,42 +449,48 @@ def _counts(shown: dict[str, t.Any]) -> str:
     return ", ".join(f"{counts[word]:,} {word}" for word in STATUSES if counts.get(word))
 
 
-def _follow_json(read: Callable[[], dict[str, t.Any]], interval: float) -> str:
-    told = None
+def _states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
+    """A backfill as it is from time to time, the last time when it has ended."""
     while True:
         shown = read()
-        if shown != told:
-            _print_json({"backfill": shown})
-        told = shown
+        yield shown
         if shown["status"] in EXIT:
-            return str(shown["status"])
+            return
         time.sleep(interval)
 
 
-def _follow(read: Callable[[], dict[str, t.Any]], interval: float) -> str:
-    shown = read()
-    if not _is_terminal():
-        told = None
-        while True:
-            line = f"{_status(shown)}: {_counts(shown) or 'no runs'}"
-            if line != told:
-                click.echo(line)
-            told = line
-            if shown["status"] in EXIT:
-                return str(shown["status"])
-            time.sleep(interval)
-            shown = read()
-    bar: t.Any = click.progressbar(length=1, show_pos=True, item_show_func=lambda _: _counts(shown))
+def _tell_json(shown: dict[str, t.Any]) -> str:
+    return current_app.json.dumps({"backfill": shown})
+
+
+def _tell_line(shown: dict[str, t.Any]) -> str:
+    return f"{_status(shown)}: {_counts(shown) or 'no runs'}"
+
+
+def _follow_in_lines(
+    states: Iterator[dict[str, t.Any]], tell: Callable[[dict[str, t.Any]], str]
+) -> Iterator[dict[str, t.Any]]:
+    """Print a line for each state that is told otherwise than the one before."""
+    told = None
+    for shown in states:
+        line = tell(shown)
+        if line != told:
+            click.echo(line)
+        told = line
+        yield shown
+
+
+def _follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.Any]]:
+    bar: t.Any = click.progressbar(
+        length=1, show_pos=True, item_show_func=lambda shown: shown and _counts(shown)
+    )
     with bar:
-        while True:
+        for shown in states:
             bar.label = _status(shown)
             bar.length = shown["total_run_count"] or 1
             bar.update(_ended(shown.get("run_status_counts") or {}) - bar.pos, shown)
             bar.render_progress()
-            if shown["status"] in EXIT:
-                return str(shown["status"])
-            time.sleep(interval)
-            shown = read()
+            yield shown
 
 
 def _is_terminal() -> bool:

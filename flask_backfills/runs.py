@@ -148,8 +148,8 @@ class Runs:
             query = sa.select(self.model).where(*self._having(backfill, "cancelled"))
             found = self.table.session.scalars(query.where(self.model.queued_at.is_not(None)))
             queued = [Queued(self.key_of(run), run.queued_at) for run in found]
-            of_them = self._columns["id"].in_([one.run_id for one in queued])
             if queued:
+                of_them = self._columns["id"].in_([one.run_id for one in queued])
                 self._update_where(self._row(queued_at=None), of_them)
         return queued
 

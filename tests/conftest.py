@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 import typing as t
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,15 @@ MOMENT = datetime(2023, 7, 18, 23, 30, 26)
 
 #: Each database and where in the environment its URL is; the tests empty it.
 SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}
+
+
+def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
+    """What a condition gives, once that is something."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+    return found
 
 
 class Host:
@@ -98,6 +108,10 @@ class Host:
             found += page
             offset += 100
         return found
+
+    def statuses(self, url: str) -> dict:
+        """How many runs of a backfill have each status."""
+        return self.get(f"{url}?include_run_count=true")["run_status_counts"]
 
     def close(self) -> None:
         with self.app.app_context():

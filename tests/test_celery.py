@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import celery_host
 import pytest
 from celery import Celery
+from conftest import wait_for as wait_a_minute_for
 from sqlalchemy import Column
 from sqlalchemy import DateTime
 from sqlalchemy import Integer
@@ -24,6 +26,8 @@ from flask_backfills import allow_anyone
 from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
 from flask_backfills.celery import CeleryDispatcher
+
+wait_for = partial(wait_a_minute_for, seconds=240)
 
 MINUTES = {"start_datetime": "2023-03-01", "interval_type": "minute", "interval_units": 1}
 
@@ -55,14 +59,6 @@ class Redis:
     def stop(self):
         self.process.kill()
         self.process.wait()
-
-
-def wait_for(condition, seconds=240):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture
@@ -154,10 +150,6 @@ def supervisor(database_url, redis, tmp_path):
         found.kill(name)
 
 
-def counts(runner, url):
-    return runner.get(f"{url}?include_run_count=true")["run_status_counts"]
-
-
 def most_at_once(rows):
     """How many runs there were at a time, by their own timestamps."""
     moments = []
@@ -177,7 +169,7 @@ def test_every_run_completes_once_whatever_dies(runner, served, put, redis, supe
 
     def completed(number):
         supervisor.keep()
-        return counts(runner, url).get("completed", 0) >= number
+        return runner.statuses(url).get("completed", 0) >= number
 
     supervisor.start("beat", "beat", "--schedule", "beat")
     supervisor.start_worker("one")
@@ -192,7 +184,7 @@ def test_every_run_completes_once_whatever_dies(runner, served, put, redis, supe
     wait_for(lambda: completed(2000))
     wait_for(lambda: runner.get(url)["status"] == "completed")
     rows = runner.rows(url)
-    assert counts(runner, url) == {"completed": 2000} and len(rows) == 2000
+    assert runner.statuses(url) == {"completed": 2000} and len(rows) == 2000
     # Each function's metrics were added once, so each completed once.
     assert runner.get(url)["metrics"] == {"runs": 2000}
     assert most_at_once(rows) <= 5
@@ -275,7 +267,7 @@ def test_as_many_are_sent_as_there_is_room_for(runner, served, put, sent):
         for key in (ids[0], ids[0], 10**6):
             dispatcher.run_task.run(key)
     assert sent.ids() == [*ids[:5], *ids[:2], ids[5]]
-    assert counts(runner, url) == {"completed": 1, "initial": 19}
+    assert runner.statuses(url) == {"completed": 1, "initial": 19}
     assert runner.get(url)["metrics"] == {"runs": 1}
     # Without a limit it is the dispatcher's own.
     dispatcher.most = 8
@@ -301,17 +293,17 @@ def test_cancelling_revokes_what_is_queued(runner, served, put, sent, supervisor
     url = runner.post({**MINUTES, "end_datetime": "2023-03-01T00:19:00"}).headers["Location"]
     put(url, {"variables": {"seconds": 3}, "status": "initial"})
     supervisor.start_worker("one")
-    wait_for(lambda: counts(runner, url).get("running") == 4)
+    wait_for(lambda: runner.statuses(url).get("running") == 4)
     inspect = served[1].celery_app.control.inspect()
     put(url, {"status": "cancelled"})
     revoked = wait_for(lambda: (inspect.revoked() or {}).get("one@localhost"))
     assert len(revoked) == 16
     time.sleep(1.5)
-    assert counts(runner, url) == {"cancelled": 20}
+    assert runner.statuses(url) == {"cancelled": 20}
     # Cancelled runs that are started again are sent again, and not taken for the revoked ones.
     put(url, {"status": "initial", "variables": {}})
     wait_for(lambda: runner.get(url)["status"] == "completed")
-    assert counts(runner, url) == {"completed": 20}
+    assert runner.statuses(url) == {"completed": 20}
 
 
 def test_a_change_stands_when_the_broker_is_away(runner, served, put, redis, sent):

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 from flask.cli import ScriptInfo
 from sqlalchemy import Column
 from sqlalchemy import DateTime
@@ -322,7 +323,7 @@ def test_what_the_database_refuses_of_a_runners_work_is_a_failed_run(flask, runn
         db.session.add(model(pipeline_uuid=None, name="secret"))
 
     assert flask("work --once").exit_code == 0
-    assert statuses(runner, started) == {"failed": 7}
+    assert runner.statuses(started) == {"failed": 7}
     for row in runner.rows(started):
         assert "pipeline_uuid" in row["error"]
         assert "INSERT" not in row["error"] and "secret" not in row["error"].split("(")[0]
@@ -352,18 +353,6 @@ def process(database_url, tmp_path):
         one.communicate()
 
 
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-    return found
-
-
-def statuses(runner, url):
-    return runner.get(f"{url}?include_run_count=true")["run_status_counts"]
-
-
 def test_what_was_asked_about_is_what_happens(runner, started, process):
     key = started.rsplit("/", 1)[1]
     asking = process(f"update {key} end_datetime=2023-07-12", stdin=subprocess.PIPE)
@@ -383,21 +372,21 @@ def test_what_was_asked_about_is_what_happens(runner, started, process):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, process, number):
     worker = process("work --concurrency 2")
-    wait_for(lambda: statuses(runner, started).get("running") == 2)
+    wait_for(lambda: runner.statuses(started).get("running") == 2)
     worker.send_signal(number)
     out, err = worker.communicate(timeout=30)
     assert worker.returncode == 0, err
-    counts = statuses(runner, started)
+    counts = runner.statuses(started)
     assert "running" not in counts
     assert out.count(b"completed: ") == counts["completed"] < 7
 
 
 def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
     killed = process("work --concurrency 2")
-    wait_for(lambda: statuses(runner, started).get("running") == 2)
+    wait_for(lambda: runner.statuses(started).get("running") == 2)
     killed.kill()
     killed.communicate()
-    lost = statuses(runner, started)["running"]
+    lost = runner.statuses(started)["running"]
     # Its lease is two seconds.
     other = process("work --concurrency 2")
     watch = process(f"watch {started.rsplit('/', 1)[1]} --interval 0.1")
@@ -500,7 +489,7 @@ def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, l
 
     with runner.app.app_context():
         work(runner.app, runner.blueprint, stop=stop, tell=tell, idle=0.1)
-    assert statuses(runner, started)["completed"] == 1
+    assert runner.statuses(started)["completed"] == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -514,7 +503,7 @@ def test_an_end_that_could_not_be_told_is_that_of_another_attempt(
 
     assert flask("work --once").exit_code == 0
     assert "How run 2023-07-10T00:00:00 ended could not be told" in caplog.text
-    assert statuses(runner, started) == {"completed": 6, "running": 1}
+    assert runner.statuses(started) == {"completed": 6, "running": 1}
     flask("recover --older-than 0")
     assert flask("work --once").exit_code == 0
-    assert statuses(runner, started) == {"completed": 7}
+    assert runner.statuses(started) == {"completed": 7}

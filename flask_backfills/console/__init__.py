@@ -95,7 +95,7 @@ class ConsoleBlueprint(Blueprint):
         self.blueprint = blueprint
         self.history = history
         item = f"/<{blueprint.converter}:backfill_id>"
-        changes = "start, pause, resume, retry, cancel, delete"
+        changes = ", ".join(actions.ACTIONS)
         both = ["GET", "POST"]
         self.add_url_rule("/", "list", self.list_view)
         self.add_url_rule(item, "detail", self.detail_view)
@@ -143,6 +143,7 @@ class ConsoleBlueprint(Blueprint):
 
     def edit_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self._find("update", backfill_id)
+        of = str(backfill.pipeline_uuid), backfill_id
         form = forms.Form(
             self.blueprint.schema, self.blueprint.backfills.show(backfill), request.form
         )
@@ -150,11 +151,12 @@ class ConsoleBlueprint(Blueprint):
             return self._render_edit(backfill_id, form)
         try:
             if request.form.get("do") == "save":
-                self._update(backfill_id, form.sent(), if_plan_match=_shown_plan())
+                plan = _shown_plan()
+                self.blueprint.backfills.update(*of, form.sent(), if_plan_match=plan)
                 return self._back(backfill_id)
-            would, preview = self._preview(backfill_id, form.sent())
+            would, preview = self._preview(*of, form.sent())
         except errors.PlanMismatch:
-            would, preview = self._preview(backfill_id, form.sent())
+            would, preview = self._preview(*of, form.sent())
             notice = "What would happen has changed meanwhile; nothing was saved."
             return self._render_edit(backfill_id, form, would, preview, notice), 412
         except http.Conflict as refused:
@@ -165,9 +167,10 @@ class ConsoleBlueprint(Blueprint):
 
     def action_view(self, backfill_id: t.Any, action: str) -> ResponseReturnValue:
         backfill = self._find(ASKS.get(action, "update"), backfill_id)
+        of = str(backfill.pipeline_uuid), backfill_id
         sent = None if action == "delete" else actions.sent(self.blueprint.backfills, action)
         if request.method == "GET":
-            would, preview = self._preview(backfill_id, sent) if sent else (None, None)
+            would, preview = self._preview(*of, sent) if sent else (None, None)
             return self._render(
                 "action",
                 action=action,
@@ -176,9 +179,9 @@ class ConsoleBlueprint(Blueprint):
                 strip=preview and timeline.of_plan(preview.entries),
             )
         if sent is None:
-            self.blueprint.backfills.delete(str(backfill.pipeline_uuid), backfill_id)
+            self.blueprint.backfills.delete(*of)
             return redirect(url_for(".list"), 303)
-        self._update(backfill_id, sent, if_plan_match=_shown_plan())
+        self.blueprint.backfills.update(*of, sent, if_plan_match=_shown_plan())
         return self._back(backfill_id)
 
     # What they share
@@ -202,18 +205,17 @@ class ConsoleBlueprint(Blueprint):
             self.blueprint.authorize("list", known[0] if known else "")
         return found
 
-    def _update(self, backfill_id: t.Any, sent: t.Any, **options: t.Any) -> Saved:
-        pipeline_uuid = str(self.blueprint.backfills.find(None, backfill_id).pipeline_uuid)
-        return self.blueprint.backfills.update(pipeline_uuid, backfill_id, sent, **options)
-
-    def _preview(self, backfill_id: t.Any, sent: t.Any) -> tuple[Saved, Preview]:
+    def _preview(
+        self, pipeline_uuid: str, backfill_id: t.Any, sent: t.Any
+    ) -> tuple[Saved, Preview]:
         # What is there, and what is wanted instead.
         preview = Preview(0, 2 * max_runs())
-        return self._update(backfill_id, sent, preview=preview), preview
+        update = self.blueprint.backfills.update
+        return update(pipeline_uuid, backfill_id, sent, preview=preview), preview
 
     def _live(self, backfill: t.Any) -> dict[str, t.Any]:
         """What of a backfill moves while it is looked at."""
-        runs = self.blueprint.runs if self.blueprint.run_model is not None else None
+        runs = self.blueprint.backfills.runs
         failed = runs.page(backfill, "failed", 0, 10)[0] if runs else []
         pipeline_uuid = str(backfill.pipeline_uuid)
         possible = actions.possible(self.blueprint.backfills, backfill)
