@@ -5,10 +5,10 @@ from .auth import allow_anyone as allow_anyone
 from .auth import api_key as api_key
 from .auth import oauth_token as oauth_token
 from .blueprint import BackfillBlueprint as BackfillBlueprint
-from .models import BackfillMixin as BackfillMixin
-from .models import BackfillRunMixin as BackfillRunMixin
-from .schema import BackfillSchema as BackfillSchema
 from .signals import backfill_cancelled as backfill_cancelled
 from .signals import backfill_finished as backfill_finished
 from .signals import backfill_started as backfill_started
 from .signals import backfill_updated as backfill_updated
+from .tables.mixins import BackfillMixin as BackfillMixin
+from .tables.mixins import BackfillRunMixin as BackfillRunMixin
+from .tables.schema import BackfillSchema as BackfillSchema

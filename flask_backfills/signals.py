@@ -12,11 +12,10 @@ import typing as t
 from blinker import NamedSignal
 from blinker import Namespace
 from flask import current_app
-from sqlalchemy.orm import scoped_session
-from sqlalchemy.orm import Session
 
-from .lifecycle import starts
-from .schema import BackfillSchema
+from .rules.lifecycle import starts
+from .tables.database import AnySession
+from .tables.schema import BackfillSchema
 
 _signals = Namespace()
 
@@ -41,7 +40,7 @@ _BY_STATUS = {
 
 
 def tell(
-    session: Session | scoped_session[Session],
+    session: AnySession,
     schema: BackfillSchema,
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
@@ -59,7 +58,7 @@ def tell(
 
 def _send(
     signal: NamedSignal,
-    session: Session | scoped_session[Session],
+    session: AnySession,
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
 ) -> None:

@@ -17,11 +17,10 @@ from flask import current_app
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import columns
 from . import errors
-
-if t.TYPE_CHECKING:
-    from .blueprint import BackfillBlueprint
+from .host import Host
+from .host import host_of
+from .host import Served
 
 #: Seconds that a run may take, unless the app's config says otherwise.
 LEASE = 3600.0
@@ -32,7 +31,7 @@ def lease() -> timedelta:
     return timedelta(seconds=float(current_app.config.get("BACKFILLS_LEASE", LEASE)))
 
 
-def perform(blueprint: BackfillBlueprint, run: t.Any) -> str | None:
+def perform(blueprint: Served | Host, run: t.Any) -> str | None:
     """Call the host's function for a run that was claimed, and end the run as it went.
 
     What the function leaves uncommitted in the blueprint's session is committed together
@@ -42,20 +41,21 @@ def perform(blueprint: BackfillBlueprint, run: t.Any) -> str | None:
     :returns: ``completed`` or ``failed``; ``None`` if the run is another's to end.
     :raises RuntimeError: if no function is registered.
     """
-    if blueprint.run_function is None:
+    host = host_of(blueprint)
+    if host.runner is None:
         raise RuntimeError("nothing to call: register a function with @blueprint.runner")
     status, metrics, error = "completed", None, None
     try:
-        metrics = _metrics(blueprint.run_function(run))
+        metrics = _metrics(host.runner(run))
         # What the database refuses of its work is its failure too.
-        blueprint.table.session.flush()
+        host.table.session.flush()
     except Exception as raised:
-        blueprint.table.session.rollback()
+        host.table.session.rollback()
         current_app.logger.exception("Run %s of backfill %s failed", run.key, run.backfill_id)
         status, error = "failed", errors.words(raised)
     attempt = getattr(run, "attempt", None)
-    key = blueprint.runs.key_of(run)
-    return status if blueprint.runs.finish(key, status, metrics, error, attempt) else None
+    key = host.run_table.key_of(run)
+    return status if host.runs.finish(key, status, metrics, error, attempt) else None
 
 
 def _metrics(returned: t.Any) -> Mapping[str, t.Any] | None:
@@ -66,7 +66,7 @@ def _metrics(returned: t.Any) -> Mapping[str, t.Any] | None:
 
 def work(
     app: Flask,
-    blueprint: BackfillBlueprint,
+    blueprint: Served | Host,
     *,
     concurrency: int = 1,
     once: bool = False,
@@ -86,16 +86,17 @@ def work(
     :param idle: seconds to wait when nothing waits.
     :param tell: called with each run and how it ended, as :func:`perform` returns it.
     """
+    host = host_of(blueprint)
     stop = stop or threading.Event()
     busy: set[Future[None]] = set()
     # By when they began; a model that does not map it has its runs taken back by nobody.
-    can_recover = columns.column_of(blueprint.runs.mapper, "started_at") is not None
+    can_recover = "started_at" in host.run_table.columns
     recovered = -float("inf")
 
     def perform_in_context(run: t.Any) -> None:
         with app.app_context():
             try:
-                status = perform(blueprint, run)
+                status = perform(host, run)
             except SQLAlchemyError:
                 # It stays running, and is taken back after the lease.
                 app.logger.exception("How run %s ended could not be told", run.key)
@@ -110,10 +111,10 @@ def work(
                 with app.app_context():
                     seconds = lease().total_seconds()
                     if can_recover and time.monotonic() - recovered > min(seconds / 4, 60):
-                        blueprint.runs.recover(older_than=timedelta(seconds=seconds))
+                        host.runs.recover(older_than=timedelta(seconds=seconds))
                         recovered = time.monotonic()
                     if len(busy) < concurrency:
-                        found = blueprint.runs.claim(limit=concurrency - len(busy))
+                        found = host.runs.claim(limit=concurrency - len(busy))
             except SQLAlchemyError as error:
                 app.logger.warning("The database is away: %s", errors.words(error))
                 if once:

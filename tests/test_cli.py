@@ -21,7 +21,7 @@ from sqlalchemy import DateTime
 from sqlalchemy import Integer
 from sqlalchemy import String
 
-from flask_backfills.blueprint import Commands
+from flask_backfills.cli import Commands
 from flask_backfills.worker import work
 
 WEEK = "start_datetime=2023-07-10 end_datetime=2023-07-16 interval_type=day interval_units=1"

@@ -399,7 +399,7 @@ class Run(BackfillRunMixin, db.Model):
     pass
 blueprint = BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, run_model=Run)
 app.register_blueprint(blueprint)
-rooms = ["actions", "celery", "cli", "console", "openapi", "worker"]
+rooms = ["api.openapi", "celery", "changes.actions", "cli.commands", "console", "worker"]
 assert not [room for room in rooms if f"flask_backfills.{room}" in sys.modules], sys.modules
 assert not {"apispec", "celery", "flask_wtf", "wtforms"} & sys.modules.keys()
 assert {rule.endpoint.partition(".")[0] for rule in app.url_map.iter_rules()} == {

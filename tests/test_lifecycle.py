@@ -5,8 +5,8 @@ import itertools
 import pytest
 from conftest import URL
 
-from flask_backfills.lifecycle import STATUSES
-from flask_backfills.lifecycle import TRANSITIONS
+from flask_backfills.rules.lifecycle import STATUSES
+from flask_backfills.rules.lifecycle import TRANSITIONS
 
 
 @pytest.mark.parametrize(("old", "new"), [*itertools.product([None, *STATUSES], STATUSES)])

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from flask_backfills.plan import plan
-from flask_backfills.plan import REPROCESS
-from flask_backfills.plan import Run
-from flask_backfills.plan import RunningConflict
-from flask_backfills.plan import Tally
-from flask_backfills.plan import Wanted
+from flask_backfills.rules.plan import plan
+from flask_backfills.rules.plan import REPROCESS
+from flask_backfills.rules.plan import Run
+from flask_backfills.rules.plan import RunningConflict
+from flask_backfills.rules.plan import Tally
+from flask_backfills.rules.plan import Wanted
 
 KEYS = st.sampled_from("abcdefgh")
 ENDS = st.sampled_from([None, 1, 2])

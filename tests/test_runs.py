@@ -500,7 +500,7 @@ def test_a_delete_takes_the_runs_along(runner):
     runner.put({"status": "cancelled"})
     assert runner.client.delete(URL).status_code == 200
     with runner.app.app_context():
-        model = runner.blueprint.run_model
+        model = runner.blueprint.host.run_model
         assert runner.db.session.scalar(sa.select(sa.func.count()).select_from(model)) == 0
 
 
@@ -787,7 +787,7 @@ def test_a_shifted_window_touches_only_what_differs(runner):
 def test_runs_that_the_host_meddled_with_are_planned_from_what_is_there(runner):
     runner.put(START)
     with runner.app.app_context():
-        model = runner.blueprint.run_model
+        model = runner.blueprint.host.run_model
         runner.db.session.execute(sa.delete(model).where(model.key == "2023-03-03T00:00:00"))
         moved = sa.update(model).where(model.key == "2023-03-04T00:00:00")
         runner.db.session.execute(moved.values(execution_date=datetime(2023, 3, 4, 5)))

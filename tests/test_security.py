@@ -100,7 +100,7 @@ def test_secrets_are_in_no_log_repr_or_error(bare, caplog):
         bare.put({"name": secrets[2], "x": 1}, headers={"X-API-KEY": secrets[1]}),
         bare.put({"name": [secrets[2]]}, headers=headers),
     ]
-    bare.blueprint.authorize = oauth_token(verify)
+    bare.blueprint.host.authorize = oauth_token(verify)
     answers.append(bare.put({"name": secrets[2]}, headers={"OAUTH-TOKEN": secrets[1]}))
     assert [answer.status_code for answer in answers] == [422, 401, 422, 403]
     seen = [caplog.text, repr(bare.blueprint), repr(api_key()), repr(oauth_token(verify))]

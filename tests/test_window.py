@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from flask_backfills.window import INTERVAL_TYPES
-from flask_backfills.window import Window
+from flask_backfills.rules.window import INTERVAL_TYPES
+from flask_backfills.rules.window import Window
 
 UTC = timezone.utc
 FIXED = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}

@@ -13,7 +13,7 @@ import pytest
 from processes import begin
 from processes import serve
 
-from flask_backfills.lifecycle import TRANSITIONS
+from flask_backfills.rules.lifecycle import TRANSITIONS
 
 PATH = "/api/pipelines/p/backfills/1"
 

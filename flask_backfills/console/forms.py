@@ -6,13 +6,13 @@ import json
 import typing as t
 from collections.abc import Mapping
 
-from .. import body
+from ..api import body
 from ..errors import Errors
 from ..errors import Malformed
-from ..schema import BackfillSchema
-from ..schema import Choice
-from ..schema import JSONObject
-from ..schema import UTCDateTime
+from ..tables.fields import Choice
+from ..tables.fields import JSONObject
+from ..tables.fields import UTCDateTime
+from ..tables.schema import BackfillSchema
 
 #: Those that people change; the others follow from the status, or are for programs.
 FIRST = (

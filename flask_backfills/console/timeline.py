@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from datetime import timezone
 
-from ..expansion import show
-from ..lifecycle import STATUSES
-from ..plan import ACTIONS
-from ..plan import Entry
-from .progress import Group
+from ..changes.expansion import show
+from ..rules.lifecycle import STATUSES
+from ..rules.plan import ACTIONS
+from ..rules.plan import Entry
+from ..runs.progress import Group
 
 #: Cells of a strip; where there are more runs, a cell stands for several.
 CELLS = 120

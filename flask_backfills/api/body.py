@@ -11,7 +11,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.exceptions import UnsupportedMediaType
 
-from . import errors
+from .. import errors
 
 #: Bytes of a body, unless the app's config says otherwise.
 MAX_CONTENT_LENGTH = 1024 * 1024

@@ -1,18 +1,15 @@
-"""The whitelist, the coercion and the presentation of every attribute."""
+"""The attributes of a backfill and of a run: one line each, tightened by the host's columns.
+
+How each kind of attribute is read and shown stands in :mod:`.fields`.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-import re
 import typing as t
-import uuid
-from datetime import datetime
 from functools import cached_property
 
 import sqlalchemy as sa
 from marshmallow import fields
-from marshmallow import INCLUDE
 from marshmallow import missing
 from marshmallow import RAISE
 from marshmallow import Schema
@@ -21,160 +18,18 @@ from marshmallow import ValidationError
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
+from ..errors import Errors
+from ..errors import text
+from ..rules.lifecycle import STATUSES
+from ..rules.window import INTERVAL_TYPES
 from . import columns
-from .errors import Errors
-from .errors import text
-from .lifecycle import STATUSES
-from .plan import REPROCESS
-from .window import INTERVAL_TYPES
-
-_DATETIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)"
-    r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:(?<=:\d\d:\d\d)\.(\d{1,6})0*)?"
-    r"(?:Z|([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?)?)?",
-    re.ASCII,
-)
-
-
-class Attribute:
-    """For a field that shows an attribute of a model's row, or null where there is none."""
-
-    def serialize(self: t.Any, attr: str, obj: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self._serialize(getattr(obj, self.attribute or attr, None), attr, obj)
-
-
-class UTCDateTime(Attribute, fields.DateTime):
-    """ISO 8601, converted to UTC and shown with a space: ``2023-07-18 23:30:26``."""
-
-    default_error_messages = {
-        "invalid": "Not an ISO 8601 date, or date and time, such as 2023-07-18T23:30:26Z.",
-        "range": "Not within the years 1 to 9999 in UTC.",
-    }
-    aware = False
-
-    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> datetime:
-        found = _DATETIME.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise self.make_error("invalid")
-        day, time, fraction, hours, minutes = found.groups()
-        offset = f"{hours}:{minutes or '00'}" if hours else ""
-        iso = f"{day}T{time or '00:00'}{f'.{fraction:0<6}' if fraction else ''}{offset}"
-        try:
-            moment = datetime.fromisoformat(iso)
-        except ValueError:
-            raise self.make_error("invalid") from None
-        try:
-            return columns.in_utc(moment, self.aware)
-        except OverflowError:
-            raise self.make_error("range") from None
-
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        if not isinstance(value, datetime):
-            return value
-        return columns.in_utc(value, self.aware).isoformat(sep=" ")
-
-
-class WholeNumber(Attribute, fields.Integer):
-    """``3``, ``"3"`` and ``3.0``, but nothing that would have to be rounded."""
-
-    def _validated(self, value: t.Any) -> int:
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if not whole and not (isinstance(value, str) and re.fullmatch("-?[0-9]+", value)):
-            raise self.make_error("invalid")
-        return super()._validated(value)
-
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return value
-
-
-class Text(Attribute, fields.String):
-    """A string that every database takes."""
-
-    default_error_messages = {"unstorable": "Must not contain NUL or half of a surrogate pair."}
-
-    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> str:
-        found: str = super()._deserialize(value, *args, **kwargs)
-        if not storable(found):
-            raise self.make_error("unstorable")
-        return found
-
-
-class Choice(Text):
-    """One of some words, exactly; shown as that word where the column holds an enum's member."""
-
-    def __init__(self, words: t.Iterable[str], **kwargs: t.Any) -> None:
-        super().__init__(**kwargs)
-        self.members: dict[str, t.Any] = {word: word for word in words}
-
-    def narrow(self, enum: sa.Enum) -> None:
-        """Keep the words that the column has, each with the value that stands for it."""
-        by_word: dict[str, t.Any] = {word: word for word in enum.enums}
-        if enum.enum_class is not None:
-            members: list[t.Any] = list(enum.enum_class)
-            by_word = {member.name: member for member in members}
-            by_word.update((str(member.value), member) for member in members)
-        self.members = {word: by_word[word] for word in self.members if word in by_word}
-
-    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        word = super()._deserialize(value, *args, **kwargs)
-        return self.members[validate.OneOf(self.members)(word)]
-
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        if value is None or value.__class__ is str:
-            return value
-        for word, member in self.members.items():
-            if member == value:
-                return word
-        return getattr(value, "name", value)
-
-
-class JSONObject(Attribute, fields.Dict):
-    """A JSON object that every database takes: finite numbers, whole characters."""
-
-    default_error_messages = {
-        "invalid": "Not a JSON object.",
-        "infinite": "NaN and Infinity are not JSON.",
-        "not_json": "Not JSON all the way down.",
-        "unstorable": "Must not contain NUL or half of a surrogate pair.",
-    }
-
-    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        found = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
-        waiting: list[t.Any] = [found]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, dict):
-                waiting += [*node.keys(), *node.values()]
-            elif isinstance(node, list):
-                waiting += node
-            elif isinstance(node, float) and not math.isfinite(node):
-                raise self.make_error("infinite")
-            elif isinstance(node, str) and not storable(node):
-                raise self.make_error("unstorable")
-            elif not isinstance(node, (str, int, float, type(None))):
-                raise self.make_error("not_json")
-        return found
-
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return value
-
-
-class AsColumn(Attribute, fields.Raw):
-    """An integer, a UUID or a string: as the host's column is."""
-
-    def __init__(self, **kwargs: t.Any) -> None:
-        super().__init__(**kwargs)
-        self.inner: t.Any = Text()
-
-    def follow(self, column: sa.Column[t.Any]) -> None:
-        kind = columns.python_type(column)
-        self.inner = {int: WholeNumber, uuid.UUID: fields.UUID, str: Text}[kind]()
-
-    def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self.inner.deserialize(value, *args, **kwargs)
-
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self.inner._serialize(value, *args, **kwargs)
+from .fields import AsColumn
+from .fields import Choice
+from .fields import JSONObject
+from .fields import same
+from .fields import Text
+from .fields import UTCDateTime
+from .fields import WholeNumber
 
 
 class ModelSchema(Schema):
@@ -389,26 +244,6 @@ class RunSchema(ModelSchema):
     variables = JSONObject()
 
 
-def _is_boolean(value: t.Any) -> None:
-    if not isinstance(value, bool):
-        raise ValidationError("Must be true or false.")
-
-
-class SettingsSchema(Schema):
-    """The keys of ``settings`` that decide how runs are handed out; others are the host's."""
-
-    class Meta:
-        unknown = INCLUDE
-
-    max_failures = fields.Integer(strict=True, allow_none=True, validate=validate.Range(min=1))
-    order = fields.String(allow_none=True, validate=validate.OneOf(("forwards", "backwards")))
-    paused = fields.Raw(allow_none=True, validate=_is_boolean)
-    pipeline_run_limit = fields.Integer(
-        strict=True, allow_none=True, validate=validate.Range(min=1)
-    )
-    reprocess = fields.String(allow_none=True, validate=validate.OneOf(REPROCESS))
-
-
 def _also(field: t.Any, validator: validate.Validator) -> None:
     # marshmallow copies a declared field for each schema, but not its list.
     field.validators = [*field.validators, validator]
@@ -420,25 +255,3 @@ def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
         return same(field._serialize(field.deserialize(value), "", None), shown)
     except ValidationError:
         return False
-
-
-_JSON = {str, int, float, bool, type(None), dict, list}
-
-
-def same(one: t.Any, other: t.Any) -> bool:
-    """Whether two values are the same JSON: ``1``, ``1.0`` and ``true`` are three."""
-    if (
-        type(one) in _JSON
-        and type(other) in _JSON
-        and (type(one) is not type(other) or one != other)
-    ):
-        return False
-    return canonical(one) == canonical(other)
-
-
-def canonical(value: t.Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def storable(value: str) -> bool:
-    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -1,41 +1,42 @@
-"""The host's table of backfills: found, locked, and one transaction a request."""
+"""The host's table of backfills: one looked up, one locked, a page of them."""
 
 from __future__ import annotations
 
-import sqlite3
 import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 import sqlalchemy as sa
 from sqlalchemy.orm import lazyload
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm import scoped_session
-from sqlalchemy.orm import Session
 
+from .. import errors
 from . import columns
-from . import errors
-from .schema import storable
+from .database import AnySession
+from .database import Database
+from .fields import storable
 
 #: From a SELECT to a narrower one.
 Scope = Callable[[t.Any], t.Any]
 
 
-class Table:
+class BackfillTable:
     """A host's model, its session, and what of it may be seen at all."""
 
     def __init__(
         self,
         model: type[t.Any],
-        session: Session | scoped_session[Session],
+        session: AnySession,
         scope: Scope | None = None,
     ) -> None:
         self.model = model
         self.session = session
         self.scope = scope
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.session, self.mapper)
 
     @cached_property
     def mapper(self) -> Mapper[t.Any]:
@@ -65,7 +66,7 @@ class Table:
             raise errors.NotFound()
         query = self._of_any if pipeline_uuid is None else self._of_pipeline
         if lock:
-            self.begin_writing()
+            self.database.begin_writing()
             query = self._of_pipeline_locked
         if self.scope is not None:
             query = self.scope(query)
@@ -112,7 +113,7 @@ class Table:
     def pipelines(self) -> list[str]:
         """The pipelines that have backfills."""
         query = self.select().with_only_columns(self.model.pipeline_uuid).distinct()
-        found = self.session.scalars(query, bind_arguments={"mapper": self.mapper})
+        found = self.database.execute(query).scalars()
         return sorted(str(pipeline_uuid) for pipeline_uuid in found)
 
     def page(self, criteria: list[t.Any], offset: int, limit: int) -> tuple[list[t.Any], int]:
@@ -122,63 +123,15 @@ class Table:
         if columns.column_of(self.mapper, "created_at") is not None:
             order.insert(0, self.model.created_at.desc())
         counted = sa.select(sa.func.count()).select_from(query.subquery())
-        total = self.session.scalar(counted, bind_arguments={"mapper": self.mapper})
+        total = self.database.execute(counted).scalar()
         page = query.order_by(*order).offset(offset).limit(limit)
         return list(self.session.scalars(page).unique()), total or 0
 
     def hold(self, backfill_id: t.Any) -> t.Any:
         """One backfill, locked, whatever the scope; ``None`` if it is gone."""
-        self.begin_writing()
+        self.database.begin_writing()
         found = self.session.scalars(self._of_any_locked, {"backfill_id": backfill_id})
         return found.unique().one_or_none()
-
-    def latest(self, query: t.Any) -> t.Any:
-        """A SELECT that sees what others have committed while this waited for its lock.
-
-        Under MySQL's default isolation a plain one shows what there was when the
-        transaction first read, which a host's own function may have done.
-        """
-        return query.with_for_update(read=True) if self.mysql else query
-
-    @property
-    def mysql(self) -> sa.Dialect | None:
-        """The dialect of the database, if it is MySQL or MariaDB, which differ from the rest."""
-        return self._dialect if self._dialect.name in ("mysql", "mariadb") else None
-
-    @property
-    def _dialect(self) -> sa.Dialect:
-        return self.session.get_bind(self.mapper).dialect
-
-    @contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """All or nothing: commits what was done within, or rolls all of it back.
-
-        :param keep: ``False`` to roll back at the end in any case.
-        """
-        try:
-            yield
-            if keep:
-                self.session.commit()
-            else:
-                self.session.rollback()
-        except BaseException:
-            self.session.rollback()
-            raise
-
-    def begin_writing(self) -> None:
-        """On SQLite, take the write lock.
-
-        It has no FOR UPDATE, and its driver begins only at the first write, after the read.
-        """
-        if self._dialect.name != "sqlite":
-            return
-        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-        driver = connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     def _may_be_key(self, value: t.Any) -> bool:
         if isinstance(value, int):

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from dataclasses import field
 from itertools import chain
 
-from . import errors
+from .. import errors
+from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import starts
+from ..rules.plan import Entry
+from ..rules.plan import plan
+from ..rules.plan import RunningConflict
+from ..rules.plan import Tally
+from ..rules.plan import Wanted
+from ..rules.window import Window
+from ..runs.planned import Planned
+from ..tables.assign import Changes
+from ..tables.settings import settings_of
 from .expansion import DECISIVE
 from .expansion import Expansion
-from .lifecycle import ACTIVE
-from .lifecycle import starts
-from .plan import Entry
-from .plan import plan
-from .plan import RunningConflict
-from .plan import Tally
-from .plan import Wanted
-from .runs import Runs
-from .update import Changes
-from .window import Window
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Preview:
 
 
 def follow(
-    runs: Runs,
+    runs: Planned,
     expansion: Expansion,
     backfill: t.Any,
     before: dict[str, t.Any],
@@ -51,30 +52,31 @@ def follow(
     :raises flask_backfills.errors.NothingToRun: for a start that would run nothing.
     :raises flask_backfills.errors.RunsRefused: for runs that run and can't be changed.
     """
-    status = runs.status_of(backfill)
-    old = runs.schema.word("status", changes["status"][0]) if "status" in changes else status
+    rollup = runs.rollup
+    status = rollup.status_of(backfill)
+    old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
-        reprocess = runs.settings_of(backfill).get("reprocess") or "failed"
+        reprocess = settings_of(backfill).get("reprocess") or "failed"
         tally = _replan(runs, expansion, backfill, before, reprocess, True, preview)
-        if runs.settle(backfill, tally.statuses):
+        if rollup.settle(backfill, tally.statuses):
             raise errors.NothingToRun(tally.statuses, reprocess)
         return tally
     if status not in ACTIVE:
         if "status" in changes and preview is None:
-            runs.cancel(backfill)
+            rollup.cancel(backfill)
         return None
     if changes.keys() & {*DECISIVE, "variables"}:
         anew = "variables" in changes
         tally = _replan(runs, expansion, backfill, before, None, anew, preview)
-        _merge(changes, runs.settle(backfill, tally.statuses))
+        _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
     if "settings" in changes:
-        _merge(changes, runs.settle(backfill))
+        _merge(changes, rollup.settle(backfill))
     return None
 
 
 def _replan(
-    runs: Runs,
+    runs: Planned,
     expansion: Expansion,
     backfill: t.Any,
     before: dict[str, t.Any],
@@ -97,11 +99,11 @@ def _replan(
         if reprocess is None and not anew and window is not None:
             same = _settled(runs, backfill, asked, window, tally)
         if same:
-            criteria = (~_dates(runs, asked, same) | runs.date.is_(None),)
+            criteria = (~_dates(runs, asked, same) | runs.table.date.is_(None),)
         wanted = chain(expansion.wanted(asked, 0, same.start), expansion.wanted(asked, same.stop))
     else:
         anew, wanted = True, asked
-    if not runs.knows_ends:
+    if not runs.table.knows_ends:
         wanted = (one._replace(end=None) for one in wanted)
     entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess, anew))
     try:
@@ -119,18 +121,18 @@ def _replan(
         _preview_same(runs, expansion, backfill, asked, same, preview)
     if not tally.statuses["running"]:
         # History that still runs is waited for.
-        tally.statuses["running"] = runs.some(backfill, "running", 1)
+        tally.statuses["running"] = runs.rollup.some(backfill, "running", 1)
     return tally
 
 
-def _settled(runs: Runs, backfill: t.Any, asked: Window, window: Window, tally: Tally) -> range:
+def _settled(runs: Planned, backfill: t.Any, asked: Window, window: Window, tally: Tally) -> range:
     """The indexes of the dates whose runs stay as they are, which need not be read.
 
     They are those that both windows ask for, if the database has just the runs that the
     one before asks for.
     """
     same = asked.shared(window)
-    if not same or not runs.knows_history:
+    if not same or not runs.table.knows_history:
         return range(0)
     statuses, first, last = runs.summary(backfill)
     ends = (window.start, window.date(window.count() - 1))
@@ -143,12 +145,12 @@ def _settled(runs: Runs, backfill: t.Any, asked: Window, window: Window, tally: 
     return same
 
 
-def _dates(runs: Runs, window: Window, indexes: range) -> t.Any:
-    return runs.between(window.date(indexes[0]), window.date(indexes[-1]))
+def _dates(runs: Planned, window: Window, indexes: range) -> t.Any:
+    return runs.table.between(window.date(indexes[0]), window.date(indexes[-1]))
 
 
 def _preview_same(
-    runs: Runs,
+    runs: Planned,
     expansion: Expansion,
     backfill: t.Any,
     window: Window,

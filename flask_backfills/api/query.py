@@ -11,10 +11,10 @@ from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
 
-from . import errors
-from .lifecycle import STATUSES
-from .schema import Text
-from .schema import WholeNumber
+from .. import errors
+from ..rules.lifecycle import STATUSES
+from ..tables.fields import Text
+from ..tables.fields import WholeNumber
 
 #: Mage's callers may send their credentials here; they are ``authorize``'s to read.
 CREDENTIALS = {"api_key", "oauth_token"}

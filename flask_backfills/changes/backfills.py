@@ -9,21 +9,22 @@ from marshmallow import ValidationError
 from sqlalchemy import Dialect
 from werkzeug.http import unquote_etag
 
-from . import columns
-from . import errors
-from . import signals
+from .. import errors
+from .. import signals
+from ..rules.lifecycle import Transitions
+from ..rules.plan import Entry
+from ..rules.plan import Tally
+from ..runs.planned import Planned
+from ..runs.progress import Progress
+from ..tables import columns
+from ..tables.assign import Changes
+from ..tables.backfill_table import BackfillTable
+from ..tables.schema import BackfillSchema
+from ..tables.settings import wrong_settings
 from .expansion import Expansion
 from .expansion import show
-from .lifecycle import Transitions
-from .plan import Entry
-from .plan import Tally
 from .replan import follow
 from .replan import Preview
-from .runs import Runs
-from .schema import BackfillSchema
-from .schema import SettingsSchema
-from .table import Table
-from .update import Changes
 from .update import update
 
 #: What is asked to change; or, from the backfill as it is once it is held, what that is.
@@ -38,6 +39,8 @@ class Saved(t.NamedTuple):
     shown: dict[str, t.Any]
     #: What becomes of its runs; ``None`` if nothing was to be planned.
     plan: Tally | None
+    #: The same; where nothing was to be planned, the plan of nothing.
+    tally: Tally
     metadata: dict[str, t.Any] | None
 
 
@@ -47,22 +50,24 @@ class Backfills:
     Who may do it has been asked before. What can't be done is raised as one of
     :mod:`flask_backfills.errors`, and nothing was changed then.
 
-    :param runs: ``None`` for backfills that are only recorded.
+    :param planned: ``None``, as ``progress``, for backfills that are only recorded.
     """
 
     def __init__(
         self,
-        table: Table,
+        table: BackfillTable,
         schema: BackfillSchema,
         transitions: Transitions | None,
         expansion: Expansion,
-        runs: Runs | None,
+        planned: Planned | None,
+        progress: Progress | None,
     ) -> None:
         self.table = table
         self.schema = schema
         self.transitions = transitions
         self.expansion = expansion
-        self.runs = runs
+        self.planned = planned
+        self.progress = progress
 
     def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
         """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``."""
@@ -93,7 +98,7 @@ class Backfills:
         preview: Preview | None = None,
     ) -> Saved:
         """Store a new backfill; the arguments are those of :meth:`update`."""
-        with self.table.transaction(keep=preview is None):
+        with self.table.database.transaction(keep=preview is None):
             backfill, wrong = self._new(pipeline_uuid, sent)
             self.table.session.add(backfill)
             saved = self._save(backfill, sent, wrong, if_plan_match, preview)
@@ -118,7 +123,7 @@ class Backfills:
         :param if_plan_match: the hash of the plan that is expected.
         :param preview: filled with what would happen, instead of doing it.
         """
-        with self.table.transaction(keep=preview is None):
+        with self.table.database.transaction(keep=preview is None):
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             if check is not None:
                 check(backfill)
@@ -137,15 +142,15 @@ class Backfills:
 
         :returns: what it was.
         """
-        with self.table.transaction():
+        with self.table.database.transaction():
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             if check is not None:
                 check(backfill)
             shown = self.show(backfill)
-            if self.runs is not None:
-                if self.runs.are_active(backfill):
+            if self.planned is not None:
+                if self.planned.rollup.are_active(backfill):
                     raise errors.StillActive()
-                self.runs.delete(backfill)
+                self.planned.delete(backfill)
             self.table.session.delete(backfill)
         return shown
 
@@ -161,9 +166,9 @@ class Backfills:
     def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """How many runs each has or asks for, and how many have each status."""
         totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
-        if self.runs is None:
+        if self.progress is None:
             return totals
-        counts = self.runs.counts([self.table.key_of(one) for one in backfills])
+        counts = self.progress.counts([self.table.key_of(one) for one in backfills])
         more = []
         for total, statuses in zip(totals, counts.values(), strict=True):
             # Of a generator only what it gave is known.
@@ -191,22 +196,24 @@ class Backfills:
         preview: Preview | None,
     ) -> Saved:
         """Write what was sent and let the runs follow, within the caller's transaction."""
-        before = self.expansion.values(backfill) if self.runs is not None else {}
+        before = self.expansion.values(backfill) if self.planned is not None else {}
         wrong = {**wrong, **self._wrong_settings(sent)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         session = self.table.session
-        if self.schema.moments and (dialect := self.table.mysql):
+        if self.schema.moments and (dialect := self.table.database.mysql):
             self._flush_whole_seconds(dialect, backfill, sent)
         session.flush()
         plan = None
-        if self.runs is not None:
-            plan = follow(self.runs, self.expansion, backfill, before, changes, preview)
+        if self.planned is not None:
+            plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
             session.flush()
-        metadata = _tell_plan(plan, preview if self.runs is not None else None)
+        tally = plan or Tally(None)
+        page = preview if self.planned is not None else None
+        metadata = None if plan is None and page is None else _tell_plan(tally, page)
         if if_plan_match is not None:
-            _check_plan(if_plan_match, plan, metadata)
+            _check_plan(if_plan_match, tally, metadata)
         # Before the commit, which expires what would have to be read again.
-        return Saved(backfill, changes, self.show(backfill), plan, metadata)
+        return Saved(backfill, changes, self.show(backfill), plan, tally, metadata)
 
     def _tell(self, saved: Saved, preview: Preview | None) -> Saved:
         if preview is None:
@@ -215,9 +222,9 @@ class Backfills:
 
     def _wrong_settings(self, sent: dict[str, t.Any]) -> errors.Errors:
         key = self.schema.key_of("settings")
-        if self.runs is None or not isinstance(sent.get(key), dict):
+        if self.planned is None or not isinstance(sent.get(key), dict):
             return {}
-        wrong = SettingsSchema().validate(sent[key])
+        wrong = wrong_settings(sent[key])
         return {key: wrong} if wrong else {}
 
     def _flush_whole_seconds(
@@ -235,12 +242,9 @@ class Backfills:
             self.table.session.refresh(backfill, stale)
 
 
-def _tell_plan(plan: Tally | None, preview: Preview | None) -> dict[str, t.Any] | None:
-    """What the answer says of the plan; ``None`` if there is none to tell."""
-    if plan is None and preview is None:
-        return None
-    plan = plan or Tally(None)
-    told = {"plan": {**plan.counts, "hash": plan.hash()}}
+def _tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
+    """What the answer says of the plan."""
+    told: dict[str, t.Any] = {"plan": {**plan.counts, "hash": plan.hash()}}
     if preview is None:
         return told
     told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
@@ -260,7 +264,7 @@ def _tell_entry(entry: Entry) -> dict[str, t.Any]:
     }
 
 
-def _check_plan(named: str, plan: Tally | None, metadata: dict[str, t.Any] | None) -> None:
+def _check_plan(named: str, plan: Tally, metadata: dict[str, t.Any] | None) -> None:
     etag, _ = unquote_etag(named)
-    if etag != (plan or Tally(None)).hash():
+    if etag != plan.hash():
         raise errors.PlanMismatch(metadata or {"plan": None})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable
 
-from . import errors
+from .. import errors
+from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import refusal
+from ..rules.lifecycle import starts
+from ..rules.settings import is_paused
 from .backfills import Backfills
-from .lifecycle import ACTIVE
-from .lifecycle import refusal
-from .lifecycle import starts
 
 #: The status that an action sends.
 STATUS = {"start": "initial", "retry": "running", "cancel": "cancelled"}
@@ -41,16 +42,15 @@ def possible(backfills: Backfills, backfill: t.Any) -> list[str]:
     """The actions that a backfill as it is allows."""
     old = backfills.schema.word("status", getattr(backfill, "status", None))
     active = old in ACTIVE
-    settings = getattr(backfill, "settings", None)
-    paused = isinstance(settings, dict) and settings.get("paused") is True
-    has_settings = backfills.runs is not None and hasattr(backfill, "settings")
+    paused = is_paused(getattr(backfill, "settings", None))
+    has_settings = backfills.planned is not None and hasattr(backfill, "settings")
     fits = {
         "start": starts(old, "initial"),
         "pause": active and has_settings and not paused,
         "resume": active and has_settings and paused,
         "retry": old == "failed",
         "cancel": old is not None and old != "cancelled",
-        "delete": not active or backfills.runs is None,
+        "delete": not active or backfills.planned is None,
     }
     found = []
     for action in ACTIONS:

@@ -17,17 +17,17 @@ from itertools import islice
 from flask import current_app
 from marshmallow import ValidationError
 
-from . import columns
-from . import errors
-from .plan import Wanted
-from .schema import BackfillSchema
-from .schema import JSONObject
-from .schema import RunSchema
-from .schema import UTCDateTime
-from .window import Interval
-from .window import INTERVAL_TYPES
-from .window import local
-from .window import Window
+from .. import errors
+from ..rules.plan import Wanted
+from ..rules.window import Interval
+from ..rules.window import INTERVAL_TYPES
+from ..rules.window import local
+from ..rules.window import Window
+from ..tables import columns
+from ..tables.fields import JSONObject
+from ..tables.fields import UTCDateTime
+from ..tables.schema import BackfillSchema
+from ..tables.schema import RunSchema
 
 #: Runs of one backfill, unless the app's config says otherwise.
 MAX_RUNS = 100_000

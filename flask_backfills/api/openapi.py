@@ -13,19 +13,17 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields
 from marshmallow import Schema
 
-from . import columns
+from ..host import Host
+from ..rules.plan import ACTIONS
+from ..tables import columns
+from ..tables.fields import AsColumn
+from ..tables.fields import Choice
+from ..tables.fields import JSONObject
+from ..tables.fields import Text
+from ..tables.fields import UTCDateTime
+from ..tables.fields import WholeNumber
+from ..tables.schema import ModelSchema
 from . import query
-from .plan import ACTIONS
-from .schema import AsColumn
-from .schema import Choice
-from .schema import JSONObject
-from .schema import ModelSchema
-from .schema import Text
-from .schema import UTCDateTime
-from .schema import WholeNumber
-
-if t.TYPE_CHECKING:
-    from .blueprint import BackfillBlueprint
 
 Document = dict[str, t.Any]
 
@@ -53,8 +51,8 @@ _DATETIME = {
 _SHOWN_DATETIME = {"type": ["string", "null"], "examples": ["2023-07-18 23:30:26"]}
 
 
-def document(blueprint: BackfillBlueprint, server: str, more: t.Mapping[str, t.Any]) -> Document:
-    """The document of one blueprint.
+def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
+    """The document of one host's routes.
 
     :param server: the URL, or path, below which its routes are.
     :param more: what the host adds or puts in place of anything, such as ``security``.
@@ -64,7 +62,7 @@ def document(blueprint: BackfillBlueprint, server: str, more: t.Mapping[str, t.A
     spec = APISpec("Backfills", "1", "3.1.0", plugins=[plugin], **options)
     plugin.converter.add_attribute_function(_as_sent)  # type: ignore[union-attr]
     property_of = plugin.converter.field2property  # type: ignore[union-attr]
-    schema = blueprint.schema
+    schema = host.schema
     sent = {
         field.data_key or name: _or_null(property_of(field), schema, field.attribute or name)
         for name, field in schema.fields.items()
@@ -73,20 +71,20 @@ def document(blueprint: BackfillBlueprint, server: str, more: t.Mapping[str, t.A
     required = schema.missing_from({})
     for name, component in {
         "Backfill": _shown(schema),
-        "Run": _shown(blueprint.runs.run_schema) if blueprint.run_model else {"type": "object"},
+        "Run": _shown(host.run_table.schema) if host.run_model else {"type": "object"},
         "Change": _object({"backfill": _object(sent)}, ["backfill"]),
         "New": _object({"backfill": _object(sent, list(required))}, ["backfill"]),
         "Plan": _plan(),
         "Error": _error(),
     }.items():
         spec.components.schema(name, component)
-    for path, operations in _paths(blueprint, property_of).items():
+    for path, operations in _paths(host, property_of).items():
         spec.path(path=path, operations=operations)
     return spec.to_dict()
 
 
-def _paths(blueprint: BackfillBlueprint, property_of: t.Any) -> dict[str, Document]:
-    key = columns.key_column(blueprint.table.mapper)
+def _paths(host: Host, property_of: t.Any) -> dict[str, Document]:
+    key = columns.key_column(host.table.mapper)
     kind = columns.python_type(key)
     id_schema: Document = {"type": "string"}
     if kind is int:
@@ -129,7 +127,7 @@ def _paths(blueprint: BackfillBlueprint, property_of: t.Any) -> dict[str, Docume
         "/backfills": ([], {"get": flat}),
         "/backfills/{backfill_id}": ([backfill_id], item),
     }
-    if blueprint.run_model is not None:
+    if host.run_model is not None:
         runs = {"parameters": asked(query.RunList)}
         runs |= _responses(_READS, _answer_of("runs", many=True, component="Run"))
         paths[f"{nested}/{{backfill_id}}/runs"] = ([pipeline, backfill_id], {"get": runs})

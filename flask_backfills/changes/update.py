@@ -1,0 +1,74 @@
+"""One update of one backfill: merge, check, stamp, write."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .. import errors
+from ..rules import lifecycle
+from ..tables import columns
+from ..tables.assign import assign
+from ..tables.assign import Changes
+from ..tables.assign import stamps
+from ..tables.schema import BackfillSchema
+
+
+def update(
+    backfill: t.Any,
+    sent: dict[str, t.Any],
+    schema: BackfillSchema,
+    transitions: lifecycle.Transitions | None,
+    wrong: errors.Errors,
+) -> Changes:
+    """Set what was sent on a backfill that is locked; the caller flushes and commits.
+
+    :param wrong: what the caller has found already, to be told with the rest.
+    :raises flask_backfills.errors.Refused: with everything that is wrong; what was set
+        until then is for the caller to roll back.
+    :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
+    """
+    shown = schema.show_only(sent, backfill)
+    values, found = schema.read(sent, shown)
+    wrong = {**found, **wrong}
+    _check_window(backfill, sent, values, wrong)
+    values = {
+        attribute: value
+        for attribute, value in values.items()
+        if not schema.shows(attribute, value, shown.get(schema.key_of(attribute)))
+    }
+    refusal = None
+    if "status" in values:
+        status = t.cast(str, schema.word("status", values["status"]))
+        stamped = stamps(backfill, status, schema)
+        stamped = {a: moment for a, moment in stamped.items() if schema.key_of(a) not in sent}
+        values = {**stamped, **values}
+        if transitions is not None:
+            old = schema.word("status", backfill.status)
+            refusal = lifecycle.refusal(transitions, old, status)
+    changes = assign(backfill, values, schema, wrong)
+    if refusal and not wrong:
+        raise errors.TransitionRefused(refusal)
+    if refusal:
+        wrong[schema.key_of("status")] = [refusal]
+    if wrong:
+        raise errors.Refused(wrong)
+    return changes
+
+
+def _check_window(
+    backfill: t.Any, sent: dict[str, t.Any], values: dict[str, t.Any], wrong: errors.Errors
+) -> None:
+    """Start and end on the merged state: what is stored, then what is sent."""
+    ends = ("start_datetime", "end_datetime")
+    if not sent.keys() & set(ends) or wrong.keys() & set(ends):
+        return
+    start, end = (
+        values[attribute] if attribute in values else getattr(backfill, attribute, None)
+        for attribute in ends
+    )
+    if start is None or end is None:
+        return
+    if columns.in_utc(start, False) > columns.in_utc(end, False):
+        late = "end_datetime" not in sent
+        key = "start_datetime" if late else "end_datetime"
+        wrong[key] = [f"Must be {'on or before end' if late else 'on or after start'}_datetime."]

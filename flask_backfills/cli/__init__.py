@@ -1,0 +1,32 @@
+"""``flask backfills``, whose commands are imported when one is asked for."""
+
+from __future__ import annotations
+
+import typing as t
+
+import click
+from flask.cli import AppGroup
+
+from ..host import Host
+from .options import group
+from .options import HOST
+
+NAMES = """list show create update preview start pause resume cancel retry delete watch work
+recover"""
+
+
+class Commands(AppGroup):
+    """The commands over one host's backfills."""
+
+    def __init__(self, host: Host) -> None:
+        later: dict[str, t.Any] = dict.fromkeys(NAMES.split())
+        super().__init__(commands=later, help="The backfills of this app.")
+        self.host = host
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from . import commands  # noqa: F401
+        from . import working  # noqa: F401
+
+        ctx.meta[HOST] = self.host
+        own = super().get_command(ctx, cmd_name)
+        return own or group.get_command(ctx, cmd_name)

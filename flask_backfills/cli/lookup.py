@@ -1,0 +1,29 @@
+"""A backfill as a command line names it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from marshmallow import ValidationError
+
+from .. import errors
+from ..host import Host
+
+
+def find(host: Host, backfill_id: str) -> t.Any:
+    return host.backfills.find(None, _key(host, backfill_id))
+
+
+def _key(host: Host, backfill_id: str) -> t.Any:
+    try:
+        return host.schema.fields["id"].deserialize(backfill_id)
+    except ValidationError:
+        raise errors.NotFound() from None
+
+
+def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
+    """A backfill and its counts, as they are now."""
+    [shown] = host.backfills.show_counted([find(host, backfill_id)])
+    # No transaction stays open until they are read again.
+    host.table.session.rollback()
+    return shown

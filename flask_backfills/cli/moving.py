@@ -1,0 +1,109 @@
+"""What moves on a terminal: a backfill that is followed, and the runs that a worker ends."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+import typing as t
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from flask import current_app
+
+from ..host import Host
+from .printing import counts_of
+from .printing import ended_of
+from .printing import print_json
+from .printing import status_of
+
+#: How a backfill ended, as the exit status of ``watch``.
+EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
+
+
+def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
+    """A backfill as it is from time to time, the last time when it has ended."""
+    while True:
+        shown = read()
+        yield shown
+        if shown["status"] in EXIT:
+            return
+        time.sleep(interval)
+
+
+def tell_json(shown: dict[str, t.Any]) -> str:
+    return current_app.json.dumps({"backfill": shown})
+
+
+def tell_line(shown: dict[str, t.Any]) -> str:
+    return f"{status_of(shown)}: {counts_of(shown) or 'no runs'}"
+
+
+def follow_in_lines(
+    states: Iterator[dict[str, t.Any]], tell: Callable[[dict[str, t.Any]], str]
+) -> Iterator[dict[str, t.Any]]:
+    """Print a line for each state that is told otherwise than the one before."""
+    told = None
+    for shown in states:
+        line = tell(shown)
+        if line != told:
+            click.echo(line)
+        told = line
+        yield shown
+
+
+def follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.Any]]:
+    bar: t.Any = click.progressbar(
+        length=1, show_pos=True, item_show_func=lambda shown: shown and counts_of(shown)
+    )
+    with bar:
+        for shown in states:
+            bar.label = status_of(shown)
+            bar.length = shown["total_run_count"] or 1
+            bar.update(ended_of(shown.get("run_status_counts") or {}) - bar.pos, shown)
+            bar.render_progress()
+            yield shown
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+@contextmanager
+def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | None], None]]:
+    """Tell of each run that a worker has ended: by a bar on a terminal, else by a line."""
+    if as_json:
+        schema = host.run_table.schema
+        yield lambda run, status: print_json({"run": {**schema.dump(run), "status": status}})
+        return
+    if not is_terminal():
+        yield lambda run, status: click.echo(
+            f"{status or 'no longer ours'}: run {run.key} of backfill {run.backfill_id}"
+        )
+        return
+    ended: Counter[str] = Counter()
+    lock = threading.Lock()
+    counted = -math.inf
+    bar: t.Any = click.progressbar(
+        length=1,
+        label="Runs",
+        show_pos=True,
+        item_show_func=lambda _: counts_of({"run_status_counts": ended}),
+    )
+    with bar:
+
+        def tell(run: t.Any, status: str | None) -> None:
+            nonlocal counted
+            with lock:
+                ended[status or "cancelled"] += 1
+                if time.monotonic() - counted > 1:
+                    bar.length = ended.total() + host.progress.count_active()
+                    counted = time.monotonic()
+                bar.length = max(bar.length or 0, ended.total())
+                bar.update(1, run)
+
+        yield tell

@@ -1,0 +1,64 @@
+"""What every command is made of: its group, its options, and its refusals in the API's words."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from functools import wraps
+
+import click
+from click.decorators import pass_meta_key
+from flask.cli import AppGroup
+from werkzeug.exceptions import HTTPException
+
+from .. import errors
+from .printing import print_json
+
+#: Where the group leaves its host in the context of a command.
+HOST = "flask_backfills.host"
+
+group = AppGroup()
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of text for people.")
+YES = click.option("--yes", is_flag=True, help="Do it without a question.")
+ID = click.argument("backfill_id", metavar="ID")
+LIMIT = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+OFFSET = click.option("--offset", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:
+    """Register a command, whose refusals are told in the words of the API."""
+
+    refusals: tuple[type[Exception], ...] = (HTTPException, *errors.DATABASE_REFUSALS)
+
+    def register(function: Callable[..., None]) -> click.Command:
+        @wraps(function)
+        def run(*args: t.Any, **kwargs: t.Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except refusals as error:
+                refusal = errors.refusal(error)
+                if kwargs.get("as_json"):
+                    print_json(errors.envelope(refusal))
+                else:
+                    click.echo(f"Error: {_told(refusal)}", err=True)
+                raise click.exceptions.Exit(exit_code) from None
+
+        made: t.Any = pass_meta_key(HOST)(run)
+        for param in reversed(params):
+            made = param(made)
+        return group.command(function.__name__.rstrip("_"))(made)
+
+    return register
+
+
+def _told(error: HTTPException) -> str:
+    wrong = {key: _flat(found) for key, found in getattr(error, "errors", {}).items()}
+    lines = [f"  {key}: {text}" for key, text in wrong.items() if text != error.description]
+    return "\n".join([str(error.description), *lines])
+
+
+def _flat(wrong: t.Any) -> str:
+    if isinstance(wrong, dict):
+        return "; ".join(f"{key}: {_flat(found)}" for key, found in wrong.items())
+    return " ".join(map(str, wrong)) if isinstance(wrong, (list, tuple)) else str(wrong)

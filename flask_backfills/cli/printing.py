@@ -1,0 +1,84 @@
+"""What the commands print: tables, backfills, plans, in text or JSON."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import click
+from flask import current_app
+
+from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import STATUSES
+from ..rules.plan import ACTIONS
+from ..rules.settings import is_paused
+
+
+def print_json(value: t.Any) -> None:
+    click.echo(current_app.json.dumps(value))
+
+
+def print_backfill(
+    shown: dict[str, t.Any], as_json: bool, metadata: dict[str, t.Any] | None = None
+) -> None:
+    if as_json:
+        print_json({"backfill": shown, **({"metadata": metadata} if metadata else {})})
+        return
+    width = max(map(len, shown))
+    for key, value in shown.items():
+        if value is not None:
+            text = json.dumps(value) if isinstance(value, dict) else _printable(value)
+            click.echo(f"{key:<{width}}  {text}")
+    if plan := plan_line(metadata):
+        click.echo(plan)
+
+
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> None:
+    cells = [head, *(tuple(map(_printable, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def _printable(value: t.Any) -> str:
+    # A caller's own words must not move the cursor of who reads them.
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def plan_line(metadata: dict[str, t.Any] | None) -> str | None:
+    if not metadata:
+        return None
+    counts = {action: metadata["plan"][action] for action in ACTIONS}
+    told = ", ".join(f"{count:,} to {action}" for action, count in counts.items() if count)
+    return f"The plan: {told}." if told else None
+
+
+def done_of(shown: dict[str, t.Any]) -> str:
+    total = shown["total_run_count"]
+    counts = shown.get("run_status_counts")
+    ended = "" if counts is None else f"{ended_of(counts):,}/"
+    return "" if total is None else f"{ended}{total:,}"
+
+
+def ended_of(counts: Mapping[str, int]) -> int:
+    return sum(count for status, count in counts.items() if status not in ACTIVE)
+
+
+def status_of(shown: dict[str, t.Any]) -> str:
+    paused = is_paused(shown.get("settings"))
+    return f"{shown['status'] or 'not started'}{' (paused)' if paused else ''}"
+
+
+def window_of(shown: dict[str, t.Any]) -> str:
+    if shown["start_datetime"] is None or shown["end_datetime"] is None:
+        return ""
+    return f"{shown['start_datetime']} to {shown['end_datetime']}"
+
+
+def counts_of(shown: dict[str, t.Any]) -> str:
+    counts = shown.get("run_status_counts") or {}
+    return ", ".join(f"{counts[word]:,} {word}" for word in STATUSES if counts.get(word))

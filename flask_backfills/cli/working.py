@@ -1,0 +1,100 @@
+"""The commands that stay: a worker, one who watches, and one who takes runs back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import typing as t
+from datetime import timedelta
+
+import click
+from flask import current_app
+
+from ..host import Host
+from ..worker import lease
+from ..worker import work as work_on
+from .lookup import read
+from .moving import EXIT
+from .moving import follow_in_bar
+from .moving import follow_in_lines
+from .moving import is_terminal
+from .moving import states
+from .moving import tell_json
+from .moving import tell_line
+from .moving import telling_runs
+from .options import command
+from .options import ID
+from .options import JSON
+from .printing import print_json
+
+
+@command(
+    ID,
+    click.option("--interval", type=click.FloatRange(0.1), default=1.0, help="Seconds."),
+    JSON,
+    exit_code=3,
+)
+def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
+    """Follow a backfill until it ends.
+
+    The exit status is 0 if it completed, 1 if it failed, 2 if it was cancelled, and 3 if it
+    can't be watched.
+    """
+    seen = states(lambda: read(host, backfill_id), interval)
+    if as_json or not is_terminal():
+        seen = follow_in_lines(seen, tell_json if as_json else tell_line)
+    else:
+        seen = follow_in_bar(seen)
+    *_, last = seen
+    raise click.exceptions.Exit(EXIT[last["status"]])
+
+
+@command(
+    click.option("--concurrency", type=click.IntRange(1), default=1, help="Runs at a time."),
+    click.option("--once", is_flag=True, help="Stop when nothing waits."),
+    JSON,
+)
+def work(host: Host, concurrency: int, once: bool, as_json: bool) -> None:
+    """Claim runs and call the app's runner for each, until told to stop.
+
+    SIGTERM or Ctrl-C lets those end that run, and claims no more; a second one ends at once.
+    """
+    if host.run_model is None or host.runner is None:
+        raise click.ClickException("Nothing to call: register a function with @blueprint.runner.")
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop_soon(number: int, frame: t.Any) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, stop_soon)
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        with telling_runs(host, as_json) as tell:
+            work_on(app, host, concurrency=concurrency, once=once, stop=stop, tell=tell)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@command(
+    click.option(
+        "--older-than",
+        type=click.FloatRange(0, 10**9),
+        metavar="SECONDS",
+        help="Those that run for longer than this; BACKFILLS_LEASE unless said otherwise.",
+    ),
+    JSON,
+)
+def recover(host: Host, older_than: float | None, as_json: bool) -> None:
+    """Take back the runs of workers that died: they wait again."""
+    if host.run_model is None:
+        raise click.ClickException("There are no runs: the app has no run model.")
+    age = lease() if older_than is None else timedelta(seconds=older_than)
+    taken = host.runs.recover(older_than=age)
+    if as_json:
+        print_json({"recovered": taken})
+    else:
+        click.echo(f"{taken:,} taken back.")

@@ -1,0 +1,50 @@
+"""What the pages show of backfills and of plans, beside their attributes."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..changes.backfills import Saved
+from ..host import Host
+from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import STATUSES
+from ..rules.settings import is_paused
+from . import timeline
+
+
+def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
+    """What is shown of backfills, with their counts and how long they still take."""
+    counts = host.backfills.count(backfills)
+    return [
+        _summary(host, backfill, more) for backfill, more in zip(backfills, counts, strict=True)
+    ]
+
+
+def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str, t.Any]:
+    shown = host.backfills.show(backfill)
+    statuses = counts.get("run_status_counts", {})
+    active = shown["status"] in ACTIVE
+    paused = active and is_paused(shown.get("settings"))
+    waiting = sum(statuses.get(word, 0) for word in ACTIVE)
+    left = None
+    if active and waiting and not paused:
+        left = timeline.left(waiting, host.progress.pace(backfill))
+    return {
+        **shown,
+        "attributes": shown,
+        "key": host.table.key_of(backfill),
+        "active": active,
+        "paused": paused,
+        "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],
+        "total": counts["total_run_count"],
+        "ended": sum(statuses.values()) - waiting,
+        "left": left,
+    }
+
+
+def plan_of(saved: Saved | None) -> dict[str, t.Any] | None:
+    """The counts of a plan that was previewed, and its hash, which is sent back to do it."""
+    if saved is None:
+        return None
+    counts = saved.tally.counts
+    return {"counts": counts, "hash": saved.tally.hash(), "any": any(counts.values())}

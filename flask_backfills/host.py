@@ -1,0 +1,177 @@
+"""What a host handed over, and the parts that are made of it, each once.
+
+The routes, the console, the commands, the worker and Celery take a :class:`Host`; none of them
+knows the blueprint.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import uuid
+from collections.abc import Callable
+from collections.abc import Mapping
+from datetime import timezone
+from datetime import tzinfo
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import NotFound
+
+from . import errors
+from .auth import Authorize
+from .changes.backfills import Backfills
+from .changes.expansion import Expansion
+from .changes.expansion import Generator
+from .rules.lifecycle import Transitions
+from .runs.messages import MessageQueue
+from .runs.planned import Planned
+from .runs.progress import Progress
+from .runs.rollup import Rollup
+from .tables import columns
+from .tables.backfill_table import BackfillTable
+from .tables.backfill_table import Scope
+from .tables.database import AnySession
+from .tables.run_table import RunTable
+from .tables.schema import BackfillSchema
+
+#: From a run to its metrics.
+Runner = Callable[[t.Any], Mapping[str, t.Any] | None]
+
+_CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
+
+
+class Host:
+    """The parts of one blueprint; the parameters are those of ``BackfillBlueprint``."""
+
+    def __init__(
+        self,
+        name: str,
+        model: type[t.Any],
+        session: AnySession,
+        *,
+        authorize: Authorize,
+        scope: Scope | None,
+        schema: type[BackfillSchema],
+        transitions: Transitions | None,
+        run_model: type[t.Any] | None,
+        timezone: str,
+        end: str,
+    ) -> None:
+        if not callable(authorize):
+            raise TypeError("authorize must be a function: see flask_backfills.auth")
+        if end not in ("inclusive", "exclusive"):
+            raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
+        columns.require(model, "pipeline_uuid")
+        self.name = name
+        self.table = BackfillTable(model, session, scope)
+        self.authorize = authorize
+        self.schema_class = schema
+        self.transitions = transitions
+        self.run_model = run_model
+        self.zone = _zone(timezone)
+        self.inclusive = end == "inclusive"
+        self.generators: dict[str, Generator] = {}
+        self.runner: Runner | None = None
+        #: How a backfill's key stands in a URL.
+        self.converter = _CONVERTERS[columns.python_type(columns.key_column(self.table.mapper))]
+
+    def check(self) -> None:
+        """Make what can't be made of models that can't be served.
+
+        :raises TypeError: naming the model and what it lacks.
+        """
+        if self.run_model is None:
+            self.schema  # noqa: B018
+        else:
+            self.run_table  # noqa: B018
+
+    @cached_property
+    def schema(self) -> BackfillSchema:
+        """The schema as the model's columns tighten it."""
+        return self.schema_class(self.table.model)
+
+    @cached_property
+    def run_table(self) -> RunTable:
+        if self.run_model is None:
+            raise RuntimeError("there are no runs: pass run_model= to BackfillBlueprint")
+        return RunTable(self.table, self.schema, self.run_model)
+
+    @cached_property
+    def runs(self) -> MessageQueue:
+        """The queue that workers use.
+
+        :raises RuntimeError: if there is no run model.
+        """
+        return MessageQueue(self.table, self.schema, self.rollup, self.progress)
+
+    @cached_property
+    def rollup(self) -> Rollup:
+        """What follows for a backfill from its runs."""
+        return Rollup(self.run_table, self.schema)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How the runs stand.
+
+        :raises RuntimeError: if there is no run model.
+        """
+        return Progress(self.run_table)
+
+    @cached_property
+    def backfills(self) -> Backfills:
+        """The backfills, as routes, commands and pages change them."""
+        parts = self.table, self.schema, self.transitions, self.expansion
+        if self.run_model is None:
+            return Backfills(*parts, None, None)
+        return Backfills(*parts, Planned(self.run_table, self.rollup), self.progress)
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        """From backfills to the runs that they ask for."""
+        run_schema = None if self.run_model is None else self.run_table.schema
+        return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
+
+    def allow(self, action: str, pipeline_uuid: str) -> None:
+        """Refuse a caller who is not allowed to do something in a pipeline."""
+        if self.authorize(action, pipeline_uuid) is not True:
+            raise errors.Forbidden()
+
+    def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
+        """The pipeline of a backfill for which the caller is allowed to do something.
+
+        :param pipeline_uuid: the one in the URL, asked for before anything is read; without
+            one it is the row's own, and who is not allowed is told what a missing one tells.
+        """
+        if pipeline_uuid is not None:
+            self.allow(action, pipeline_uuid)
+            return pipeline_uuid
+        try:
+            found = str(self.table.find(None, backfill_id).pipeline_uuid)
+        except errors.NotFound:
+            found = None
+        try:
+            # For a missing one too, so that a caller without credentials learns no more.
+            self.allow(action, found or "")
+        except (Forbidden, NotFound):
+            found = None
+        if found is None:
+            raise errors.NotFound()
+        return found
+
+
+class Served(t.Protocol):
+    """A ``BackfillBlueprint``, as far as the parts beside it know it."""
+
+    @property
+    def host(self) -> Host: ...
+
+
+def host_of(served: Served | Host) -> Host:
+    """The host of a blueprint, or that very host."""
+    return served if isinstance(served, Host) else served.host
+
+
+def _zone(name: str) -> tzinfo:
+    # Known without a database of zones, which a small machine may lack.
+    return timezone.utc if name == "UTC" else ZoneInfo(name)

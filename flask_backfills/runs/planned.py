@@ -1,0 +1,163 @@
+"""What a plan reads of a backfill's runs, and what it writes to them.
+
+The plan itself is in :mod:`flask_backfills.rules.plan`.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+
+from ..rules.plan import Entry
+from ..rules.plan import Run
+from ..rules.plan import Wanted
+from ..tables import columns
+from ..tables.run_table import RunTable
+from .rollup import Rollup
+
+#: Rows that are written by one statement.
+CHUNK = 1_000
+
+#: By column, from a wanted run to its value.
+Own = list[tuple[str, Callable[[Wanted], t.Any]]]
+
+_RUN = "of_run"
+
+
+class Planned:
+    """The runs of a backfill that is held, as its plans see them."""
+
+    def __init__(self, table: RunTable, rollup: Rollup) -> None:
+        self.table = table
+        self.rollup = rollup
+
+    def load(self, backfill: t.Any, *criteria: t.Any) -> Iterator[Run]:
+        """The runs that there are, read as plain rows."""
+        names = ("id", "key", "execution_date", "interval_end_datetime", "status", "wanted")
+        unmapped = {"interval_end_datetime": sa.null(), "wanted": sa.true()}
+        found: list[t.Any] = [self.table.columns.get(name, unmapped.get(name)) for name in names]
+        query = sa.select(*found).where(self.table.of(backfill), *criteria)
+        for key, name, date, end, status, wanted in self._latest(query):
+            date = date and columns.in_utc(date, False)
+            end = end and columns.in_utc(end, False)
+            yield Run(key, name, date, end, self.table.word(status), bool(wanted))
+
+    def summary(self, backfill: t.Any, *criteria: t.Any) -> tuple[Counter[str], t.Any, t.Any]:
+        """How many wanted runs have each status, and the first and the last date of all."""
+        date = self.table.date
+        query = self.table.count_by(self.table.columns["status"])
+        query = query.add_columns(sa.func.min(date), sa.func.max(date))
+        query = query.where(self.table.of(backfill), *self.table.wanted_only(), *criteria)
+        rows = self._latest(query).all()
+        statuses = Counter({self.table.word(status): count for status, count, *_ in rows})
+        firsts, lasts = [row[2] for row in rows], [row[3] for row in rows]
+        if not rows or None in firsts:
+            return statuses, None, None
+        return statuses, columns.in_utc(min(firsts), False), columns.in_utc(max(lasts), False)
+
+    def write(self, backfill: t.Any, entries: Iterable[Entry]) -> None:
+        """Do what a plan says, as its entries come, a chunk of rows at a time."""
+        new = self.table.row(
+            backfill_id=self.table.backfills.key_of(backfill),
+            pipeline_uuid=backfill.pipeline_uuid,
+            status="initial",
+            attempt=1,
+            wanted=True,
+        )
+        again = self.table.row(wanted=True)
+        own = self._own_values(backfill)
+        # What is remembered of an entry, and the statement for a chunk of them.
+        writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
+            "add": (partial(_row_of, own, new), self._insert),
+            "redo": (partial(_row_of, own, again), self._requeue),
+            "renew": (partial(_row_of, own, {}), self._update),
+            "drop": (_id_of, self._drop),
+            "retire": (_id_of, partial(self._mark, wanted=False)),
+            "revive": (_id_of, partial(self._mark, wanted=True)),
+        }
+        chunks: dict[str, list[t.Any]] = {what: [] for what in writes}
+        for entry in entries:
+            if entry.write is not None:
+                row_of, flush = writes[entry.write]
+                chunk = chunks[entry.write]
+                chunk.append(row_of(entry))
+                if len(chunk) == CHUNK:
+                    flush(chunk)
+                    chunks[entry.write] = []
+        for what, chunk in chunks.items():
+            if chunk:
+                writes[what][1](chunk)
+
+    def delete(self, backfill: t.Any) -> None:
+        """Delete the runs of a backfill."""
+        self._execute(sa.delete(self.table.table).where(self.table.of(backfill)))
+
+    def _own_values(self, backfill: t.Any) -> Own:
+        """By column, what a run has of its own."""
+        shared = getattr(backfill, "variables", None) or {}
+        values: dict[str, Callable[[Wanted], t.Any]] = {
+            "key": lambda wanted: wanted.key,
+            "execution_date": lambda wanted: wanted.date,
+            "interval_end_datetime": lambda wanted: wanted.end,
+            "variables": lambda wanted: {**shared, **wanted.variables()},
+        }
+        own = []
+        for name, value in values.items():
+            column = self.table.columns.get(name)
+            if column is None:
+                continue
+            is_moment = name in ("execution_date", "interval_end_datetime")
+            if is_moment and columns.is_aware(column):
+                value = partial(_aware, value)
+            own.append((column.key, value))
+        return own
+
+    def _insert(self, rows: list[t.Any]) -> None:
+        self._execute(sa.insert(self.table.table), rows)
+
+    def _requeue(self, rows: list[t.Any]) -> None:
+        self._update(rows, self.table.requeued())
+
+    def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
+        query = sa.update(self.table.table).where(self.table.columns["id"] == sa.bindparam(_RUN))
+        self._execute(query.values(also) if also else query, rows)
+
+    def _drop(self, ids: list[t.Any]) -> None:
+        self._execute(sa.delete(self.table.table).where(self.table.columns["id"].in_(ids)))
+
+    def _mark(self, ids: list[t.Any], wanted: bool) -> None:
+        if self.table.knows_history:
+            self.table.update(self.table.row(wanted=wanted), self.table.columns["id"].in_(ids))
+
+    def _latest(self, query: t.Any) -> t.Any:
+        return self._execute(self.table.database.latest(query))
+
+    def _execute(self, statement: t.Any, rows: list[t.Any] | None = None) -> t.Any:
+        return self.table.database.execute(statement, rows)
+
+
+def _row_of(own: Own, same: dict[str, t.Any], entry: Entry) -> dict[str, t.Any]:
+    row = same.copy()
+    if entry.run is not None:
+        row[_RUN] = entry.run.id
+    wanted = t.cast(Wanted, entry.wanted)
+    for key, value in own:
+        row[key] = value(wanted)
+    return row
+
+
+def _id_of(entry: Entry) -> t.Any:
+    return entry.id
+
+
+def _aware(value: Callable[[Wanted], datetime | None], wanted: Wanted) -> datetime | None:
+    at = value(wanted)
+    return at and columns.in_utc(at, True)

@@ -1,0 +1,133 @@
+"""How the runs of backfills stand: counts, pages, groups, and how fast they end."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+import sqlalchemy as sa
+
+from ..rules.lifecycle import ACTIVE
+from ..tables import columns
+from ..tables.run_table import RunTable
+
+#: How far back it is looked for how fast runs end.
+LATELY = timedelta(minutes=10)
+
+#: How a run ends that was worked on.
+ENDED = ("completed", "failed")
+
+
+class Group:
+    """Runs that follow each other."""
+
+    def __init__(self) -> None:
+        #: How many have each status.
+        self.counts: Counter[str] = Counter()
+        self.dates: list[datetime] = []
+        self.keys: list[str] = []
+        self.error: str | None = None
+
+
+class Progress:
+    """What is told of the runs of backfills; nothing is changed, and nothing is locked."""
+
+    def __init__(self, runs: RunTable) -> None:
+        self.runs = runs
+        self.session = runs.database.session
+
+    def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
+        """How many of the wanted runs of each backfill have each status: one statement."""
+        found: dict[t.Any, Counter[str]] = {key: Counter() for key in backfill_ids}
+        if found:
+            query = self.runs.count_by(self.runs.model.backfill_id, self.runs.model.status)
+            query = query.where(self.runs.model.backfill_id.in_(found), *self.runs.wanted_only())
+            for key, status, count in self.session.execute(query):
+                found[key][self.runs.word(status)] = count
+        return found
+
+    def count_active(self) -> int:
+        """How many runs of all backfills wait or run."""
+        query = (
+            sa.select(sa.func.count()).select_from(self.runs.model).where(self.runs.has(*ACTIVE))
+        )
+        return t.cast(int, self.session.scalar(query))
+
+    def page(
+        self, backfill: t.Any, status: str | None, offset: int, limit: int
+    ) -> tuple[list[t.Any], int]:
+        """A page of the runs of a backfill, history too, and how many there are."""
+        criteria = [self.runs.of(backfill)]
+        if status is not None:
+            criteria.append(self.runs.has(status))
+        total = self.session.scalar(
+            sa.select(sa.func.count()).select_from(self.runs.model).where(*criteria)
+        )
+        query = sa.select(self.runs.model).where(*criteria)
+        query = (
+            query.order_by(self.runs.model.execution_date, self.runs.key)
+            .offset(offset)
+            .limit(limit)
+        )
+        return list(self.session.scalars(query)), total or 0
+
+    def groups(self, backfill: t.Any, most: int) -> list[Group]:
+        """The wanted runs of a backfill, in at most so many groups of equal length: one SELECT."""
+        model = self.runs.model
+        order = (model.execution_date, self.runs.key)
+        numbered = sa.select(
+            sa.func.ntile(most).over(order_by=order).label("place"),
+            model.status.label("status"),
+            model.execution_date.label("date"),
+            model.key.label("key"),
+            (model.error if "error" in self.runs.columns else sa.null()).label("error"),
+        ).where(self.runs.of(backfill))
+        if self.runs.knows_history:
+            numbered = numbered.where(model.wanted.is_(True))
+        run = numbered.subquery().c
+        low, high = sa.func.min, sa.func.max
+        query = sa.select(
+            run.place,
+            run.status,
+            sa.func.count(),
+            *(low(run.date), high(run.date), low(run.key), high(run.key), high(run.error)),
+        )
+        query = query.group_by(run.place, run.status).order_by(run.place)
+        found: dict[int, Group] = {}
+        for (
+            place,
+            status,
+            count,
+            first,
+            last,
+            low_key,
+            high_key,
+            error,
+        ) in self.runs.database.execute(query):
+            group = found.setdefault(place, Group())
+            group.counts[self.runs.word(status)] += count
+            group.dates += [
+                columns.in_utc(date, False) for date in (first, last) if date is not None
+            ]
+            group.keys += [low_key, high_key]
+            group.error = error or group.error
+        return list(found.values())
+
+    def pace(self, backfill: t.Any) -> tuple[int, datetime] | None:
+        """How many runs have ended in the last minutes, and since when they ran."""
+        if not {"started_at", "completed_at"} <= self.runs.columns.keys():
+            return None
+        model = self.runs.model
+        since = datetime.now(timezone.utc) - LATELY
+        aware = columns.is_aware(self.runs.columns["completed_at"])
+        query = sa.select(sa.func.count(), sa.func.min(model.started_at)).where(
+            self.runs.of(backfill),
+            self.runs.has(*ENDED),
+            model.completed_at > columns.in_utc(since, aware),
+        )
+        [(count, first)] = self.runs.database.execute(query)
+        return (count, max(columns.in_utc(first, True), since)) if first is not None else None

@@ -1,0 +1,159 @@
+"""The host's table of runs, by column: its words, its moments, its rows.
+
+Which runs there should be is for a plan, and which is next for the queue.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from datetime import datetime
+from datetime import timezone
+
+import sqlalchemy as sa
+
+from ..rules.lifecycle import STATUSES
+from . import columns
+from .backfill_table import BackfillTable
+from .database import Database
+from .fields import Choice
+from .schema import BackfillSchema
+from .schema import RunSchema
+
+_REQUIRED = ("backfill_id", "key", "status", "execution_date")
+
+
+class RunTable:
+    """A host's run model, as far as it maps what a run may have.
+
+    :param backfills: the table that the runs are of.
+    :raises TypeError: if either model lacks what runs can't do without.
+    """
+
+    def __init__(
+        self, backfills: BackfillTable, schema: BackfillSchema, model: type[t.Any]
+    ) -> None:
+        columns.require(backfills.model, "status")
+        columns.require(model, *_REQUIRED)
+        self.backfills = backfills
+        #: Of its own, since a session may be bound to several databases.
+        self.database = Database(backfills.session, columns.mapper_of(model))
+        self.model = model
+        self.schema = RunSchema(model)
+        self.mapper = columns.mapper_of(model)
+        self.key = getattr(model, columns.key_attribute(self.mapper))
+        for of, known in ((backfills.model, schema), (model, self.schema)):
+            lacking = set(STATUSES) - t.cast(Choice, known.fields["status"]).members.keys()
+            if lacking:
+                raise TypeError(f"the status of {of.__name__} lacks {', '.join(sorted(lacking))}")
+        self._words = {self.member(word): word for word in STATUSES}
+        self.columns = {
+            name: column
+            for name in [*RunSchema._declared_fields, "wanted", "queued_at"]
+            if (column := columns.column_of(self.mapper, name)) is not None
+        }
+        self.columns["id"] = columns.key_column(self.mapper)
+
+    @property
+    def table(self) -> sa.Table:
+        return self.columns["id"].table
+
+    @property
+    def date(self) -> sa.Column[t.Any]:
+        return self.columns["execution_date"]
+
+    @property
+    def knows_history(self) -> bool:
+        """Whether the run model tells wanted runs from history."""
+        return "wanted" in self.columns
+
+    @property
+    def knows_ends(self) -> bool:
+        return "interval_end_datetime" in self.columns
+
+    def key_of(self, run: t.Any) -> t.Any:
+        return getattr(run, self.key.key)
+
+    # Statuses
+
+    def member(self, word: str) -> t.Any:
+        """What the column holds for a status."""
+        return self.schema.member("status", word)
+
+    def word(self, status: t.Any) -> str:
+        return self._words.get(status) or str(status)
+
+    # Criteria
+
+    def of(self, backfill: t.Any) -> t.Any:
+        """The criterion that a run is of a backfill."""
+        return self.columns["backfill_id"] == self.backfills.key_of(backfill)
+
+    def has(self, *words: str) -> t.Any:
+        """The criterion that a run has one of some statuses."""
+        status = self.columns["status"]
+        members = [self.member(word) for word in words]
+        return status == members[0] if len(members) == 1 else status.in_(members)
+
+    def wanted_only(self) -> tuple[t.Any, ...]:
+        """The criterion that a run is no history, where the model knows."""
+        return (self.columns["wanted"].is_(True),) if self.knows_history else ()
+
+    def between(self, first: datetime, last: datetime) -> t.Any:
+        """The criterion that a run's date is one of these or between them."""
+        return self.date.between(moment(self.date, first), moment(self.date, last))
+
+    def count_by(self, *groups: t.Any) -> t.Any:
+        return sa.select(*groups, sa.func.count()).group_by(*groups)
+
+    # Rows
+
+    def row(self, **values: t.Any) -> dict[str, t.Any]:
+        """Values by column, less those that the host's model does not map."""
+        row = {}
+        for name, value in values.items():
+            column = self.columns.get(name)
+            if column is not None:
+                row[column.key] = self._value(name, column, value)
+        return row
+
+    def assign(self, run: t.Any, **values: t.Any) -> None:
+        """Set on a run what the host's model maps."""
+        for name, value in values.items():
+            column = self.columns.get(name)
+            if column is not None:
+                setattr(run, name, self._value(name, column, value))
+
+    def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
+        """Write a row's values to every run that meets some criteria.
+
+        :returns: how many there were.
+        """
+        query = sa.update(self.table).where(*criteria).values(values)
+        return t.cast(int, self.database.execute(query).rowcount)
+
+    def cancel(self, *criteria: t.Any) -> int:
+        """Cancel the runs that meet some criteria: one statement."""
+        return self.update(self.row(status="cancelled", completed_at=now()), *criteria)
+
+    def requeued(self) -> dict[str, t.Any]:
+        """What a run has that waits for another attempt."""
+        blank = self.row(
+            status="initial", started_at=None, completed_at=None, queued_at=None, error=None
+        )
+        attempt = self.columns.get("attempt")
+        return blank if attempt is None else {**blank, attempt.key: attempt + 1}
+
+    def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
+        if name == "status":
+            return self.member(value)
+        return moment(column, value) if isinstance(value, datetime) else value
+
+
+def moment(column: sa.Column[t.Any], at: datetime) -> datetime:
+    """A moment as a column holds it."""
+    return columns.in_utc(at, columns.is_aware(column))
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
