@@ -1,4 +1,4 @@
-"""A backfill API for Flask apps: a blueprint over a model of your own."""
+"""A backfill API for Flask apps: a blueprint that works with your own model."""
 
 from .auth import all_of as all_of
 from .auth import allow_anyone as allow_anyone

@@ -1,10 +1,10 @@
-"""Who may call: functions to pass as ``authorize``.
+"""Functions to pass as ``authorize``. They decide who may call.
 
-An ``authorize`` is called as ``authorize(action, pipeline_uuid)`` before anything is
-read, with one of the actions ``list``, ``create``, ``detail``, ``update`` and ``delete``.
-Only the value ``True`` lets the request in; anything else is a 403. It may ``abort(401)``
-itself. A path without a pipeline asks for the pipeline of the row, or for ``""`` if there
-is no such row.
+The blueprint calls ``authorize(action, pipeline_uuid)`` before it reads the body of a
+request. The action is ``list``, ``create``, ``detail``, ``update`` or ``delete``. Only the
+value ``True`` lets the request in; any other value answers 403. The function may also call
+``abort(401)``. If the path of a backfill has no pipeline, the function gets the pipeline of
+the stored row, or ``""`` if there is no such row.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ Authorize = Callable[[str, str], t.Any]
 
 
 def api_key(config_key: str = "BACKFILLS_API_KEYS", /) -> Authorize:
-    """Let in whoever sends one of the app's keys as ``X-API-KEY``.
+    """Let in callers that send one of the app's keys in the ``X-API-KEY`` header.
 
-    :param config_key: where in ``app.config`` the keys are: a string, or a list of
-        strings. Without any, nobody is let in. Keys are compared in constant time.
+    :param config_key: the name in ``app.config`` of the keys: a string, or a list of
+        strings. Without a key, every request is refused. Keys are compared in constant
+        time.
     """
 
     def authorize(action: str, pipeline_uuid: str) -> bool:
@@ -37,13 +38,14 @@ def api_key(config_key: str = "BACKFILLS_API_KEYS", /) -> Authorize:
         keys = [key.encode() for key in configured if isinstance(key, str) and key]
         if not keys:
             current_app.logger.warning(
-                "Nobody is let in: set %s to a list of strings in the app's config.", config_key
+                "Every request is refused: set %s in the app's config to a list of strings.",
+                config_key,
             )
         sent = request.headers.get("X-API-KEY", "").encode()
         # A list, so that every key is compared whichever matches.
         if not any([hmac.compare_digest(sent, key) for key in keys]):
             raise Unauthorized(
-                "The X-API-KEY header is missing or not one of the keys.",
+                "The X-API-KEY header is missing, or its key is not valid.",
                 www_authenticate=WWWAuthenticate("ApiKey"),
             )
         return True
@@ -52,10 +54,10 @@ def api_key(config_key: str = "BACKFILLS_API_KEYS", /) -> Authorize:
 
 
 def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
-    """Let in whoever sends a token that the host's own function accepts.
+    """Let in callers that send a token which your function accepts.
 
-    :param verify: called as ``verify(token, action, pipeline_uuid)`` with the token of
-        the ``oauth_token`` cookie or, without one, of the ``OAUTH-TOKEN`` header. Only
+    :param verify: called as ``verify(token, action, pipeline_uuid)``. The token comes from
+        the ``oauth_token`` cookie or, without one, from the ``OAUTH-TOKEN`` header. Only
         ``True`` lets the request in.
     """
 
@@ -63,7 +65,7 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
         token = request.cookies.get("oauth_token") or request.headers.get("OAUTH-TOKEN")
         if not token:
             raise Unauthorized(
-                "The oauth_token cookie, or the OAUTH-TOKEN header, is missing.",
+                "Send a token in the oauth_token cookie or in the OAUTH-TOKEN header.",
                 www_authenticate=WWWAuthenticate("Bearer"),
             )
         return verify(token, action, pipeline_uuid)
@@ -72,9 +74,9 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
 
 
 def all_of(*checks: Authorize) -> Authorize:
-    """Let in only whom every one of ``checks`` lets in; the first refusal is the answer."""
+    """Let in only callers that pass every check. The first check that refuses is the answer."""
     if not checks:
-        raise TypeError("all_of() needs at least one check: without any it would let anyone in")
+        raise TypeError("all_of() needs at least one check: with none, it would let everyone in")
 
     def authorize(action: str, pipeline_uuid: str) -> bool:
         return all(check(action, pipeline_uuid) is True for check in checks)
@@ -83,5 +85,5 @@ def all_of(*checks: Authorize) -> Authorize:
 
 
 def allow_anyone(action: str, pipeline_uuid: str) -> bool:
-    """Let anyone in: for a dev server on your own machine."""
+    """Let everyone in. Use it only for a development server on your own machine."""
     return True

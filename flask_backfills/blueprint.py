@@ -29,27 +29,28 @@ R = t.TypeVar("R", bound=Runner)
 
 
 class BackfillBlueprint(Blueprint):
-    """The backfill API over a model of the host's.
+    """A blueprint that serves the backfill API for your model.
 
     :param model: a mapped class with a primary key of one column (integer, UUID or
         string) and a ``pipeline_uuid``.
-    :param session: the host's ``db.session``, or any other session.
-    :param authorize: who may call; see :mod:`flask_backfills.auth`.
-    :param scope: from a SELECT of the model to a narrower one, applied to every look-up:
-        what it leaves out does not exist.
+    :param session: your ``db.session``, or another session.
+    :param authorize: a function that decides who may call; see :mod:`flask_backfills.auth`.
+    :param scope: a function that narrows every SELECT of backfills by a request. Callers
+        can't see or change the rows that it leaves out.
     :param schema: a subclass of :class:`BackfillSchema`.
-    :param transitions: which status may follow which; ``None`` for any.
+    :param transitions: the statuses that may follow each status; ``None`` allows all.
     :param run_model: a mapped class for the runs, such as one with
-        :class:`BackfillRunMixin`; without one backfills are records that nothing runs.
-    :param timezone: the name of the zone in which days, weeks, months and years are
-        counted; minutes and hours are elapsed time.
-    :param end: ``inclusive`` if a run may be at ``end_datetime`` itself, as in Mage, or
-        ``exclusive``.
-    :param openapi: whether to serve an OpenAPI document of the blueprint at
-        ``/backfills/openapi.json``, or what to add to it, such as ``security``; needs the
-        extra ``openapi``.
-    :param name: the blueprint's name; a second blueprint in an app needs another.
-    :param url_prefix: as in :class:`flask.Blueprint`, whose other options are taken too.
+        :class:`BackfillRunMixin`. Without it, backfills are stored but never executed.
+    :param timezone: the name of the time zone in which days, weeks, months and years are
+        counted. Minutes and hours are elapsed time.
+    :param end: ``inclusive`` if ``end_datetime`` itself may have a run, as in Mage;
+        ``exclusive`` if not.
+    :param openapi: ``True`` to serve an OpenAPI document at ``/backfills/openapi.json``. A
+        mapping does the same and adds its items to the document, such as ``security``.
+        Needs the extra ``openapi``.
+    :param name: the blueprint's name. A second blueprint in an app needs another name.
+    :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
+        accepted too.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class BackfillBlueprint(Blueprint):
 
     @property
     def runs(self) -> MessageQueue:
-        """The runs, for the host's workers.
+        """The runs of this blueprint, for workers of your own.
 
         :raises RuntimeError: if the blueprint has no ``run_model``.
         """
@@ -97,17 +98,19 @@ class BackfillBlueprint(Blueprint):
 
     @property
     def backfills(self) -> Backfills:
-        """The backfills, as commands and pages of the host's change them."""
+        """The operations of the API, for your own commands and pages."""
         return self.host.backfills
 
     def generator(self, name: str) -> Callable[[F], F]:
-        """Register a function that gives the runs of backfills whose ``block_uuid`` is ``name``.
+        """Register a function that lists the runs of backfills whose ``block_uuid`` is ``name``.
 
-        It is called with the backfill, within the transaction that plans its runs, and
-        returns or yields one dict a run, whose keys overlay the backfill's variables. Two
-        are the run's own and optional: ``key``, a string by which the run is known when
-        the backfill is planned again (without one, its position), and ``execution_date``,
-        a datetime (UTC if naive) or its ISO 8601.
+        The function is called with the backfill, within the transaction that plans its
+        runs. It returns or yields one dict for each run. The dict overrides the backfill's
+        variables. Two of its keys are special, and optional:
+
+        - ``key``: a string that identifies the run when the backfill is planned again. The
+          default is the position of the run.
+        - ``execution_date``: a datetime (UTC if naive) or a string in ISO 8601.
         """
 
         def register(function: F) -> F:
@@ -117,17 +120,17 @@ class BackfillBlueprint(Blueprint):
         return register
 
     def runner(self, function: R) -> R:
-        """Register the function that does the work of one run, for workers of any kind.
+        """Register the function that executes one run, for every kind of worker.
 
-        It is called with the run, as it was claimed, in an app context, and returns a dict
-        of metrics or ``None``. What it raises makes a failed run: the text of the exception
-        is kept as the run's ``error``, the traceback goes to the app's log.
+        The function is called in an app context, with the run as it was claimed. It returns
+        a dict of metrics or ``None``. If it raises an exception, the run fails: its
+        ``error`` is the text of the exception, and the traceback goes to the app's log.
         """
         self.host.runner = function
         return function
 
     def allow(self, action: str, pipeline_uuid: str) -> None:
-        """Refuse a caller who is not allowed to do something in a pipeline."""
+        """Raise ``Forbidden`` unless the caller may do ``action`` in a pipeline."""
         self.host.allow(action, pipeline_uuid)
 
     def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:

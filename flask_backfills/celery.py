@@ -1,4 +1,4 @@
-"""Runs that Celery's workers do, for hosts that outgrow one machine (extra ``celery``)."""
+"""Executes runs with Celery, for apps that need several machines (extra ``celery``)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from .worker import perform
 
 
 class CeleryDispatcher:
-    """Sends the runs of a blueprint's backfills to Celery, a message each: the run's id.
+    """Sends the runs of a blueprint to Celery. Each message is the id of one run.
 
-    A backfill that starts, is planned anew or resumed, and each run that ends, sends as many
-    as :meth:`claim <flask_backfills.runs.queue.Queue.claim>` would hand out. What a message is
-    worth is decided when it arrives, by the run's row: a run that has ended, was cancelled or
-    runs elsewhere is not run again, however often its message comes. So a message may be
-    lost or come twice; :meth:`recover` finds what was lost.
+    The dispatcher sends messages when a backfill starts, is edited or is resumed, and when
+    a run ends. It sends as many as
+    :meth:`claim <flask_backfills.runs.queue.Queue.claim>` would hand out. The run's row is
+    checked when the message arrives: a run that has ended, was cancelled or is already
+    running is not run again. So duplicate and lost messages do no harm. :meth:`recover`
+    finds the runs whose messages were lost.
 
-    :param celery_app: the host's :class:`celery.Celery`, whose tasks run in the context of
-        the Flask app, as Flask's documentation sets it up.
-    :param blueprint: with a run model that maps ``queued_at``, and a function registered
-        with ``@blueprint.runner``.
-    :param most: so many messages of one backfill wait at a time, where its
-        ``settings.pipeline_run_limit`` does not say fewer.
+    :param celery_app: your :class:`celery.Celery`. Its tasks must run in the context of the
+        Flask app, as Flask's documentation shows.
+    :param blueprint: a blueprint whose run model maps ``queued_at``, with a function that is
+        registered with ``@blueprint.runner``.
+    :param most: the number of messages of one backfill that may wait at a time. A lower
+        ``settings.pipeline_run_limit`` takes precedence.
     """
 
     def __init__(self, celery_app: t.Any, blueprint: Served | Host, *, most: int = 100) -> None:
         self.host = host = host_of(blueprint)
         if host.run_model is None:
-            raise TypeError("there are no runs to send: pass run_model= to BackfillBlueprint")
+            raise TypeError("the blueprint has no runs: pass run_model= to BackfillBlueprint")
         columns.require(host.run_model, "queued_at")
         self.celery_app = celery_app
         self.most = most
@@ -48,8 +49,8 @@ class CeleryDispatcher:
         def recover() -> int:
             return self.recover()
 
-        #: The task of one run, ``<blueprint>.run``. The message is acknowledged when the run
-        #: has ended, so that one whose worker dies comes again.
+        #: The task of one run, ``<blueprint>.run``. Celery acknowledges the message after the
+        #: run has ended, and delivers it again if the worker dies.
         self.run_task = celery_app.task(
             run,
             name=f"{host.name}.run",
@@ -64,11 +65,11 @@ class CeleryDispatcher:
         backfill_updated.connect(self._follow, weak=False)
 
     def recover(self) -> int:
-        """Take back the runs of workers that died and of messages that were lost.
+        """Take back the runs of dead workers and of lost messages, and send runs again.
 
-        They are lost after ``BACKFILLS_LEASE`` seconds. Then send what there is room for.
+        A run or a message counts as lost after ``BACKFILLS_LEASE`` seconds.
 
-        :returns: how many were taken back.
+        :returns: how many runs were taken back.
         """
         runs = self.host.runs
         taken = runs.recover(older_than=lease()) + runs.unqueue(older_than=lease())
@@ -77,15 +78,17 @@ class CeleryDispatcher:
         return taken
 
     def send(self, backfill_id: t.Any) -> None:
-        """Send the runs of a backfill that there is room for."""
+        """Send the next runs of a backfill, up to its limit."""
         queued = self.host.runs.enqueue(backfill_id, self.most)
         for position, one in enumerate(queued):
             try:
                 run_id = self._id._serialize(one.run_id, "", None)
                 self.run_task.apply_async((run_id,), task_id=self._task_id(one), retry=False)
             except Exception:
-                # Whatever the client of the broker raises: recover() sends them.
-                current_app.logger.exception("The runs of backfill %s wait", backfill_id)
+                # Any error of the broker's client: recover() sends these runs later.
+                current_app.logger.exception(
+                    "Runs of backfill %s are not sent; recover() sends them later", backfill_id
+                )
                 self.host.runs.unqueue(run_ids=[lost.run_id for lost in queued[position:]])
                 return
 
@@ -97,7 +100,7 @@ class CeleryDispatcher:
             self.send(backfill_id)
 
     def _follow(self, sender: t.Any, backfill: t.Any, changes: t.Any) -> None:
-        """When a backfill has changed: send more, or call back what was sent."""
+        """After a backfill has changed, send more runs, or revoke the runs that were sent."""
         if not isinstance(backfill, self.host.table.model):
             return
         backfill_id = self.host.table.key_of(backfill)
@@ -107,7 +110,7 @@ class CeleryDispatcher:
             self.celery_app.control.revoke([self._task_id(one) for one in withdrawn])
 
     def _task_id(self, queued: Queued) -> str:
-        # Another one each time: Celery remembers those that it was told to revoke.
+        # A new id each time, because Celery remembers the ids that it has revoked.
         return f"{self.host.name}-{queued.run_id}-{queued.at:%Y%m%dT%H%M%S.%f}"
 
     @property

@@ -1,7 +1,7 @@
-"""Every refusal, its HTTP status and its JSON.
+"""Every refusal, with its HTTP status and its JSON.
 
-Each is a :class:`~werkzeug.exceptions.HTTPException`, so that one handler on the
-blueprint answers our own refusals and any ``abort()`` of the host's functions.
+Each refusal is a :class:`~werkzeug.exceptions.HTTPException`. So one handler on the
+blueprint answers both these refusals and any ``abort()`` in your functions.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug import exceptions as http
 from werkzeug.wrappers import Response
 
-#: What is wrong with each key of a request.
+from .rules.lifecycle import SHOWN
+
+#: The error messages of a request, by key.
 Errors = dict[str, t.Any]
 
 
 def text(sent: str) -> str:
-    """A caller's own words, fit for a message: escaped where they aren't Unicode, cut short."""
+    """Make a caller's text safe for a message: escape invalid Unicode, and shorten it."""
     return sent.encode("utf-8", "backslashreplace").decode()[:200]
 
 
@@ -37,18 +39,24 @@ class NotFound(http.NotFound):
 
 
 class Refused(http.UnprocessableEntity):
-    """Values that can't be stored; ``errors`` says which and why."""
+    """Some values can't be stored. ``errors`` gives the reasons by key."""
 
     type = "validation_error"
-    description = "Some of what was sent can't be stored; nothing was changed."
+    description = "Some keys or values are not valid. Nothing was changed."
 
     def __init__(self, errors: Errors) -> None:
         super().__init__()
         self.errors = errors
 
 
+class QueryRefused(Refused):
+    """Query parameters are not valid; ``errors`` gives the reasons by name."""
+
+    description = "One of the query parameters is not valid."
+
+
 class TransitionRefused(http.Conflict):
-    """A status that can't follow the stored one."""
+    """The new status is not allowed after the stored one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -56,48 +64,49 @@ class TransitionRefused(http.Conflict):
 
 
 class NothingToRun(http.Conflict):
-    """A start that would run nothing, and so would not be what was asked for."""
+    """A start is refused because no run would be executed."""
 
     def __init__(self, statuses: t.Mapping[str, int], reprocess: str) -> None:
-        ended = ", ".join(f"{count:,} {word}" for word, count in statuses.items() if count)
-        super().__init__(
-            f"Nothing would run: of its runs there are {ended}, and settings.reprocess is"
-            f" {reprocess}; with all, every one runs again."
-        )
+        counts = [(SHOWN[word], count) for word, count in statuses.items() if count]
+        told = " and ".join(f"{count:,} runs are {word}" for word, count in counts)
+        if len(counts) == 1:
+            [(word, count)] = counts
+            told = f"All {count:,} runs are {word}" if count > 1 else f"The only run is {word}"
+        super().__init__(f'{told}. To run them again, start with settings.reprocess = "all".')
         self.errors: Errors = {"status": [self.description]}
 
 
 class RunsRefused(http.Conflict):
-    """Runs that are running, of which the request would make others."""
+    """The request would change the interval of runs that are running."""
 
     def __init__(self, keys: list[str]) -> None:
         more = f" and {len(keys) - 10:,} more" if len(keys) > 10 else ""
         super().__init__(
-            "Runs that are running can't change their interval; cancel the backfill or let"
-            f" them end: {', '.join(keys[:10])}{more}."
+            "The interval of running runs can't change. Wait until they end, or cancel the"
+            f" backfill. Running: {', '.join(keys[:10])}{more}."
         )
 
 
 class StillActive(http.Conflict):
-    description = "The backfill has runs that have not ended: cancel it before deleting it."
+    description = "The backfill has waiting or running runs. Cancel it first, then delete it."
 
 
 class ConstraintViolated(http.Conflict):
-    description = "A constraint of the database does not allow this; nothing was changed."
+    description = "A database constraint does not allow this. Nothing was changed."
 
 
 class ChangedMeanwhile(http.Conflict):
-    description = "The backfill was changed by somebody else meanwhile; read it and try again."
+    description = "Another request changed the backfill. Read it again, then retry."
 
 
 class ETagMismatch(http.PreconditionFailed):
-    description = "The backfill is no longer the one that If-Match names; nothing was changed."
+    description = "The backfill has changed since you read it (If-Match). Nothing was changed."
 
 
 class PlanMismatch(http.PreconditionFailed):
-    """Something else would happen than what ``If-Plan-Match`` names; ``metadata`` says what."""
+    """The plan is not the one that ``If-Plan-Match`` names. ``metadata`` has the new plan."""
 
-    description = "What would happen is no longer what If-Plan-Match names; nothing was changed."
+    description = "The plan has changed since you saw it (If-Plan-Match). Nothing was changed."
 
     def __init__(self, metadata: dict[str, t.Any]) -> None:
         super().__init__()
@@ -105,20 +114,20 @@ class PlanMismatch(http.PreconditionFailed):
 
 
 class ValueRefusedByDatabase(http.UnprocessableEntity):
-    """The last net below the schema: a limit that only the database knows."""
+    """The database refuses a value that the schema has accepted."""
 
     type = "validation_error"
-    description = "The database can't hold one of these values; nothing was changed."
+    description = "The database can't store one of these values. Nothing was changed."
 
 
 class DatabaseUnavailable(http.ServiceUnavailable):
-    description = "The database is locked or away; nothing was changed. Try again."
+    description = "The database is locked or can't be reached. Nothing was changed. Try again."
 
     def __init__(self) -> None:
         super().__init__(retry_after=1)
 
 
-#: What the database says, and what the caller is told.
+#: The refusal for each kind of database error.
 DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     exc.IntegrityError: ConstraintViolated,
     exc.DataError: ValueRefusedByDatabase,
@@ -139,7 +148,7 @@ MYSQL_REFUSALS: dict[t.Any, type[http.HTTPException]] = {
 
 
 def envelope(error: http.HTTPException) -> dict[str, t.Any]:
-    """A refusal as it is on the wire."""
+    """The JSON body of a refusal."""
     told: dict[str, t.Any] = {
         "error": {
             "code": error.code,
@@ -154,9 +163,9 @@ def envelope(error: http.HTTPException) -> dict[str, t.Any]:
 
 
 def words(error: Exception) -> str:
-    """The words of an error; of a database's, only its driver's.
+    """The text of an error. For a database error, only the text of the driver.
 
-    SQLAlchemy's own have the statement and its values in them.
+    SQLAlchemy's own text contains the statement and its values.
     """
     if isinstance(error, exc.SQLAlchemyError):
         return str(getattr(error, "orig", None) or type(error).__name__)
@@ -164,9 +173,9 @@ def words(error: Exception) -> str:
 
 
 def refusal(error: Exception) -> http.HTTPException:
-    """The refusal that an error is or, of a database, stands for.
+    """The refusal for an error. A database error gets the refusal that stands for it.
 
-    The database's own words stay in the log.
+    The text of a database error goes only to the log.
     """
     if isinstance(error, http.HTTPException):
         return error
@@ -179,10 +188,9 @@ def refusal(error: Exception) -> http.HTTPException:
 
 
 def answer(error: Exception) -> Response | http.HTTPException:
-    """The JSON of a refusal, with the headers that belong to it.
+    """The JSON response of a refusal, with its headers.
 
-    A redirect, or a response that the host's own function aborted with, is the
-    host's and passes as it is.
+    A redirect, or a response that your own function aborted with, is returned unchanged.
     """
     refused = refusal(error)
     if refused.response is not None or refused.code is None or refused.code < 400:
@@ -195,10 +203,10 @@ def answer(error: Exception) -> Response | http.HTTPException:
 
 
 def register(scaffold: t.Any) -> None:
-    """Answer for one blueprint, and for nothing else of the host's app.
+    """Register the error handlers on one blueprint, never on the app.
 
-    By each code as well as by the base class: Flask asks the app's handler of a code
-    before a blueprint's handler of a base class.
+    They are registered for each code and for the base class. Flask prefers the app's handler
+    for a code to a blueprint's handler for a base class.
     """
     for code in http.default_exceptions:
         scaffold.register_error_handler(code, answer)

@@ -35,7 +35,7 @@ from .tables.database import AnySession
 from .tables.run_table import RunTable
 from .tables.schema import BackfillSchema
 
-#: From a run to its metrics.
+#: A function that takes a run and returns its metrics.
 Runner = Callable[[t.Any], Mapping[str, t.Any] | None]
 
 _CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
@@ -59,7 +59,9 @@ class Host:
         end: str,
     ) -> None:
         if not callable(authorize):
-            raise TypeError("authorize must be a function: see flask_backfills.auth")
+            raise TypeError(
+                "authorize must be a function, such as api_key(): see flask_backfills.auth"
+            )
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")
@@ -73,7 +75,7 @@ class Host:
         self.inclusive = end == "inclusive"
         self.generators: dict[str, Generator] = {}
         self.runner: Runner | None = None
-        #: How a backfill's key stands in a URL.
+        #: The URL converter for the primary key of a backfill.
         self.converter = _CONVERTERS[columns.python_type(columns.key_column(self.table.mapper))]
 
     def check(self) -> None:
@@ -88,13 +90,13 @@ class Host:
 
     @cached_property
     def schema(self) -> BackfillSchema:
-        """The schema as the model's columns tighten it."""
+        """The schema, with the limits of the model's columns."""
         return self.schema_class(self.table.model)
 
     @cached_property
     def run_table(self) -> RunTable:
         if self.run_model is None:
-            raise RuntimeError("there are no runs: pass run_model= to BackfillBlueprint")
+            raise RuntimeError("this blueprint has no runs: pass run_model= to BackfillBlueprint")
         return RunTable(self.table, self.schema, self.run_model)
 
     @cached_property
@@ -128,7 +130,7 @@ class Host:
 
     @cached_property
     def expansion(self) -> Expansion:
-        """From backfills to the runs that they ask for."""
+        """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
 
@@ -138,10 +140,11 @@ class Host:
             raise errors.Forbidden()
 
     def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
-        """The pipeline of a backfill for which the caller is allowed to do something.
+        """Check that the caller may do ``action`` to a backfill, and return its pipeline.
 
-        :param pipeline_uuid: the one in the URL, asked for before anything is read; without
-            one it is the row's own, and who is not allowed is told what a missing one tells.
+        :param pipeline_uuid: the pipeline in the URL, which is checked before the row is
+            read. ``None`` on a flat path: then the row's own pipeline is checked, and a
+            caller who is not allowed gets the 404 of a missing backfill.
         """
         if pipeline_uuid is not None:
             self.allow(action, pipeline_uuid)
@@ -151,7 +154,7 @@ class Host:
         except errors.NotFound:
             found = None
         try:
-            # For a missing one too, so that a caller without credentials learns no more.
+            # Also for a missing row, so that a caller without credentials gets the same answer.
             self.allow(action, found or "")
         except (Forbidden, NotFound):
             found = None

@@ -1,8 +1,8 @@
-"""What a host can listen to, in Flask's way.
+"""Signals that your app can connect to, as with Flask's own signals.
 
-Each signal is sent after the commit, by the app, with ``backfill=`` (the host's own
-object) and ``changes={attribute: (old, new)}``. What a receiver reads of the object is
-read anew from the database, in a transaction of its own.
+Each signal is sent after the commit. The sender is the app. The arguments are ``backfill=``
+(an object of your model) and ``changes={attribute: (old, new)}``. When a receiver reads an
+attribute of the object, it is loaded again from the database, in a new transaction.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .tables.schema import BackfillSchema
 
 _signals = Namespace()
 
-#: Sent when a backfill has changed, by a request or by what the workers report; not when a
-#: request asked for what is stored.
+#: Sent when a request or a worker has changed a backfill. Not sent when a request sent only
+#: the stored values.
 backfill_updated = _signals.signal("backfill-updated")
 
-#: Sent when its runs were planned and wait to be handed out.
+#: Sent when a backfill was started.
 backfill_started = _signals.signal("backfill-started")
 
-#: Sent when it was cancelled.
+#: Sent when a backfill was cancelled.
 backfill_cancelled = _signals.signal("backfill-cancelled")
 
-#: Sent when it has completed or failed.
+#: Sent when a backfill has completed or failed.
 backfill_finished = _signals.signal("backfill-finished")
 
 _BY_STATUS = {
@@ -45,7 +45,7 @@ def tell(
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
 ) -> None:
-    """Tell every receiver what has changed, if anything has."""
+    """Send the signals for a change, if anything has changed."""
     if not changes:
         return
     old, new = (schema.word("status", value) for value in changes.get("status", (None, None)))
@@ -62,11 +62,11 @@ def _send(
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
 ) -> None:
-    # One that raises is logged, since the change is committed.
+    # Log an error of a receiver; the change is already committed.
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, backfill=backfill, changes=changes)
         except Exception:
             session.rollback()
-            app.logger.exception("A receiver of %r raised: %r", signal.name, receiver)
+            app.logger.exception("A receiver of the signal %r failed: %r", signal.name, receiver)

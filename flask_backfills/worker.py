@@ -1,4 +1,4 @@
-"""The embedded worker: claims runs, calls the host's function for each, says how they ended."""
+"""The embedded worker: claims runs, calls the host's function, and records the results."""
 
 from __future__ import annotations
 
@@ -22,32 +22,33 @@ from .host import Host
 from .host import host_of
 from .host import Served
 
-#: Seconds that a run may take, unless the app's config says otherwise.
+#: The default of ``BACKFILLS_LEASE``, in seconds.
 LEASE = 3600.0
 
 
 def lease() -> timedelta:
-    """How long a run may take, by ``BACKFILLS_LEASE``; after that its worker counts as dead."""
+    """The value of ``BACKFILLS_LEASE``: after this time, the worker of a run counts as dead."""
     return timedelta(seconds=float(current_app.config.get("BACKFILLS_LEASE", LEASE)))
 
 
 def perform(blueprint: Served | Host, run: t.Any) -> str | None:
-    """Call the host's function for a run that was claimed, and end the run as it went.
+    """Call the registered function for a claimed run, and record how the run ended.
 
-    What the function leaves uncommitted in the blueprint's session is committed together
-    with the end of its run. It is rolled back if the function raised, or if the run was
-    cancelled or handed out again meanwhile.
+    If the function leaves uncommitted changes in the blueprint's session, they are committed
+    together with the end of the run. They are rolled back if the function raised an
+    exception, or if the run was cancelled or handed out again meanwhile.
 
-    :returns: ``completed`` or ``failed``; ``None`` if the run is another's to end.
+    :returns: ``completed`` or ``failed``; ``None`` if the result was discarded, because the
+        run was cancelled or handed out again.
     :raises RuntimeError: if no function is registered.
     """
     host = host_of(blueprint)
     if host.runner is None:
-        raise RuntimeError("nothing to call: register a function with @blueprint.runner")
+        raise RuntimeError("there is no runner: register a function with @blueprint.runner")
     status, metrics, error = "completed", None, None
     try:
         metrics = _metrics(host.runner(run))
-        # What the database refuses of its work is its failure too.
+        # If the database refuses the work, the run has failed too.
         host.table.session.flush()
     except Exception as raised:
         host.table.session.rollback()
@@ -61,7 +62,7 @@ def perform(blueprint: Served | Host, run: t.Any) -> str | None:
 def _metrics(returned: t.Any) -> Mapping[str, t.Any] | None:
     if isinstance(returned, (Mapping, type(None))):
         return returned
-    raise TypeError(f"the runner returned a {type(returned).__name__}, not a dict or None")
+    raise TypeError(f"the runner must return a dict or None, not {type(returned).__name__}")
 
 
 def work(
@@ -74,22 +75,21 @@ def work(
     idle: float = 1.0,
     tell: Callable[[t.Any, str | None], None] | None = None,
 ) -> None:
-    """Claim and perform runs until told to stop; then let those that run end.
+    """Claim and execute runs until ``stop`` is set. Then finish the runs that were claimed.
 
-    Each run has an app context and a thread of its own. A worker that dies loses nothing:
-    another one takes its runs back when they have been running for longer than
-    ``BACKFILLS_LEASE`` seconds.
+    Each run has its own app context and is executed in a thread. If a worker dies, its runs
+    are not lost: another worker takes them back after ``BACKFILLS_LEASE`` seconds.
 
-    :param concurrency: so many runs at a time.
-    :param once: stop when nothing waits.
-    :param stop: set it to stop.
-    :param idle: seconds to wait when nothing waits.
-    :param tell: called with each run and how it ended, as :func:`perform` returns it.
+    :param concurrency: how many runs to execute at a time.
+    :param once: stop when no run can be claimed.
+    :param stop: an event that you set to stop the worker.
+    :param idle: seconds between two checks for runs when there is nothing to do.
+    :param tell: called with each run that has ended and the result of :func:`perform`.
     """
     host = host_of(blueprint)
     stop = stop or threading.Event()
     busy: set[Future[None]] = set()
-    # By when they began; a model that does not map it has its runs taken back by nobody.
+    # Without started_at, no worker can take runs back.
     can_recover = "started_at" in host.run_table.columns
     recovered = -float("inf")
 
@@ -98,8 +98,8 @@ def work(
             try:
                 status = perform(host, run)
             except SQLAlchemyError:
-                # It stays running, and is taken back after the lease.
-                app.logger.exception("How run %s ended could not be told", run.key)
+                # The run stays running until it is taken back after the lease.
+                app.logger.exception("Could not record how run %s ended", run.key)
             else:
                 if tell is not None:
                     tell(run, status)
@@ -116,7 +116,7 @@ def work(
                     if len(busy) < concurrency:
                         found = host.runs.claim(limit=concurrency - len(busy))
             except SQLAlchemyError as error:
-                app.logger.warning("The database is away: %s", errors.words(error))
+                app.logger.warning("The database can't be reached: %s", errors.words(error))
                 if once:
                     raise
             busy |= {pool.submit(perform_in_context, run) for run in found}

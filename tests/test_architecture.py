@@ -24,7 +24,8 @@ FLOORS = [
     ["runs"],
     ["signals"],
     ["tables"],
-    ["errors", "rules"],
+    ["errors"],
+    ["rules"],
 ]
 
 #: Imports that the floors would not allow: a worker of Celery's does the work of a run as any

@@ -1,4 +1,4 @@
-"""The bytes of a request to the one JSON object in them."""
+"""Reads the JSON object from the body of a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_DEPTH = 32
 
 
 def read(request: Request) -> dict[str, t.Any]:
-    """The object under ``backfill`` in the body of a request.
+    """Return the object under ``backfill`` in the body of a request.
 
     :raises werkzeug.exceptions.UnsupportedMediaType: for another type than
         ``application/json``, so that a form of another site can't post here.
@@ -60,7 +60,7 @@ def _read_bytes(request: Request) -> bytes:
 
 
 def parse(content: bytes, what: str = "The body") -> t.Any:
-    """The JSON value in some bytes.
+    """Parse bytes as JSON.
 
     :raises flask_backfills.errors.Malformed: for what is no JSON, has a key twice in an
         object or is nested too deep.
@@ -87,7 +87,7 @@ def parse(content: bytes, what: str = "The body") -> t.Any:
 
 
 class _Twice(Exception):
-    """A key that an object has twice."""
+    """An object has the same key twice."""
 
 
 def _children(node: t.Any) -> t.Iterable[t.Any]:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a blueprint, made from the schemas that serve it.
+"""The OpenAPI document of a blueprint, generated from its schemas.
 
 Needs the extra ``openapi``.
 """
@@ -27,18 +27,18 @@ from . import query
 
 Document = dict[str, t.Any]
 
-#: What can be refused anywhere, and what only by some operations.
+#: The refusals, by HTTP status.
 _REFUSALS = {
-    "400": "Not JSON, a key twice, or no backfill object",
-    "401": "No or wrong credentials",
+    "400": "The body is not valid JSON, repeats a key, or has no backfill object",
+    "401": "Credentials are missing or wrong",
     "403": "Not allowed",
-    "404": "No such backfill in that pipeline",
-    "409": "Not as the backfill or the database stands",
-    "412": "If-Match or If-Plan-Match names something else",
-    "413": "The body is too long",
-    "415": "Not application/json, or compressed",
-    "422": "Values; errors says what is wrong with each key",
-    "503": "The database is locked or away",
+    "404": "The pipeline has no such backfill",
+    "409": "The state of the backfill or a database constraint does not allow this",
+    "412": "If-Match or If-Plan-Match does not match",
+    "413": "The body is too large",
+    "415": "The body is not application/json, or is compressed",
+    "422": "Some values are not valid; errors has the reasons by key",
+    "503": "The database is locked or can't be reached",
 }
 _READS = ("401", "403", "404", "422", "503")
 _WRITES = tuple(_REFUSALS)
@@ -46,16 +46,16 @@ _DELETES = ("401", "403", "404", "409", "412", "422", "503")
 _DATETIME = {
     "type": ["string", "null"],
     "format": "date-time",
-    "description": "ISO 8601; without an offset it is UTC. null clears.",
+    "description": "ISO 8601. Without an offset, the time is in UTC. null clears the value.",
 }
 _SHOWN_DATETIME = {"type": ["string", "null"], "examples": ["2023-07-18 23:30:26"]}
 
 
 def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
-    """The document of one host's routes.
+    """Return the OpenAPI document of one blueprint.
 
-    :param server: the URL, or path, below which its routes are.
-    :param more: what the host adds or puts in place of anything, such as ``security``.
+    :param server: the URL, or path, below which the routes are.
+    :param more: items that the host adds or replaces, such as ``security``.
     """
     plugin = MarshmallowPlugin()
     options = {"servers": [{"url": server or "/"}], **more}

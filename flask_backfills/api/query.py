@@ -1,4 +1,4 @@
-"""What may stand behind the question mark of each route."""
+"""The query parameters of each route."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..rules.lifecycle import STATUSES
 from ..tables.fields import Text
 from ..tables.fields import WholeNumber
 
-#: Mage's callers may send their credentials here; they are ``authorize``'s to read.
+#: Mage's callers may send credentials here. ``authorize`` may read them.
 CREDENTIALS = {"api_key", "oauth_token"}
 
 
 class Query(Schema):
-    """For a route that takes nothing."""
+    """No parameters."""
 
 
 class Page(Query):
@@ -57,10 +57,10 @@ _defaults: t.Any = cache(lambda schema: _made(schema).load({}))
 
 
 def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
-    """The values of the query of a request.
+    """Return the query parameters of a request.
 
-    :raises flask_backfills.errors.Refused: for what the route does not know, since it would
-        be dropped in silence, for what comes twice, and for values.
+    :raises flask_backfills.errors.Refused: for unknown parameters, for repeated parameters,
+        and for values that are not valid.
     """
     lists = request.args.lists() if request.query_string else ()
     sent = {key: found for key, found in lists if key not in CREDENTIALS}
@@ -74,5 +74,5 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
     except ValidationError as error:
         wrong.update(error.normalized_messages())  # type: ignore[no-untyped-call]
     if wrong:
-        raise errors.Refused(wrong)
+        raise errors.QueryRefused(wrong)
     return t.cast("dict[str, t.Any]", values)

@@ -51,7 +51,7 @@ class Routes:
 
             self._document = document
             rule("/backfills/openapi.json", "openapi", self.openapi_view)
-        # What no rule takes is the app's 404; under our own paths it is ours.
+        # The app answers 404 for paths that no rule matches; under our paths, we answer it.
         slashed = "/pipelines/<pipeline_uuid>/<path:rest>/backfills"
         for path in (of_pipeline, slashed, "/backfills"):
             item = f"{path}/<backfill_id>"
@@ -148,9 +148,9 @@ def _answer(
     metadata: dict[str, t.Any] | None = None,
     more: dict[str, t.Any] | None = None,
 ) -> Response:
-    """A backfill, with the ETag of its attributes alone.
+    """The response for one backfill. Its ETag depends on the attributes alone.
 
-    :param more: what is shown beside its attributes.
+    :param more: further items to show with the attributes.
     """
     response = jsonify(backfill=shown)
     response.add_etag()
@@ -162,7 +162,7 @@ def _answer(
 
 
 def _private(response: Response) -> Response:
-    # Who may see it is asked each time.
+    # Caches must ask each time, since access may have changed.
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -172,7 +172,7 @@ def _next(asked: dict[str, t.Any], total: int) -> dict[str, t.Any]:
 
 
 def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:
-    """What a change depends on, and whether it is only previewed."""
+    """The conditions of a change, and whether it is a dry run."""
     return {
         "if_plan_match": request.headers.get("If-Plan-Match"),
         "preview": Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None,

@@ -1,4 +1,4 @@
-"""What people do to a backfill, in terms of what a request sends."""
+"""The actions of the console and the command line, as the values that a request sends."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Callable
 from .. import errors
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import refusal
+from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import starts
 from ..rules.settings import is_paused
 from .backfills import Backfills
 
-#: The status that an action sends.
+#: The status that each action sends.
 STATUS = {"start": "initial", "retry": "running", "cancel": "cancelled"}
 
-#: What an action makes of ``settings.paused``.
+#: The value of ``settings.paused`` that each action sends.
 PAUSED = {"pause": True, "resume": False}
 
 ACTIONS = ("start", "pause", "resume", "retry", "cancel", "delete")
 
 
 def sent(backfills: Backfills, action: str) -> Callable[[t.Any], dict[str, t.Any]]:
-    """From a backfill that is held to what a request would send for an action."""
+    """Return a function from a locked backfill to the values that an action sends."""
     schema = backfills.schema
 
     def send(backfill: t.Any) -> dict[str, t.Any]:
@@ -32,14 +33,14 @@ def sent(backfills: Backfills, action: str) -> Callable[[t.Any], dict[str, t.Any
             return {schema.key_of("settings"): settings}
         status = STATUS[action]
         if schema.word("status", backfill.status) == status:
-            raise errors.TransitionRefused(f"The backfill is {status} already.")
+            raise errors.TransitionRefused(f"The backfill is already {SHOWN.get(status, status)}.")
         return {schema.key_of("status"): status}
 
     return send
 
 
 def possible(backfills: Backfills, backfill: t.Any) -> list[str]:
-    """The actions that a backfill as it is allows."""
+    """The actions that a backfill allows in its present state."""
     old = backfills.schema.word("status", getattr(backfill, "status", None))
     active = old in ACTIVE
     paused = is_paused(getattr(backfill, "settings", None))

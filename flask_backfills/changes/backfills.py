@@ -1,4 +1,4 @@
-"""The backfills of one blueprint: what its routes, its commands and its pages do to them."""
+"""The operations on backfills that the routes, the commands and the console share."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .replan import follow
 from .replan import Preview
 from .update import update
 
-#: What is asked to change; or, from the backfill as it is once it is held, what that is.
+#: The values to write, or a function that makes them from the backfill once it is locked.
 Sent = dict[str, t.Any] | Callable[[t.Any], dict[str, t.Any]]
 
 
 class Saved(t.NamedTuple):
-    """A backfill that is written, and what is told of it."""
+    """The result of a change: the backfill, and what the answer says about it."""
 
     backfill: t.Any
     changes: Changes
     shown: dict[str, t.Any]
-    #: What becomes of its runs; ``None`` if nothing was to be planned.
+    #: The plan of its runs; ``None`` if the change planned none.
     plan: Tally | None
     #: The same; where nothing was to be planned, the plan of nothing.
     tally: Tally
@@ -45,12 +45,13 @@ class Saved(t.NamedTuple):
 
 
 class Backfills:
-    """Each change is one transaction, and is told by a signal after it.
+    """Reads and changes the backfills of one blueprint.
 
-    Who may do it has been asked before. What can't be done is raised as one of
-    :mod:`flask_backfills.errors`, and nothing was changed then.
+    Each change is one transaction. A signal is sent after the commit. These methods don't
+    call ``authorize``: check first whether the caller may do it. A change that is refused
+    raises an exception of :mod:`flask_backfills.errors`, and nothing is changed.
 
-    :param planned: ``None``, as ``progress``, for backfills that are only recorded.
+    :param planned: ``None``, as ``progress``, if backfills are only stored and never executed.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Backfills:
         self.progress = progress
 
     def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
-        """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``."""
+        """Return one backfill of a pipeline; of any pipeline if ``pipeline_uuid`` is ``None``."""
         return self.table.find(pipeline_uuid, backfill_id)
 
     def page(
@@ -80,9 +81,9 @@ class Backfills:
         offset: int,
         limit: int,
     ) -> tuple[list[t.Any], int]:
-        """A page of the backfills of some pipelines, newest first, and how many there are.
+        """Return a page of backfills, newest first, and the total count.
 
-        :param pipelines: ``None`` for those of any.
+        :param pipelines: only backfills of these pipelines; ``None`` for all pipelines.
         """
         criteria = [] if pipelines is None else [self.table.of_pipelines(pipelines)]
         if status is not None:
@@ -97,13 +98,13 @@ class Backfills:
         if_plan_match: str | None = None,
         preview: Preview | None = None,
     ) -> Saved:
-        """Store a new backfill; the arguments are those of :meth:`update`."""
+        """Store a new backfill. The arguments are those of :meth:`update`."""
         with self.table.database.transaction(keep=preview is None):
             backfill, wrong = self._new(pipeline_uuid, sent)
             self.table.session.add(backfill)
             saved = self._save(backfill, sent, wrong, if_plan_match, preview)
         if preview is not None:
-            # Some databases have given it a key, which is nobody's now.
+            # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
         return self._tell(saved, preview)
 
@@ -117,11 +118,12 @@ class Backfills:
         if_plan_match: str | None = None,
         preview: Preview | None = None,
     ) -> Saved:
-        """Write what was sent, and let the runs follow.
+        """Write the values that were sent, and update the runs accordingly.
 
-        :param check: called with the backfill as it is before, to refuse it.
-        :param if_plan_match: the hash of the plan that is expected.
-        :param preview: filled with what would happen, instead of doing it.
+        :param check: called with the locked backfill before the change. It may raise an
+            exception to refuse the change.
+        :param if_plan_match: the hash of the expected plan. Another plan is refused.
+        :param preview: if given, it is filled with the plan, and nothing is stored.
         """
         with self.table.database.transaction(keep=preview is None):
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
@@ -138,9 +140,9 @@ class Backfills:
         *,
         check: Callable[[t.Any], None] | None = None,
     ) -> dict[str, t.Any]:
-        """Delete a backfill that has no active runs, and its runs with it.
+        """Delete a backfill that has no active runs, together with its runs.
 
-        :returns: what it was.
+        :returns: the attributes of the deleted backfill, as in the API.
         """
         with self.table.database.transaction():
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
@@ -155,30 +157,30 @@ class Backfills:
         return shown
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
-        """Its attributes as they are on the wire."""
+        """Return the attributes of a backfill as in the API."""
         return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
 
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-        """The attributes of each as on the wire, with its counts."""
+        """Return the attributes of each backfill as in the API, with its run counts."""
         counts = self.count(backfills)
         return [{**self.show(one), **more} for one, more in zip(backfills, counts, strict=True)]
 
     def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-        """How many runs each has or asks for, and how many have each status."""
+        """Return, for each backfill, the number of its runs in total and by status."""
         totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
         if self.progress is None:
             return totals
         counts = self.progress.counts([self.table.key_of(one) for one in backfills])
         more = []
         for total, statuses in zip(totals, counts.values(), strict=True):
-            # Of a generator only what it gave is known.
+            # For a generator, only the runs that it has given are known.
             known = total["total_run_count"]
             total["total_run_count"] = sum(statuses.values()) or None if known is None else known
             more.append({**total, "run_status_counts": dict(statuses)})
         return more
 
     def _new(self, pipeline_uuid: str, sent: dict[str, t.Any]) -> tuple[t.Any, errors.Errors]:
-        """A backfill that is nowhere yet, and what keeps it from being stored."""
+        """Return a backfill that is not stored yet, and the errors that prevent storing it."""
         backfill = self.table.model()
         wrong = self.schema.missing_from(sent)
         try:
@@ -195,7 +197,7 @@ class Backfills:
         if_plan_match: str | None,
         preview: Preview | None,
     ) -> Saved:
-        """Write what was sent and let the runs follow, within the caller's transaction."""
+        """Write the values and update the runs, within the caller's transaction."""
         before = self.expansion.values(backfill) if self.planned is not None else {}
         wrong = {**wrong, **self._wrong_settings(sent)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
@@ -230,9 +232,9 @@ class Backfills:
     def _flush_whole_seconds(
         self, dialect: Dialect, backfill: t.Any, sent: dict[str, t.Any]
     ) -> None:
-        """Refuse what a column would cut, and show what is not the caller's as it is cut."""
+        """Refuse sent values that a column would truncate; reload other truncated values."""
         cut = self.schema.cut_by(dialect, backfill)
-        message = "Must be a whole second: the column keeps no fraction."
+        message = "Must be a whole second: the column does not store fractions of a second."
         if wrong := {key: [message] for key in cut.values() if key in sent}:
             raise errors.Refused(wrong)
         self.table.session.flush()

@@ -1,4 +1,4 @@
-"""What runs a backfill asks for: those of its window, or those that a generator gives."""
+"""Computes the runs of a backfill, from its window or from a generator."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from ..tables.schema import RunSchema
 #: Runs of one backfill, unless the app's config says otherwise.
 MAX_RUNS = 100_000
 
-#: From a backfill to one dict a run, whose keys overlay the backfill's variables;
-#: ``key`` (a string) and ``execution_date`` (a datetime, or its ISO 8601) are optional.
+#: A function from a backfill to one dict for each run. The dict overrides the backfill's
+#: variables. ``key`` (a string) and ``execution_date`` (a datetime or ISO 8601) are optional.
 Generator = Callable[[t.Any], Iterable[Mapping[str, t.Any]]]
 
-#: The attributes that decide which runs there are.
+#: The attributes that decide which runs a backfill has.
 DECISIVE = (
     "start_datetime",
     "end_datetime",
@@ -48,12 +48,12 @@ _SECOND = timedelta(seconds=1)
 
 
 class Expansion:
-    """From backfills to the runs that they ask for.
+    """Computes the runs of a backfill.
 
-    :param zone: where days, weeks, months and years are counted, and of which ``ds`` and
-        ``hr`` are.
-    :param inclusive: whether a run may be at the end itself.
-    :param generators: the host's functions by the ``block_uuid`` that asks for them.
+    :param zone: the time zone of ``ds`` and ``hr``, in which days, weeks, months and years
+        are counted.
+    :param inclusive: whether the end of the window itself may have a run.
+    :param generators: your generator functions, by ``block_uuid``.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Expansion:
         self.generators = generators
 
     def window(self, values: Mapping[str, t.Any]) -> Window | None:
-        """The window of some attributes, as :meth:`values` gives them; ``None`` if one lacks."""
+        """Make the window from the result of :meth:`values`; ``None`` if a value is missing."""
         if any(values[name] is None for name in DECISIVE[:4]):
             return None
         start, end = (columns.in_utc(values[name], False) for name in DECISIVE[:2])
@@ -79,9 +79,9 @@ class Expansion:
         return Window(start, end, *step, zone=self.zone, inclusive=self.inclusive)
 
     def values(self, backfill: t.Any) -> dict[str, t.Any]:
-        """The attributes that decide which runs a backfill asks for.
+        """The attributes of a backfill that decide which runs it has.
 
-        What is stored may be older than the rules: an interval that is none counts as none.
+        A stored interval that is not valid (stored without the API) is returned as ``None``.
         """
         values = {name: getattr(backfill, name, None) for name in DECISIVE}
         word, units = values["interval_type"], values["interval_units"]
@@ -91,10 +91,10 @@ class Expansion:
         return values
 
     def of(self, backfill: t.Any) -> Window | list[Wanted]:
-        """The window whose dates are asked for, or the runs that the generator gives.
+        """Return the window of a backfill, or the runs that its generator gives.
 
-        :raises flask_backfills.errors.Refused: if what the plan needs is missing, asks for
-            no run, or for more than ``BACKFILLS_MAX_RUNS``.
+        :raises flask_backfills.errors.Refused: if an attribute that the plan needs is
+            missing, or if there would be no run or more than ``BACKFILLS_MAX_RUNS``.
         """
         values = self.values(backfill)
         name = values["block_uuid"]
@@ -132,10 +132,10 @@ class Expansion:
             yield Wanted(key, interval.start, interval.end, partial(self.variables, interval))
 
     def variables(self, interval: Interval) -> dict[str, t.Any]:
-        """What a run is told of its interval, in Mage's names.
+        """The variables that describe the interval of a run, with Mage's names.
 
-        ``ds`` (date) and ``hr`` (hour) are of its start in the blueprint's time zone, the
-        datetimes in UTC, ``interval_seconds`` is how long it takes.
+        ``ds`` (date) and ``hr`` (hour) are the start in the blueprint's time zone. The
+        datetimes are in UTC. ``interval_seconds`` is the length of the interval.
         """
         start, end, previous = interval
         shown = show(start)
@@ -156,14 +156,18 @@ class Expansion:
         # One more than may be, since a generator may never end.
         given = list(islice(self.generators[name](backfill), limit + 1))
         if len(given) > limit:
-            raise errors.Refused({key: [f"Asks for more than the {limit:,} runs that may be."]})
+            raise errors.Refused(
+                {key: [f"The generator gives more than {limit:,} runs, which is the limit."]}
+            )
         self._check_count("block_uuid", len(given))
         try:
             wanted = [self._of_dict(one, position) for position, one in enumerate(given)]
         except ValidationError as error:
-            raise errors.Refused({key: ["Gives a run that can't be.", *error.messages]}) from None
+            raise errors.Refused(
+                {key: ["The generator gives a run that is not valid.", *error.messages]}
+            ) from None
         if len({one.key for one in wanted}) < len(wanted):
-            raise errors.Refused({key: ["Gives two runs the same key."]})
+            raise errors.Refused({key: ["The generator gives two runs with the same key."]})
         return wanted
 
     def _of_dict(self, given: Mapping[str, t.Any], position: int) -> Wanted:
@@ -186,9 +190,9 @@ class Expansion:
 
     def _check_count(self, attribute: str, count: int) -> None:
         if count == 0:
-            message = "Asks for no runs."
+            message = "There would be no runs."
         elif count > max_runs():
-            message = f"Asks for {count:,} runs, more than the {max_runs():,} that may be."
+            message = f"There would be {count:,} runs. The limit is {max_runs():,}."
         else:
             return
         raise errors.Refused({self.schema.key_of(attribute): [message]})
@@ -200,5 +204,5 @@ def max_runs() -> int:
 
 @lru_cache(maxsize=8)
 def show(moment: datetime) -> str:
-    """A datetime as it is on the wire; remembered, since one run's end is the next one's start."""
+    """Format a datetime for the API. Cached, since the end of a run is the start of the next."""
     return moment.isoformat(sep=" ")

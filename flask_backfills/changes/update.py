@@ -1,4 +1,4 @@
-"""One update of one backfill: merge, check, stamp, write."""
+"""One update of one backfill: merge, check, set timestamps, write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flask backfills``, whose commands are imported when one is asked for."""
+"""The group ``flask backfills``. Its commands are imported when one is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Commands(AppGroup):
 
     def __init__(self, host: Host) -> None:
         later: dict[str, t.Any] = dict.fromkeys(NAMES.split())
-        super().__init__(commands=later, help="The backfills of this app.")
+        super().__init__(commands=later, help="Manage and run the backfills of this app.")
         self.host = host
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

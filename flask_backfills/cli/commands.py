@@ -36,8 +36,8 @@ from .printing import window_of
 
 
 @command(
-    click.option("--pipeline", metavar="UUID", help="Only of this pipeline."),
-    click.option("--status", type=click.Choice(STATUSES), help="Only with this status."),
+    click.option("--pipeline", metavar="UUID", help="Only backfills of this pipeline."),
+    click.option("--status", type=click.Choice(STATUSES), help="Only backfills with this status."),
     LIMIT,
     OFFSET,
     JSON,
@@ -72,21 +72,23 @@ def list_(
         ],
     )
     if total > offset + len(found):
-        click.echo(f"{total - offset - len(found):,} more: --offset {offset + len(found)}")
+        click.echo(
+            f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}"
+        )
 
 
 @command(ID, JSON)
 def show(host: Host, backfill_id: str, as_json: bool) -> None:
-    """Show a backfill with its counts."""
+    """Show a backfill and how many runs have each status."""
     print_backfill(read(host, backfill_id), as_json)
 
 
 @command(click.argument("pipeline_uuid"), CHANGES, JSON)
 def create(host: Host, pipeline_uuid: str, changes: tuple[str, ...], as_json: bool) -> None:
-    """Create a backfill, such as: create daily start_datetime=2023-07-10 ...
+    """Create a backfill. Example: create daily start_datetime=2023-07-10 ...
 
-    A VALUE that is a JSON object, a JSON array, a JSON string or null is read as that, and
-    anything else as text.
+    VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
+    VALUE is text.
     """
     saved = host.backfills.create(pipeline_uuid, _parse(changes))
     print_backfill(saved.shown, as_json, saved.metadata)
@@ -100,10 +102,11 @@ def update(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Change attributes of a backfill, and plan its runs anew.
+    """Change attributes of a backfill. If it is active, plan its runs again.
 
-    A VALUE that is a JSON object, a JSON array, a JSON string or null is read as that, and
-    anything else as text. Before runs are dropped, cancelled or run again there is a question.
+    VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
+    VALUE is text. The command asks for confirmation before it removes runs, cancels runs
+    or runs them again.
     """
     _change(host, backfill_id, _parse(changes), yes, as_json)
 
@@ -123,7 +126,7 @@ def preview(
     offset: int,
     as_json: bool,
 ) -> None:
-    """Show what an update would do to the runs; without changes, what a start would do."""
+    """Show what an update would do to the runs. Without changes, show what a start would do."""
     page = Preview(offset, limit)
     sent = _parse(changes) or actions.sent(host.backfills, "start")
     backfill = find(host, backfill_id)
@@ -133,15 +136,16 @@ def preview(
     if as_json:
         print_json({"backfill": saved.shown, "metadata": saved.metadata})
         return
-    click.echo(plan_line(saved.metadata) or "Nothing happens to any run.")
+    click.echo(plan_line(saved.metadata) or "No run changes.")
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(
             ("KEY", "DATE", "ACTION", "REASON"),
             [(e["key"], e["execution_date"], e["action"], e["reason"]) for e in entries],
         )
-    if page.count > offset + len(entries):
-        click.echo(f"{page.count - offset - len(entries):,} more: --offset {offset + len(entries)}")
+    shown = offset + len(entries)
+    if page.count > shown:
+        click.echo(f"{page.count - shown:,} more. To see them: --offset {shown}")
 
 
 def _action(name: str, doc: str, *params: Callable[..., t.Any]) -> None:
@@ -152,20 +156,20 @@ def _action(name: str, doc: str, *params: Callable[..., t.Any]) -> None:
     command(ID, *params, JSON)(function)
 
 
-_action("start", "Plan the runs of a backfill; they wait for workers.")
-_action("pause", "Hand out no more runs until the backfill is resumed.")
-_action("resume", "Hand out runs again.")
-_action("cancel", "Cancel a backfill and every run that has not ended.", YES)
-_action("retry", "Run again what failed.")
+_action("start", "Start a backfill: create its runs. Workers execute them.")
+_action("pause", "Start no more runs until the backfill is resumed.")
+_action("resume", "Continue a paused backfill.")
+_action("cancel", "Cancel a backfill and all its runs that have not ended.", YES)
+_action("retry", "Run the failed and cancelled runs of a failed backfill again.")
 
 
 @command(ID, YES, JSON)
 def delete(host: Host, backfill_id: str, yes: bool, as_json: bool) -> None:
-    """Delete a backfill that is not active, and its runs."""
+    """Delete a backfill and its runs. All its runs must have ended."""
     backfill = find(host, backfill_id)
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
     if not yes:
-        _ask(f"This deletes backfill {key}, {_named(backfill)}, and its runs.")
+        _ask(f"This deletes the backfill {_named(backfill, key)} and its runs.")
     print_backfill(host.backfills.delete(pipeline_uuid, key), as_json)
 
 
@@ -179,7 +183,7 @@ def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
             raise click.UsageError(f"{key} is given twice.")
         sent[key] = value
         if value == "null" or value.startswith(("{", "[", '"')):
-            # Bytes that are not of the terminal's encoding stand in an argument as surrogates.
+            # Python turns argument bytes that it can't decode into surrogates.
             try:
                 sent[key] = body.parse(value.encode("utf-8", "surrogateescape"), key)
             except errors.Malformed as error:
@@ -188,7 +192,7 @@ def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
 
 
 def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) -> None:
-    """Change a backfill, after a question if something would be lost by it."""
+    """Change a backfill. Ask for confirmation if the change would remove or repeat runs."""
     backfill = find(host, backfill_id)
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
     update = partial(host.backfills.update, pipeline_uuid, key, sent)
@@ -198,25 +202,26 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
         would = update(preview=Preview(0, 0))
         lost = _lost(would, active)
         if lost:
-            _ask(f"Backfill {key}, {_named(would.backfill)}: {lost}")
+            _ask(f"Backfill {_named(would.backfill, key)}: {lost}")
         plan_hash = would.plan.hash() if would.plan else None
     saved = update(if_plan_match=plan_hash)
     print_backfill(saved.shown, as_json, saved.metadata)
 
 
 def _lost(would: Saved, active: bool) -> str | None:
-    """What a change takes away, to be asked about."""
+    """The sentence to confirm if a change loses something; else ``None``."""
     if active and would.shown["status"] not in ACTIVE:
-        return "every run that has not ended is cancelled."
+        return "all runs that have not ended will be cancelled."
     if would.plan is not None and (would.plan.counts["drop"] or would.plan.counts["redo"]):
         return str(plan_line(would.metadata))
     return None
 
 
 def _ask(question: str) -> None:
-    # At the error output, so that what is piped on is the answer alone.
-    click.confirm(f"{question} Go on?", abort=True, err=True)
+    # To stderr, so that a pipe gets only the answer.
+    click.confirm(f"{question} Continue?", abort=True, err=True)
 
 
-def _named(backfill: t.Any) -> str:
-    return str(getattr(backfill, "name", None) or "without a name")
+def _named(backfill: t.Any, key: t.Any) -> str:
+    name = getattr(backfill, "name", None)
+    return f"{key}, {name}" if name else f"Unnamed #{key}"

@@ -22,8 +22,8 @@ def _key(host: Host, backfill_id: str) -> t.Any:
 
 
 def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
-    """A backfill and its counts, as they are now."""
+    """Read a backfill and its run counts."""
     [shown] = host.backfills.show_counted([find(host, backfill_id)])
-    # No transaction stays open until they are read again.
+    # Leave no transaction open until the next read.
     host.table.session.rollback()
     return shown

@@ -21,12 +21,12 @@ from .printing import ended_of
 from .printing import print_json
 from .printing import status_of
 
-#: How a backfill ended, as the exit status of ``watch``.
+#: The exit status of ``watch``, by the final status of the backfill.
 EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
 
 
 def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
-    """A backfill as it is from time to time, the last time when it has ended."""
+    """Yield a backfill again and again, until it has ended."""
     while True:
         shown = read()
         yield shown
@@ -46,7 +46,7 @@ def tell_line(shown: dict[str, t.Any]) -> str:
 def follow_in_lines(
     states: Iterator[dict[str, t.Any]], tell: Callable[[dict[str, t.Any]], str]
 ) -> Iterator[dict[str, t.Any]]:
-    """Print a line for each state that is told otherwise than the one before."""
+    """Print a line each time that the state has changed."""
     told = None
     for shown in states:
         line = tell(shown)
@@ -75,14 +75,15 @@ def is_terminal() -> bool:
 
 @contextmanager
 def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | None], None]]:
-    """Tell of each run that a worker has ended: by a bar on a terminal, else by a line."""
+    """Report each run that a worker has ended: a progress bar on a terminal, else a line."""
     if as_json:
         schema = host.run_table.schema
         yield lambda run, status: print_json({"run": {**schema.dump(run), "status": status}})
         return
     if not is_terminal():
         yield lambda run, status: click.echo(
-            f"{status or 'no longer ours'}: run {run.key} of backfill {run.backfill_id}"
+            f"{status or 'result discarded (cancelled or reassigned)'}:"
+            f" run {run.key} of backfill {run.backfill_id}"
         )
         return
     ended: Counter[str] = Counter()

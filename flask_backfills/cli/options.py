@@ -18,8 +18,8 @@ from .printing import print_json
 HOST = "flask_backfills.host"
 
 group = AppGroup()
-JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of text for people.")
-YES = click.option("--yes", is_flag=True, help="Do it without a question.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 ID = click.argument("backfill_id", metavar="ID")
 LIMIT = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 OFFSET = click.option("--offset", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -27,7 +27,7 @@ CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:
-    """Register a command, whose refusals are told in the words of the API."""
+    """Register a command. It prints refusals with the messages of the API."""
 
     refusals: tuple[type[Exception], ...] = (HTTPException, *errors.DATABASE_REFUSALS)
 

@@ -11,6 +11,7 @@ import click
 from flask import current_app
 
 from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.settings import is_paused
@@ -44,7 +45,7 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> Non
 
 
 def _printable(value: t.Any) -> str:
-    # A caller's own words must not move the cursor of who reads them.
+    # Text of a caller must not move the reader's cursor.
     text = "" if value is None else str(value)
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
@@ -70,7 +71,7 @@ def ended_of(counts: Mapping[str, int]) -> int:
 
 def status_of(shown: dict[str, t.Any]) -> str:
     paused = is_paused(shown.get("settings"))
-    return f"{shown['status'] or 'not started'}{' (paused)' if paused else ''}"
+    return f"{SHOWN.get(shown['status'], shown['status'])}{' (paused)' if paused else ''}"
 
 
 def window_of(shown: dict[str, t.Any]) -> str:
@@ -81,4 +82,4 @@ def window_of(shown: dict[str, t.Any]) -> str:
 
 def counts_of(shown: dict[str, t.Any]) -> str:
     counts = shown.get("run_status_counts") or {}
-    return ", ".join(f"{counts[word]:,} {word}" for word in STATUSES if counts.get(word))
+    return ", ".join(f"{counts[word]:,} {SHOWN[word]}" for word in STATUSES if counts.get(word))

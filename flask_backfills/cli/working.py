@@ -30,15 +30,17 @@ from .printing import print_json
 
 @command(
     ID,
-    click.option("--interval", type=click.FloatRange(0.1), default=1.0, help="Seconds."),
+    click.option(
+        "--interval", type=click.FloatRange(0.1), default=1.0, help="Seconds between two checks."
+    ),
     JSON,
     exit_code=3,
 )
 def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     """Follow a backfill until it ends.
 
-    The exit status is 0 if it completed, 1 if it failed, 2 if it was cancelled, and 3 if it
-    can't be watched.
+    The exit status is 0 if the backfill completed, 1 if it failed and 2 if it was
+    cancelled. It is 3 if the backfill can't be read.
     """
     seen = states(lambda: read(host, backfill_id), interval)
     if as_json or not is_terminal():
@@ -50,17 +52,25 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
 
 
 @command(
-    click.option("--concurrency", type=click.IntRange(1), default=1, help="Runs at a time."),
-    click.option("--once", is_flag=True, help="Stop when nothing waits."),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(1),
+        default=1,
+        help="How many runs to execute at a time.",
+    ),
+    click.option("--once", is_flag=True, help="Stop when no run is waiting."),
     JSON,
 )
 def work(host: Host, concurrency: int, once: bool, as_json: bool) -> None:
-    """Claim runs and call the app's runner for each, until told to stop.
+    """Claim runs and call the app's runner for each of them.
 
-    SIGTERM or Ctrl-C lets those end that run, and claims no more; a second one ends at once.
+    At SIGTERM or Ctrl-C, the worker claims no more runs and finishes the runs that it has.
+    At the second signal, it stops at once.
     """
     if host.run_model is None or host.runner is None:
-        raise click.ClickException("Nothing to call: register a function with @blueprint.runner.")
+        raise click.ClickException(
+            "The app has no runner: register a function with @blueprint.runner."
+        )
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -84,17 +94,19 @@ def work(host: Host, concurrency: int, once: bool, as_json: bool) -> None:
         "--older-than",
         type=click.FloatRange(0, 10**9),
         metavar="SECONDS",
-        help="Those that run for longer than this; BACKFILLS_LEASE unless said otherwise.",
+        help="Only runs that have been running for longer than this. Default: BACKFILLS_LEASE.",
     ),
     JSON,
 )
 def recover(host: Host, older_than: float | None, as_json: bool) -> None:
-    """Take back the runs of workers that died: they wait again."""
+    """Take back the runs of workers that died. Other workers can claim them."""
     if host.run_model is None:
-        raise click.ClickException("There are no runs: the app has no run model.")
+        raise click.ClickException(
+            "The app has no run model: pass run_model= to BackfillBlueprint."
+        )
     age = lease() if older_than is None else timedelta(seconds=older_than)
     taken = host.runs.recover(older_than=age)
     if as_json:
         print_json({"recovered": taken})
     else:
-        click.echo(f"{taken:,} taken back.")
+        click.echo(f"Runs taken back: {taken:,}.")

@@ -1,4 +1,4 @@
-"""Pages for people: the backfills of a blueprint, in a browser (extra ``console``)."""
+"""The console: pages in the browser for the backfills of a blueprint (extra ``console``)."""
 
 from .pages import Change as Change
 from .pages import ConsoleBlueprint as ConsoleBlueprint

@@ -1,4 +1,4 @@
-"""The form of a backfill's attributes: from what is shown to text, and back to what is sent."""
+"""The form to edit the attributes of a backfill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ APART = ("status",)
 
 
 class NotJSON(Exception):
-    """Text of some fields is no JSON; ``errors`` says which and why."""
+    """The text of some fields is not valid JSON. ``errors`` has the reasons by field."""
 
     def __init__(self, errors: Errors) -> None:
         self.errors = errors
@@ -108,7 +108,7 @@ class Form:
             sent[field.key] = field.text or None
             if field.text and field.kind == "json":
                 try:
-                    sent[field.key] = body.parse(field.text.encode("utf-8", "replace"), "This")
+                    sent[field.key] = body.parse(field.text.encode("utf-8", "replace"), "The text")
                 except Malformed as error:
                     wrong[field.key] = [str(error.description)]
         if wrong:

@@ -12,7 +12,7 @@ from wtforms.validators import ValidationError
 
 from .. import errors
 
-#: What the pages may load: only their own files, and nothing inline.
+#: The Content-Security-Policy: pages load only their own files, and nothing inline.
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -28,7 +28,9 @@ POLICY = "; ".join(
 
 
 class Forged(http.Forbidden):
-    description = "This form is too old or not from this page; nothing was changed. Try again."
+    description = (
+        "This form has expired or comes from another site. Nothing was changed. Try again."
+    )
 
 
 def refusals() -> Iterable[type[http.HTTPException]]:
@@ -66,6 +68,6 @@ def protect(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":
-        # Who may see it is asked each time.
+        # Caches must ask each time, since access may have changed.
         response.headers["Cache-Control"] = "private, no-cache"
     return response

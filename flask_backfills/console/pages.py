@@ -36,29 +36,29 @@ from .guard import refusals
 from .summaries import plan_of
 from .summaries import summaries
 
-#: A moment, who it was, and what was changed.
+#: When, who, and what was changed.
 Change = tuple[datetime, str, str]
 
-#: Backfills of a page of the list.
+#: How many backfills a page of the list shows.
 PAGE = 20
 
-#: What an action asks ``authorize`` for; the others ask for ``update``.
+#: The permission that an action needs. All other actions need ``update``.
 ASKS = {"delete": "delete"}
 
 
 class ConsoleBlueprint(Blueprint):
-    """The pages over the backfills of a blueprint, for the users whom it lets in.
+    """Pages for the backfills of a blueprint. Users see only what ``authorize`` allows.
 
-    The app needs a ``SECRET_KEY``, since users may be known by a cookie: each form has a
-    token that another site does not know.
+    The app needs a ``SECRET_KEY``: each form has a token that other sites can't know.
 
-    :param blueprint: whose backfills these are. Its ``authorize`` is asked in the same way:
-        ``list`` for each pipeline of the list, ``detail``, ``update`` and ``delete``; a 401
-        or a redirect that it aborts with is the app's to answer.
-    :param history: from a backfill to what the host has recorded of its changes, the newest
-        first, as ``(moment, who, what)``.
-    :param name: the blueprint's name; a second console in an app needs another.
-    :param url_prefix: as in :class:`flask.Blueprint`, whose other options are taken too.
+    :param blueprint: the :class:`BackfillBlueprint` to show. The console calls its
+        ``authorize`` with ``list`` for each pipeline, and with ``detail``, ``update`` and
+        ``delete``. The app answers a 401 or a redirect that ``authorize`` aborts with.
+    :param history: a function from a backfill to its recorded changes, the newest first, as
+        ``(moment, who, what)``.
+    :param name: the blueprint's name. A second console in an app needs another name.
+    :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
+        accepted too.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ConsoleBlueprint(Blueprint):
             would, preview = self._preview(*of, form.sent())
         except errors.PlanMismatch:
             would, preview = self._preview(*of, form.sent())
-            notice = "What would happen has changed meanwhile; nothing was saved."
+            notice = "The plan has changed since you saw it. Nothing was saved. Check the new plan."
             return self._render_edit(backfill_id, form, would, preview, notice), 412
         except http.Conflict as refused:
             return self._render_edit(backfill_id, form, notice=refused.description), 409

@@ -1,4 +1,4 @@
-"""Runs, or what a plan makes of them, as a strip of cells."""
+"""A strip of cells that shows runs, or what a plan does with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from datetime import timezone
 
 from ..changes.expansion import show
+from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.plan import Entry
@@ -23,12 +24,12 @@ LOUDEST = ("failed", "running", "redo", "drop", "add")
 
 #: What an action does, in a sentence.
 DOES = {
-    "start": "Its runs are planned, and wait for workers.",
-    "pause": "No more runs are handed out until it is resumed; those that run now go on.",
-    "resume": "Runs are handed out again.",
-    "retry": "What failed, was cancelled or never ran is run again.",
-    "cancel": "Every run that has not ended is cancelled.",
-    "delete": "The backfill is deleted, and its runs with it. This can't be undone.",
+    "start": "This creates the runs. A worker then executes them.",
+    "pause": "No more runs start until you resume the backfill. Running runs continue.",
+    "resume": "Waiting runs can start again.",
+    "retry": "Failed and cancelled runs run again. Missing runs are added.",
+    "cancel": "All waiting and running runs are cancelled.",
+    "delete": "This deletes the backfill and its runs. You can't undo it.",
 }
 
 
@@ -73,9 +74,11 @@ def _cell(counts: Counter[str], words: Sequence[str], name: str, reason: str | N
     kinds = [word for word in words if counts[word]]
     kind = next((word for word in LOUDEST if counts[word]), kinds[0] if len(kinds) == 1 else "some")
     if counts.total() == 1:
-        told = kind
+        told = SHOWN.get(kind, kind)
     else:
-        told = f"{counts.total():,} runs, " + ", ".join(f"{counts[k]:,} {k}" for k in kinds)
+        told = f"{counts.total():,} runs, " + ", ".join(
+            f"{counts[k]:,} {SHOWN.get(k, k)}" for k in kinds
+        )
     return Cell(kind, f"{name}: {told}" + (f". {reason}" if reason else ""))
 
 

@@ -1,4 +1,4 @@
-"""Statuses, transitions and timestamps: rules, no I/O."""
+"""The rules for statuses, transitions and timestamps. No I/O."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import datetime
 
-#: The statuses of a backfill, in Mage's words.
+#: The statuses of a backfill, with Mage's names.
 STATUSES = ("initial", "running", "completed", "failed", "cancelled")
 
-#: While it has one of these, a backfill runs; a run that has one of them has not ended.
+#: The words that people see for a status; ``None`` is a backfill that was never started.
+SHOWN: dict[str | None, str] = {word: word for word in STATUSES}
+SHOWN |= {None: "not started", "initial": "waiting"}
+
+#: A backfill with one of these statuses is active. A run with one of them has not ended.
 ACTIVE = ("initial", "running")
 
-#: A status (``None``: never started) and those that may follow it.
+#: The statuses that may follow each status. ``None`` means never started.
 Transitions = Mapping[t.Optional[str], Collection[str]]
 
 TRANSITIONS: Transitions = {
@@ -27,7 +31,7 @@ TRANSITIONS: Transitions = {
 
 
 def refusal(transitions: Transitions, old: str | None, new: str) -> str | None:
-    """Why ``new`` can't follow ``old``, naming what can; ``None`` if it can.
+    """The reason why ``new`` can't follow ``old``, with the valid statuses; ``None`` if it can.
 
     >>> refusal(TRANSITIONS, "completed", "running")
     "A backfill that is completed can't become running; allowed: initial."
@@ -59,7 +63,7 @@ def stamps(status: str, now: datetime, started_at: datetime | None) -> dict[str,
 
 
 def starts(old: str | None, new: str) -> bool:
-    """Whether the runs of a backfill are planned when it goes from one status to another.
+    """Whether this change of status starts a backfill, so that its runs are planned.
 
     >>> starts("failed", "running"), starts("initial", "running")
     (True, False)
@@ -68,13 +72,13 @@ def starts(old: str | None, new: str) -> bool:
 
 
 def outcome(statuses: Mapping[str, int], max_failures: int | None = None) -> str | None:
-    """How a backfill has ended whose runs have these statuses; ``None`` if it goes on.
+    """The final status of a backfill whose runs have these statuses; ``None`` if it is active.
 
     >>> outcome({"completed": 3, "failed": 1}), outcome({"completed": 3, "initial": 1})
     ('failed', None)
 
-    :param statuses: how many runs have each.
-    :param max_failures: at that many failed runs, those that wait don't count.
+    :param statuses: how many runs have each status.
+    :param max_failures: once this many runs have failed, waiting runs are not counted.
     """
     failed = statuses.get("failed", 0)
     if statuses.get("running"):

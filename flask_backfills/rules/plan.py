@@ -1,7 +1,7 @@
-"""Wanted runs against existing ones: keep, add, drop, redo; no I/O.
+"""Compares the runs that a backfill needs with those that exist: keep, add, drop, redo. No I/O.
 
-Starting is a plan from no runs, starting again a plan with ``reprocess``, an edit of a
-running backfill a plan with its new window, and a preview a plan that is not applied.
+A start is a plan without existing runs. Starting again is a plan with ``reprocess``. An edit
+of an active backfill is a plan with the new window. A preview is a plan that is not applied.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from datetime import datetime
 
-#: Which of the runs that have ended a start runs again; what is missing is always added.
+#: The statuses that a start runs again, by ``settings.reprocess``. Missing runs are added.
 REPROCESS = {
     "failed": ("failed", "cancelled"),
     "all": ("failed", "cancelled", "completed"),
     "none": (),
 }
 
-#: What becomes of a run.
+#: What a plan can do with a run.
 ACTIONS = ("keep", "add", "drop", "redo")
 
 
 class Wanted(t.NamedTuple):
-    """A run that there should be."""
+    """A run that the backfill needs."""
 
     key: str
     date: datetime | None
@@ -36,19 +36,19 @@ class Wanted(t.NamedTuple):
 
 
 class Run(t.NamedTuple):
-    """A run that there is."""
+    """A run that exists."""
 
     id: t.Any
     key: str
     date: datetime | None
     end: datetime | None
     status: str
-    #: Whether the plan before wanted it; if not, it is history.
+    #: Whether the previous plan needed the run; if not, it is history.
     wanted: bool = True
 
 
 class Entry(t.NamedTuple):
-    """What becomes of one run, and why."""
+    """What the plan does with one run, and why."""
 
     action: str
     reason: str
@@ -74,7 +74,7 @@ class Entry(t.NamedTuple):
 
 
 class RunningConflict(Exception):
-    """Running runs whose interval would become another; ``args`` are their keys."""
+    """The interval of running runs would change. ``args`` are the keys of these runs."""
 
 
 def plan(
@@ -110,21 +110,23 @@ def plan(
             continue
         same, status = run.end == one.end, run.status.capitalize()
         if run.status == "initial":
-            reason = "Waiting." if same else "Waiting; its end moves."
+            reason = "Waiting." if same else "Waiting. Its end changes."
             yield Entry("keep", reason, run, one, None if same and not renew else "renew")
         elif run.status == "running" and not same:
             running.append(run.key)
         elif not same:
-            yield Entry("redo", f"{status}, for another interval.", run, one, "redo")
+            yield Entry(
+                "redo", f"{status}, but the interval changes. Runs again.", run, one, "redo"
+            )
         elif run.status in again:
-            yield Entry("redo", f"{status}; runs again.", run, one, "redo")
+            yield Entry("redo", f"{status}. Runs again.", run, one, "redo")
         else:
             yield Entry("keep", f"{status}.", run, one, None if run.wanted else "revive")
     for run in there.values():
         if run.status == "initial":
-            yield Entry("drop", "No longer wanted, and not begun.", run, None, "drop")
+            yield Entry("drop", "No longer needed, and not started.", run, None, "drop")
         else:
-            reason = f"No longer wanted, but {run.status}: kept as history, and not counted."
+            reason = f"No longer needed, but {run.status}: kept as history, and not counted."
             yield Entry("keep", reason, run, None, "retire" if run.wanted else None)
     if running:
         raise RunningConflict(*running)

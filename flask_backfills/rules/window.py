@@ -1,4 +1,4 @@
-"""Start, end and interval to dates: arithmetic, no I/O.
+"""Computes the dates of a window from its start, end and interval. No I/O.
 
 Datetimes are naive and in UTC. Whatever a window's length, finding its count, one of its
 dates or the place of a date takes a few dozen steps at most: :meth:`Window.date` is
@@ -21,7 +21,7 @@ from datetime import tzinfo
 from functools import cache
 from functools import cached_property
 
-#: The units of an interval, in Mage's words, and how many seconds each has at least.
+#: The units of an interval, with Mage's names, and the smallest length of each in seconds.
 INTERVAL_TYPES = {
     "minute": 60,
     "hour": 3_600,
@@ -37,7 +37,7 @@ D = t.TypeVar("D")
 
 
 class Interval(t.NamedTuple):
-    """What one run covers: from its date up to the next one's."""
+    """The time that one run covers: from its date up to the next date."""
 
     start: datetime
     end: datetime
@@ -56,10 +56,10 @@ class Window:
     10519201
 
     :param start: the first date.
-    :param end: the last date at the latest.
-    :param zone: where days, weeks, months and years are counted; minutes and hours are
-        elapsed time everywhere.
-    :param inclusive: whether ``end`` may be a date itself.
+    :param end: no date is after this.
+    :param zone: the time zone in which days, weeks, months and years are counted. Minutes
+        and hours are elapsed time.
+    :param inclusive: whether ``end`` itself may be a date.
     """
 
     start: datetime

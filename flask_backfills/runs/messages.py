@@ -19,7 +19,7 @@ from .queue import Queue
 
 
 class Queued(t.NamedTuple):
-    """A run in a queue of the host's: its key, and when it was put there."""
+    """A run in a queue: its primary key, and the time when it was queued."""
 
     run_id: t.Any
     at: datetime
@@ -29,13 +29,13 @@ class MessageQueue(Queue):
     """The queue, for workers that get a message for each run."""
 
     def enqueue(self, backfill_id: t.Any, most: int) -> list[Queued]:
-        """Mark the next runs as put into a queue, which the caller then does.
+        """Mark the next runs as queued. The caller must then send them to its queue.
 
-        They are those that :meth:`claim` would hand out, less those that are in the queue
-        already. They wait until :meth:`begin` is asked for them.
+        These are the runs that :meth:`claim` would hand out, without those that are queued
+        already. They wait until :meth:`begin` claims them.
 
-        :param most: so many at a time wait in the queue, where ``settings.pipeline_run_limit``
-            does not say fewer.
+        :param most: how many runs may be queued at a time. A lower
+            ``settings.pipeline_run_limit`` takes precedence.
         """
         with self.table.database.transaction():
             found = self.next.find(self.table.hold(backfill_id), most)
@@ -48,11 +48,11 @@ class MessageQueue(Queue):
     def unqueue(
         self, *, run_ids: Collection[t.Any] = (), older_than: timedelta | None = None
     ) -> int:
-        """Mark runs as out of the queue, since their messages are lost.
+        """Mark waiting runs as not queued, because their messages are lost.
 
-        :param run_ids: these, which could not be sent.
-        :param older_than: those that were put there longer ago than this.
-        :returns: how many there were.
+        :param run_ids: runs that could not be sent.
+        :param older_than: also all runs that were queued longer ago than this.
+        :returns: how many runs were marked.
         """
         queued_at = self.runs.columns["queued_at"]
         lost: t.Any = self.runs.columns["id"].in_(run_ids)
@@ -64,7 +64,7 @@ class MessageQueue(Queue):
             return self.runs.update(self.runs.row(queued_at=None), waiting, lost)
 
     def withdraw(self, backfill_id: t.Any) -> list[Queued]:
-        """The runs that were cancelled while they were in the queue, and out of it."""
+        """Return the runs that were cancelled while queued, and mark them as not queued."""
         with self.table.database.transaction():
             backfill = self.table.hold(backfill_id)
             query = sa.select(self.runs.model).where(

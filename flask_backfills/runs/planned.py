@@ -23,7 +23,7 @@ from ..tables import columns
 from ..tables.run_table import RunTable
 from .rollup import Rollup
 
-#: Rows that are written by one statement.
+#: How many rows one statement writes.
 CHUNK = 1_000
 
 #: By column, from a wanted run to its value.

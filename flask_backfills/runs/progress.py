@@ -1,4 +1,4 @@
-"""How the runs of backfills stand: counts, pages, groups, and how fast they end."""
+"""The progress of backfills: counts and pages of their runs, and how fast runs end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Progress:
         self.session = runs.database.session
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
-        """How many of the wanted runs of each backfill have each status: one statement."""
+        """Count the runs of each backfill by status, without history. One statement."""
         found: dict[t.Any, Counter[str]] = {key: Counter() for key in backfill_ids}
         if found:
             query = self.runs.count_by(self.runs.model.backfill_id, self.runs.model.status)
@@ -51,7 +51,7 @@ class Progress:
         return found
 
     def count_active(self) -> int:
-        """How many runs of all backfills wait or run."""
+        """How many runs of all backfills are waiting or running."""
         query = (
             sa.select(sa.func.count()).select_from(self.runs.model).where(self.runs.has(*ACTIVE))
         )
@@ -60,7 +60,7 @@ class Progress:
     def page(
         self, backfill: t.Any, status: str | None, offset: int, limit: int
     ) -> tuple[list[t.Any], int]:
-        """A page of the runs of a backfill, history too, and how many there are."""
+        """Return a page of the runs of a backfill, including history, and the total count."""
         criteria = [self.runs.of(backfill)]
         if status is not None:
             criteria.append(self.runs.has(status))

@@ -26,7 +26,7 @@ from .next import Next
 from .progress import Progress
 from .rollup import Rollup
 
-#: Characters of an error that are kept, where its column has no length.
+#: How many characters of an error are stored if its column has no length.
 MAX_ERROR = 10_000
 
 
@@ -47,17 +47,18 @@ class Queue:
         self.next = Next(rollup)
 
     def claim(self, backfill_id: t.Any = None, limit: int = 1) -> list[t.Any]:
-        """The next runs to work on, which are ``running`` from now on.
+        """Hand out the next runs, and set their status to ``running``.
 
-        They come by ``execution_date``, then key, or the other way round where
-        ``settings.order`` is ``backwards``. None comes twice, however many workers ask, nor
-        while ``settings.paused``, beyond ``settings.pipeline_run_limit`` at a time, or after
-        ``settings.max_failures``.
+        Runs come in the order of ``execution_date``, then of the primary key. With
+        ``settings.order`` ``backwards``, the order is reversed. Each run goes to one worker
+        only. No run is handed out while ``settings.paused`` is true, beyond
+        ``settings.pipeline_run_limit``, or once ``settings.max_failures`` runs have failed.
 
-        They are detached from the session, with what they had when they were claimed.
+        The runs are detached from the session, with the values that they had when claimed.
 
-        :param backfill_id: of this backfill; of any if ``None``, the oldest first.
-        :param limit: at most this many.
+        :param backfill_id: only runs of this backfill. ``None`` for all backfills, the oldest
+            first.
+        :param limit: the largest number of runs to return.
         """
         claimed: list[t.Any] = []
         for key in [backfill_id] if backfill_id is not None else self.active_backfills():
@@ -72,12 +73,13 @@ class Queue:
         return claimed
 
     def begin(self, run_id: t.Any) -> t.Any:
-        """Claim one run that comes from a queue.
+        """Claim one run whose message has arrived from the queue.
 
-        If it is not its turn (:meth:`claim` says when), it waits to be queued again.
+        If the run may not start now (see :meth:`claim`), it goes back to waiting and can be
+        queued again.
 
-        :returns: the run, detached as those of :meth:`claim`; ``None`` if it does not wait
-            any more or may not run now.
+        :returns: the run, detached as in :meth:`claim`. ``None`` if it is no longer waiting
+            or may not start now.
         """
         with self.table.database.transaction():
             backfill, run = self._hold_run(run_id)
@@ -98,15 +100,16 @@ class Queue:
         error: str | None = None,
         attempt: int | None = None,
     ) -> bool:
-        """End a run that was claimed; its backfill ends with the last one.
+        """End a claimed run. The last run to end also ends its backfill.
 
         :param status: ``completed`` or ``failed``.
-        :param metrics: those that are numbers are added to the backfill's.
-        :param error: why it failed, kept where the run model maps ``error``.
-        :param attempt: of the run as it was claimed; if it was handed out again since, the
-            one who has it now is the one to end it.
-        :returns: ``False`` if the run is not the caller's to end any more, because it was
-            cancelled, ended or handed out again meanwhile: nothing was changed.
+        :param metrics: numbers in it are added to the metrics of the backfill.
+        :param error: why the run failed. Stored if the run model maps ``error``.
+        :param attempt: the ``attempt`` of the run when it was claimed. A late result of an
+            earlier attempt is then ignored.
+        :returns: ``False`` if the result was discarded, because the run was cancelled, has
+            ended or was handed out again. Then nothing is changed, and uncommitted work in
+            the session is rolled back.
         """
         if status not in ("completed", "failed"):
             raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
@@ -127,20 +130,18 @@ class Queue:
         return True
 
     def recover(self, older_than: timedelta) -> int:
-        """Take back the runs of workers that died: those that run for longer than they may.
+        """Take back runs that have been running for too long, because their worker has died.
 
-        They wait again, as another attempt; one that is no longer wanted is cancelled.
+        They wait again, as a new attempt. Runs that are no longer needed are cancelled.
 
-        :param older_than: a run that was claimed longer ago than this is taken back. Its
-            worker, should it still live, is told so by :meth:`finish` if it says which
-            attempt it had.
+        :param older_than: take back runs that were claimed longer ago than this. If a worker
+            is still alive, :meth:`finish` returns ``False`` to it, provided that it passes
+            ``attempt``.
         :returns: how many runs were taken back.
         """
         started_at = self.runs.columns.get("started_at")
         if started_at is None:
-            raise TypeError(
-                f"{self.runs.model.__name__} has no started_at, which recover() goes by"
-            )
+            raise TypeError(f"{self.runs.model.__name__} has no started_at, which recover() needs")
         before = started_at < moment(started_at, now() - older_than)
         running = self.runs.has("running")
         of_backfill = self.runs.columns["backfill_id"]
@@ -161,11 +162,11 @@ class Queue:
         return taken
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
-        """How many of the wanted runs of each backfill have each status: one statement."""
+        """Count the runs of each backfill by status, without history. One statement."""
         return self.progress.counts(backfill_ids)
 
     def active_backfills(self) -> list[t.Any]:
-        """The keys of the backfills that may have runs to hand out, the oldest first."""
+        """The primary keys of the active backfills, the oldest first."""
         model = self.table.model
         statuses = [self.schema.member("status", word) for word in ACTIVE]
         query = sa.select(self.table.key).where(model.status.in_(statuses)).order_by(self.table.key)

@@ -55,7 +55,7 @@ class Rollup:
         return enter(backfill, ended, self.schema)
 
     def are_active(self, backfill: t.Any) -> bool:
-        """Whether a run waits or runs."""
+        """Whether a run is waiting or running."""
         return any(self.some(backfill, word, 1) for word in ACTIVE)
 
     def cancel(self, backfill: t.Any) -> None:

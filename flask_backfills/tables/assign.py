@@ -50,7 +50,9 @@ def assign(
             setattr(backfill, attribute, value)
         except (ValueError, AssertionError, ValidationError) as error:
             # The model's own @validates, in SQLAlchemy's way of refusing.
-            wrong.setdefault(schema.key_of(attribute), []).append(str(error) or "Refused.")
+            wrong.setdefault(schema.key_of(attribute), []).append(
+                str(error) or "Refused by the model."
+            )
             continue
         if old is None and value is None:
             continue

@@ -1,4 +1,4 @@
-"""The host's table of backfills: one looked up, one locked, a page of them."""
+"""Finds and locks rows of the host's table of backfills, and reads pages of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .database import AnySession
 from .database import Database
 from .fields import storable
 
-#: From a SELECT to a narrower one.
+#: A function that narrows a SELECT.
 Scope = Callable[[t.Any], t.Any]
 
 
 class BackfillTable:
-    """A host's model, its session, and what of it may be seen at all."""
+    """The host's model, its session, and the scope that limits which rows are visible."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class BackfillTable:
         return getattr(backfill, self.key.key)
 
     def select(self, *criteria: t.Any) -> t.Any:
-        """A SELECT of what may be seen."""
+        """A SELECT of the visible rows."""
         query = sa.select(self.model).where(*criteria)
         return query if self.scope is None else self.scope(query)
 
@@ -111,7 +111,7 @@ class BackfillTable:
         return self.model.pipeline_uuid.in_(known)
 
     def pipelines(self) -> list[str]:
-        """The pipelines that have backfills."""
+        """The pipelines that have visible backfills."""
         query = self.select().with_only_columns(self.model.pipeline_uuid).distinct()
         found = self.database.execute(query).scalars()
         return sorted(str(pipeline_uuid) for pipeline_uuid in found)

@@ -1,4 +1,4 @@
-"""What the host's columns are and what they take."""
+"""Facts about the columns of the host's models: their types and limits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ def mapper_of(model: type[t.Any]) -> Mapper[t.Any]:
     """
     mapper = sa.inspect(model, raiseerr=False)
     if not isinstance(mapper, Mapper):
-        raise TypeError(f"{model!r} is not a mapped class: pass a model, such as a db.Model")
+        raise TypeError(
+            f"{model!r} is not a mapped class: pass a model, such as a subclass of db.Model"
+        )
     if len(mapper.primary_key) != 1:
         raise TypeError(f"{model.__name__} must have a primary key of a single column")
     return mapper
 
 
 def require(model: type[t.Any], *attributes: str) -> None:
-    """Check that a model maps what the routes can't do without.
+    """Check that a model maps the attributes that the routes need.
 
     :raises TypeError: naming the first that is missing.
     """
@@ -37,8 +39,8 @@ def require(model: type[t.Any], *attributes: str) -> None:
     for attribute in attributes:
         if not hasattr(model, attribute):
             raise TypeError(
-                f"{model.__name__} has no {attribute}: map a column of that name,"
-                " or give another column that name with sqlalchemy.orm.synonym"
+                f"{model.__name__} has no attribute {attribute}: add a column of that name, or"
+                " map an existing column to it with sqlalchemy.orm.synonym"
             )
 
 

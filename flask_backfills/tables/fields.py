@@ -65,7 +65,7 @@ class UTCDateTime(Attribute, fields.DateTime):
 
 
 class WholeNumber(Attribute, fields.Integer):
-    """``3``, ``"3"`` and ``3.0``, but nothing that would have to be rounded."""
+    """An integer: accepts ``3``, ``"3"`` and ``3.0``, but no value that needs rounding."""
 
     def _validated(self, value: t.Any) -> int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -78,9 +78,9 @@ class WholeNumber(Attribute, fields.Integer):
 
 
 class Text(Attribute, fields.String):
-    """A string that every database takes."""
+    """A string that every database can store."""
 
-    default_error_messages = {"unstorable": "Must not contain NUL or half of a surrogate pair."}
+    default_error_messages = {"unstorable": "Must not contain NUL or an unpaired surrogate."}
 
     def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> str:
         found: str = super()._deserialize(value, *args, **kwargs)
@@ -90,7 +90,7 @@ class Text(Attribute, fields.String):
 
 
 class Choice(Text):
-    """One of some words, exactly; shown as that word where the column holds an enum's member."""
+    """One of a list of words. An enum member in the column is shown as its word."""
 
     def __init__(self, words: t.Iterable[str], **kwargs: t.Any) -> None:
         super().__init__(**kwargs)
@@ -119,13 +119,13 @@ class Choice(Text):
 
 
 class JSONObject(Attribute, fields.Dict):
-    """A JSON object that every database takes: finite numbers, whole characters."""
+    """A JSON object that every database can store."""
 
     default_error_messages = {
         "invalid": "Not a JSON object.",
-        "infinite": "NaN and Infinity are not JSON.",
-        "not_json": "Not JSON all the way down.",
-        "unstorable": "Must not contain NUL or half of a surrogate pair.",
+        "infinite": "Must not contain NaN or Infinity.",
+        "not_json": "Contains a value that is not JSON.",
+        "unstorable": "Must not contain NUL or an unpaired surrogate.",
     }
 
     def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -150,7 +150,7 @@ class JSONObject(Attribute, fields.Dict):
 
 
 class AsColumn(Attribute, fields.Raw):
-    """An integer, a UUID or a string: as the host's column is."""
+    """An integer, a UUID or a string, like the host's column."""
 
     def __init__(self, **kwargs: t.Any) -> None:
         super().__init__(**kwargs)

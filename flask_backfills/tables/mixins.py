@@ -1,4 +1,4 @@
-"""Suggested columns: a convenience, never a requirement."""
+"""Mixins with suggested columns. You may use your own columns instead."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sqlalchemy.orm import mapped_column
 
 
 def utcnow() -> datetime:
-    """The current moment in UTC, naive as the columns of the mixin are."""
+    """The current time in UTC, as a naive datetime, like the columns of the mixin."""
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
-#: MySQL and MariaDB cut a plain ``DATETIME`` to whole seconds.
+#: MySQL and MariaDB truncate a plain ``DATETIME`` to whole seconds.
 Moment = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 class BackfillMixin:
-    """The columns of a backfill; datetimes are naive and in UTC.
+    """The columns of a backfill. Datetimes are naive and in UTC.
 
-    A model may redeclare any of them, or do without the mixin.
+    Your model may redeclare any of these columns. It may also omit the mixin.
     """
 
     id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
@@ -49,25 +49,25 @@ class BackfillMixin:
 
 
 class BackfillRunMixin:
-    """The columns of one run of a backfill; datetimes are naive and in UTC.
+    """The columns of one run of a backfill. Datetimes are naive and in UTC.
 
-    A model may redeclare any of them: ``backfill_id`` with a foreign key, or of the type of
-    a backfill's key that is no integer. One with ``__table_args__`` of its own adds the
-    unique constraint and the index to them.
+    Your model may redeclare any of these columns. Redeclare ``backfill_id`` to add a foreign
+    key, or if the primary key of a backfill is not an integer. If your model has its own
+    ``__table_args__``, add the unique constraint and the index there.
     """
 
     id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
     backfill_id: Mapped[int] = mapped_column(sa.Integer)
     pipeline_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
-    #: What the run is known by within its backfill: its date, or what a generator says.
+    #: Identifies the run within its backfill: its date, or the key that a generator gives.
     key: Mapped[str] = mapped_column(sa.String(255))
     execution_date: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     interval_end_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     status: Mapped[str] = mapped_column(sa.String(16), default="initial")
     attempt: Mapped[int] = mapped_column(sa.Integer, default=1)
-    #: Whether the backfill still asks for it; if not, it is kept as history.
+    #: Whether the backfill still needs the run; if not, the run is kept as history.
     wanted: Mapped[bool] = mapped_column(sa.Boolean, default=True)
-    #: When it was put into a queue in which it still waits, for hosts that have one.
+    #: When the run was put into the queue (Celery); null if it is not in the queue.
     queued_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
@@ -78,7 +78,7 @@ class BackfillRunMixin:
     def __table_args__(cls: t.Any) -> tuple[t.Any, ...]:
         return (
             sa.UniqueConstraint("backfill_id", "key"),
-            # For the next run to hand out, and for the counts by status.
+            # Used to find the next run, and to count runs by status.
             sa.Index(
                 f"ix_{cls.__tablename__}_next", "backfill_id", "status", "execution_date", "id"
             ),

@@ -45,7 +45,8 @@ class RunTable:
         for of, known in ((backfills.model, schema), (model, self.schema)):
             lacking = set(STATUSES) - t.cast(Choice, known.fields["status"]).members.keys()
             if lacking:
-                raise TypeError(f"the status of {of.__name__} lacks {', '.join(sorted(lacking))}")
+                words = ", ".join(sorted(lacking))
+                raise TypeError(f"the status column of {of.__name__} must also accept {words}")
         self._words = {self.member(word): word for word in STATUSES}
         self.columns = {
             name: column

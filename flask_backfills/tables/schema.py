@@ -91,12 +91,12 @@ class ModelSchema(Schema):
 
 
 class BackfillSchema(ModelSchema):
-    """What of a backfill may be written, from what, and how it is shown.
+    """Says which attributes of a backfill may be written, and how they are shown.
 
-    A host subclasses it to add an attribute or to close one (``dump_only=True``).
+    Subclass it to add an attribute, or to make one read-only (``dump_only=True``).
 
-    :param model: the host's model; its columns tighten the limits, and an attribute that
-        it does not map is shown as null and can't be written.
+    :param model: your model. The limits of its columns apply. An attribute that the model
+        does not map is shown as null and can't be written.
     """
 
     class Meta:
@@ -132,7 +132,7 @@ class BackfillSchema(ModelSchema):
         super().__init__(model, **kwargs)
 
     def missing_from(self, sent: dict[str, t.Any]) -> Errors:
-        """What a new backfill can't do without, of what was not sent."""
+        """The errors for required attributes that a new backfill does not have."""
         needed = []
         for name, field in self.fields.items():
             column = columns.column_of(self.mapper, field.attribute or name)
@@ -228,7 +228,7 @@ class BackfillSchema(ModelSchema):
 
 
 class RunSchema(ModelSchema):
-    """How a run is shown."""
+    """The attributes of a run, as the API shows them."""
 
     id = AsColumn()
     attempt = WholeNumber()
