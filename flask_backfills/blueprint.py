@@ -35,8 +35,8 @@ class BackfillBlueprint(Blueprint):
         string) and a ``pipeline_uuid``.
     :param session: your ``db.session``, or another session.
     :param authorize: a function that decides who may call; see :mod:`flask_backfills.auth`.
-    :param scope: a function that narrows every SELECT of backfills by a request. Callers
-        can't see or change the rows that it leaves out.
+    :param scope: a function that gets a SELECT of the model and returns a narrower one.
+        Callers can't see or change the rows that it leaves out.
     :param schema: a subclass of :class:`BackfillSchema`.
     :param transitions: the statuses that may follow each status; ``None`` allows all.
     :param run_model: a mapped class for the runs, such as one with
