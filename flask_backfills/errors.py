@@ -71,7 +71,10 @@ class NothingToRun(http.Conflict):
         counts = [(SHOWN[word], statuses[word]) for word in STATUSES if statuses.get(word)]
         if len(counts) == 1:
             [(word, count)] = counts
-            told = f"All {count:,} runs are {word}" if count > 1 else f"The only run is {word}"
+            one, many = ("has", "have") if word == "failed" else ("is", "are")
+            told = (
+                f"All {count:,} runs {many} {word}" if count > 1 else f"The only run {one} {word}"
+            )
         else:
             told = "No run would start: " + ", ".join(f"{count:,} {word}" for word, count in counts)
         them = "it" if sum(statuses.values()) == 1 else "them"

@@ -22,6 +22,7 @@ from flask_backfills import backfill_finished
 from flask_backfills import backfill_started
 from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
+from flask_backfills.errors import NothingToRun
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -498,6 +499,23 @@ def test_a_completed_one_is_not_started_to_do_nothing(runner):
         assert refused.json["error"]["message"] == (
             'All 7 runs are completed. To run them again, start with settings.reprocess = "all".'
         )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [
+        ({"completed": 1}, "The only run is completed. To run it again,"),
+        ({"failed": 1}, "The only run has failed. To run it again,"),
+        ({"failed": 1_200}, "All 1,200 runs have failed. To run them again,"),
+        (
+            {"failed": 1, "initial": 2},
+            "No run would start: 2 waiting, 1 failed. To run them again,",
+        ),
+    ],
+)
+def test_why_nothing_would_run_is_said_in_a_sentence(statuses, told):
+    message = NothingToRun(statuses).description
+    assert message == f'{told} start with settings.reprocess = "all".'
 
 
 def test_a_delete_takes_the_runs_along(runner):
