@@ -87,7 +87,7 @@ class CeleryDispatcher:
             except Exception:
                 # Any error of the broker's client: recover() sends these runs later.
                 current_app.logger.exception(
-                    "Runs of backfill %s are not sent; recover() sends them later", backfill_id
+                    "Runs of backfill %s were not sent; recover() sends them later", backfill_id
                 )
                 self.host.runs.unqueue(run_ids=[lost.run_id for lost in queued[position:]])
                 return

@@ -16,6 +16,7 @@ from werkzeug import exceptions as http
 from werkzeug.wrappers import Response
 
 from .rules.lifecycle import SHOWN
+from .rules.lifecycle import STATUSES
 
 #: The error messages of a request, by key.
 Errors = dict[str, t.Any]
@@ -66,13 +67,18 @@ class TransitionRefused(http.Conflict):
 class NothingToRun(http.Conflict):
     """A start is refused because no run would be executed."""
 
-    def __init__(self, statuses: t.Mapping[str, int], reprocess: str) -> None:
-        counts = [(SHOWN[word], count) for word, count in statuses.items() if count]
-        told = " and ".join(f"{count:,} runs are {word}" for word, count in counts)
+    def __init__(self, statuses: t.Mapping[str, int]) -> None:
+        counts = [(SHOWN[word], statuses[word]) for word in STATUSES if statuses.get(word)]
         if len(counts) == 1:
             [(word, count)] = counts
-            told = f"All {count:,} runs are {word}" if count > 1 else f"The only run is {word}"
-        super().__init__(f'{told}. To run them again, start with settings.reprocess = "all".')
+            one, many = ("has", "have") if word == "failed" else ("is", "are")
+            told = (
+                f"All {count:,} runs {many} {word}" if count > 1 else f"The only run {one} {word}"
+            )
+        else:
+            told = "No run would start: " + ", ".join(f"{count:,} {word}" for word, count in counts)
+        them = "it" if sum(statuses.values()) == 1 else "them"
+        super().__init__(f'{told}. To run {them} again, start with settings.reprocess = "all".')
         self.errors: Errors = {"status": [self.description]}
 
 

@@ -351,7 +351,7 @@ def test_a_run_model_must_map_when_a_run_was_queued(bare):
     blueprint = BackfillBlueprint(
         bare.model, bare.db.session, authorize=allow_anyone, run_model=Run
     )
-    with pytest.raises(TypeError, match="Run has no queued_at"):
+    with pytest.raises(TypeError, match="Run has no attribute queued_at:"):
         CeleryDispatcher(Celery("host"), blueprint)
     with pytest.raises(TypeError, match="pass run_model="):
         CeleryDispatcher(Celery("host"), bare.blueprint)

@@ -94,16 +94,21 @@ def test_tables_for_people(flask):
     lines = flask(f"preview {key} --limit 1").stdout.splitlines()
     assert lines[0] == "The plan: 7 to add."
     assert lines[1].split() == ["KEY", "DATE", "ACTION", "REASON"]
-    assert lines[3] == "6 more: --offset 1"
+    assert lines[3] == "6 more. To see them: --offset 1"
     assert "The plan: 7 to add." in flask(f"start {key}").stdout
-    assert "1 more: --offset 1" in flask("list --limit 1").stdout
-    assert flask(f"preview {key} name=August").stdout == "Nothing happens to any run.\n"
+    shown = flask(f"show {key}").stdout.splitlines()
+    assert {tuple(line.split(maxsplit=1)) for line in shown} >= {
+        ("status", "waiting"),
+        ("run_status_counts", "7 waiting"),
+    }
+    assert "1 more. To see them: --offset 1" in flask("list --limit 1").stdout
+    assert flask(f"preview {key} name=August").stdout == "No run changes.\n"
 
 
 def test_what_callers_have_written_does_not_move_the_cursor(flask, runner):
     runner.put({"name": "\x1b[2Jgone\n"})
-    for line in ("list", "show 6"):
-        told = flask(line).stdout
+    for line in ("list", "show 6", "delete 6"):
+        told = flask(line, "n\n").output
         assert "\x1b" not in told and "\ufffd[2Jgone\ufffd" in told
 
 
@@ -163,18 +168,20 @@ def test_values_are_text_or_json(flask, runner):
 def test_there_is_a_question_before_anything_is_lost(flask, runner):
     key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
     flask(f"start {key}")
+    unnamed, ends = f"Backfill {key} (unnamed)", "all runs that have not ended will be cancelled."
     lossy = [
-        (f"update {key} end_datetime=2023-07-12", "The plan: 3 to keep, 4 to drop. Go on?"),
-        (f"update {key} status=completed", "every run that has not ended is cancelled. Go on?"),
-        (f"cancel {key}", "every run that has not ended is cancelled. Go on?"),
-        ("delete 6", "This deletes backfill 6, old_name, and its runs. Go on?"),
+        (f"update {key} end_datetime=2023-07-12", f"{unnamed}: The plan: 3 to keep, 4 to drop."),
+        (f"update {key} status=completed", f"{unnamed}: {ends}"),
+        (f"cancel {key}", f"{unnamed}: {ends}"),
+        ("delete 6", "This deletes backfill 6 (old_name) and its runs."),
     ]
     url = f"/api/backfills/{key}"
     before = runner.get(url), runner.rows(url), runner.get()
     for line, question in lossy:
         for answer in ("n\n", ""):
             result = flask(line, answer)
-            assert result.exit_code == 1 and question in result.stderr and result.stdout == ""
+            assert result.exit_code == 1 and result.stdout == ""
+            assert result.stderr.startswith(f"{question} Continue? [y/N]: ")
     assert (runner.get(url), runner.rows(url), runner.get()) == before
     assert flask(lossy[0][0], "y\n").exit_code == 0
     assert len(runner.rows(url)) == 3
@@ -187,7 +194,7 @@ def test_to_start_what_has_started_is_refused(flask):
     key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
     assert flask(f"start {key}").exit_code == 0
     result = flask(f"start {key}")
-    assert (result.exit_code, result.stderr) == (1, "Error: The backfill is initial already.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: The backfill is already waiting.\n")
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("cancelled", 2)])
@@ -205,7 +212,7 @@ def test_recover_takes_back_what_runs_for_too_long(flask, runner):
     flask(f"start {key}")
     assert len(runner.claim(limit=2)) == 2
     assert read(flask("recover --json")) == {"recovered": 0}
-    assert flask("recover --older-than 0").stdout == "2 taken back.\n"
+    assert flask("recover --older-than 0").stdout == "Runs taken back: 2.\n"
 
 
 def test_without_a_runner_there_is_nothing_to_work_with(flask):
@@ -219,7 +226,7 @@ def test_without_a_run_model_what_is_recorded_can_be_changed(host):
 
     assert flask("list").exit_code == 0
     assert flask("start 6").exit_code == 0
-    assert flask("preview 6 status=completed").stdout == "Nothing happens to any run.\n"
+    assert flask("preview 6 status=completed").stdout == "No run changes.\n"
     assert flask("cancel 6 --yes").exit_code == 0
     for command in ("work", "recover"):
         result = flask(command)
@@ -271,7 +278,7 @@ def test_what_a_runner_returns_must_be_a_dict_or_none(flask, runner, started):
 
     assert flask("work --once").exit_code == 0
     errors = [row["error"] for row in runner.rows(started)]
-    assert errors == [None, None, *["the runner returned a str, not a dict or None"] * 5]
+    assert errors == [None, None, *["the runner must return a dict or None, not str"] * 5]
 
 
 def test_what_a_runner_leaves_uncommitted_is_stored_with_its_run_or_not_at_all(
@@ -293,7 +300,10 @@ def test_what_a_runner_leaves_uncommitted_is_stored_with_its_run_or_not_at_all(
                 [again] = [one for one in runner.claim(limit=9) if one.key == run.key]
                 assert runner.finish(again, "completed", attempt=again.attempt)
 
-    assert flask("work --once").exit_code == 0
+    result = flask("work --once")
+    assert result.exit_code == 0
+    discarded = "result discarded (cancelled or reassigned): run 2023-07-12T00:00:00 of backfill "
+    assert result.stdout.count("result discarded") == result.stdout.count(discarded) == 1
     made = runner.read("/api/backfills?pipeline_uuid=made")["backfills"]
     stored = {backfill["name"][8:10] for backfill in made}
     assert "10" in stored and not stored & {"11", "12"}
@@ -365,7 +375,8 @@ def test_what_was_asked_about_is_what_happens(runner, started, process):
     runner.put({"settings": {"order": "backwards"}}, started)
     runner.claim()
     out, err = asking.communicate(b"y\n", timeout=30)
-    assert (asking.returncode, out) == (1, b"") and b"no longer what If-Plan-Match" in err
+    assert (asking.returncode, out) == (1, b"")
+    assert b"The plan has changed since you saw it (If-Plan-Match)." in err
     assert runner.get(started)["end_datetime"] == "2023-07-16 00:00:00"
 
 
@@ -436,6 +447,13 @@ def test_on_a_terminal_there_is_a_bar(runner, started):
     assert "\x1b" not in runner.app.test_cli_runner().invoke(args=["backfills", "list"]).output
 
 
+def test_the_bar_counts_a_discarded_result_as_such(runner, started):
+    runner.blueprint.runner(lambda run: runner.put({"status": "cancelled"}, started) and None)
+    shown, code = on_a_terminal(runner.app, "work --once")
+    assert "1 result discarded (cancelled or reassigned)" in shown and not code
+    assert runner.statuses(started) == {"cancelled": 7}
+
+
 @pytest.mark.parametrize("how", ["", " --json", "on a terminal"])
 def test_watch_follows_until_the_end(runner, started, flask, how):
     key = started.rsplit("/", 1)[1]
@@ -479,7 +497,7 @@ def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, l
     runner.blueprint.runner(lambda run: None)
     locked(7)
     result = flask("work --once")
-    assert result.exit_code == 1 and "locked or away" in result.stderr
+    assert result.exit_code == 1 and "locked or can't be reached" in result.stderr
     time.sleep(3)
     stop = threading.Event()
     locked(7)
@@ -502,7 +520,7 @@ def test_an_end_that_could_not_be_told_is_that_of_another_attempt(
             locked(6)
 
     assert flask("work --once").exit_code == 0
-    assert "How run 2023-07-10T00:00:00 ended could not be told" in caplog.text
+    assert "Could not record how run 2023-07-10T00:00:00 ended" in caplog.text
     assert runner.statuses(started) == {"completed": 6, "running": 1}
     flask("recover --older-than 0")
     assert flask("work --once").exit_code == 0

@@ -84,6 +84,14 @@ def test_the_list_has_name_pipeline_window_status_and_progress(console, runner, 
     assert "old_name" in page and "not started" in page
 
 
+def test_a_backfill_without_a_name_that_waits_is_told_so(console, runner):
+    started = runner.post({**WEEK, "status": "initial"}).json["backfill"]["id"]
+    for path in ("", str(started), f"{started}/edit", f"{started}/cancel"):
+        page = console.get(path)
+        assert f"Unnamed #{started}" in page and ">waiting</span>" in page
+    assert ">initial<" not in console.get("") + console.get(str(started))
+
+
 def test_the_list_is_filtered_and_paged(console, runner):
     for number in range(25):
         runner.post({"name": f"n{number}"}, url="/api/pipelines/other/backfills")
@@ -95,7 +103,7 @@ def test_the_list_is_filtered_and_paged(console, runner):
     page = console.get("?status=failed")
     assert "old_name" in page and ">n1<" not in page
     for query in ("?pipeline=nowhere", "?pipeline=%00", "?status=running"):
-        assert "There are no backfills here with this filter." in console.get(query)
+        assert "No backfills match this filter." in console.get(query)
     for query in ("?page=x", "?page=-1", "?status=lost", "?page=99999999999999999999"):
         console.get(query)
 
@@ -125,13 +133,13 @@ def test_where_there_are_more_runs_than_cells_a_cell_stands_for_several(console,
     assert len(cells) == 120
     assert [kind for kind, _ in cells[:3]] == ["completed", "failed", "initial"]
     assert cells[0][1] == "2023-07-10 00:00:00 to 2023-07-10 00:12:00: 13 runs, 13 completed"
-    assert "12 runs, 6 initial" not in cells[1][1] and "1 failed" in cells[1][1]
+    assert "12 runs, 6 waiting" not in cells[1][1] and "1 failed" in cells[1][1]
 
 
 def test_runs_of_a_generator_are_named_by_their_keys(console, runner):
     runner.blueprint.generator("parts")(lambda backfill: [{"key": "b"}, {"key": "a"}])
     runner.put({"block_uuid": "parts", "status": "initial"})
-    assert {label for _, label in labels(console.get("6"))} == {"a: initial", "b: initial"}
+    assert {label for _, label in labels(console.get("6"))} == {"a: waiting", "b: waiting"}
 
 
 def test_an_edit_shows_its_plan_before_it_is_saved(console, runner, started):
@@ -140,6 +148,9 @@ def test_an_edit_shows_its_plan_before_it_is_saved(console, runner, started):
     form |= {"new-end_datetime": "2023-07-18", "new-start_datetime": "2023-07-11", "do": "preview"}
     response = console.post(f"{started}/edit", form, 200)
     assert [kind for kind, _ in labels(response.text)] == ["drop", *["keep"] * 6, "add", "add"]
+    assert labels(response.text)[0][1] == (
+        "2023-07-10 00:00:00: to drop. No longer needed, and not started."
+    )
     assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-16 00:00:00"
     form = {**fields(response.text), "do": "save"}
     assert form["new-end_datetime"] == "2023-07-18"
@@ -154,7 +165,7 @@ def test_what_would_happen_otherwise_by_now_is_shown_again(console, runner, star
     runner.put({"settings": {"order": "backwards"}}, f"/api/backfills/{started}")
     runner.claim()
     response = console.post(f"{started}/edit", form, 412)
-    assert "What would happen has changed meanwhile; nothing was saved." in response.text
+    assert "The plan has changed since you saw it. Nothing was saved." in response.text
     assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-16 00:00:00"
     console.post(f"{started}/edit", {**fields(response.text), "do": "save"})
     assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-12 00:00:00"
@@ -171,7 +182,7 @@ def test_an_edit_that_runs_do_not_allow_keeps_what_was_typed(console, runner, st
     form = {**console.form(f"{started}/edit"), "new-interval_units": "2", "do": "preview"}
     response = console.post(f"{started}/edit", form, 409)
     told = html.unescape(response.text)
-    assert "Runs that are running can't change their interval" in told
+    assert "The interval of running runs can't change." in told
     assert fields(response.text)["new-interval_units"] == "2"
     assert runner.get(f"/api/backfills/{started}")["interval_units"] == 1
 
@@ -198,7 +209,7 @@ def test_errors_stand_at_their_fields(console, runner):
         assert 'aria-invalid="true"' in tag and f"field-{key}-error" in tag
     assert fields(page)["new-interval_units"] == "0"
     page = console.post("6/edit", {**form, "new-variables": "{a", "do": "save"}, 422).text
-    assert 'id="field-variables-error">This is not JSON: ' in page
+    assert 'id="field-variables-error">The text is not JSON: ' in page
     for text in ("[]", "1", '{"a": NaN}', "null", "[" * 20_000):
         console.post("6/edit", {**form, "new-variables": text, "do": "preview"}, 422)
     assert runner.get() == before
@@ -233,7 +244,7 @@ def test_actions_say_what_they_do_and_do_it(console, runner, started):
         console.post(f"{started}/{action}", fields(page))
         return page
 
-    assert "those that run now go on" in do("pause")
+    assert "Running runs continue." in do("pause")
     assert runner.get(url)["settings"] == {"paused": True}
     assert ">paused<" in console.get(str(started))
     do("resume")
@@ -242,11 +253,11 @@ def test_actions_say_what_they_do_and_do_it(console, runner, started):
     page = do("retry")
     assert [kind for kind, _ in labels(page)] == ["keep"] * 3 + ["redo"] + ["keep"] * 3
     assert runner.get(url)["status"] == "running"
-    assert "Every run that has not ended is cancelled." in do("cancel")
+    assert "All waiting and running runs are cancelled." in do("cancel")
     assert runner.get(url)["status"] == "cancelled"
     assert [kind for kind, _ in labels(do("start"))].count("redo") == 1
     do("cancel")
-    assert "can&#39;t be undone" in do("delete").replace("can't", "can&#39;t")
+    assert "You can't undo it." in html.unescape(do("delete"))
     assert runner.client.get(url).status_code == 404
     console.get(str(started), 404)
 
@@ -257,8 +268,8 @@ def test_actions_that_are_not_possible_are_not_shown_and_are_refused(console, ru
     assert shown == ["edit", "pause", "cancel"]
     token = console.form(f"{started}/pause")["csrf_token"]
     for action, told in {
-        "start": "The backfill is initial already.",
-        "delete": "cancel it before deleting it",
+        "start": "The backfill is already waiting.",
+        "delete": "Cancel it first, then delete it.",
     }.items():
         response = console.post(f"{started}/{action}", {"csrf_token": token}, 409)
         assert told in response.text
@@ -292,7 +303,7 @@ def test_another_site_changes_nothing(console, runner, data, headers):
     for path in ("6/start", "6/delete"):
         form = {**console.form(path), **data}
         form = {key: value for key, value in form.items() if value is not None}
-        assert "not from this page" in console.post(path, form, 403, headers=headers).text
+        assert "comes from another site" in console.post(path, form, 403, headers=headers).text
     assert runner.get() == before
     ours = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
     console.post("6/start", console.form("6/start"), headers=ours)
@@ -382,7 +393,7 @@ def test_without_a_run_model_there_is_no_strip(host):
     assert re.findall(r'id="do-(\w+)"', console.get("6")) == ["edit", "cancel", "delete"]
     form = {**console.form("6/edit"), "new-name": "new", "do": "preview"}
     page = console.post("6/edit", form, 200).text
-    assert "Nothing happens to any run." in page
+    assert "No run changes." in page
     console.post("6/edit", {**fields(page), "do": "save"})
     assert host.get()["name"] == "new"
 
@@ -393,7 +404,7 @@ def test_changes_that_the_host_has_recorded_are_told(host):
     page = console.get("6")
     assert "<strong>Ann</strong> name: &#34;&gt;&lt;script&gt;" in page
     history.clear()
-    assert "No change is recorded." in console.get("6")
+    assert "No changes are recorded." in console.get("6")
 
 
 def test_a_host_overrides_a_template(host, tmp_path):
@@ -429,4 +440,5 @@ def test_a_database_that_is_locked_is_a_503_page(host, database_url):
         response = console.post("6/edit", {**form, "new-name": "x", "do": "preview"}, 503)
         other.rollback()
     other.close()
-    assert response.headers["Retry-After"] == "1" and "locked or away" in response.text
+    assert response.headers["Retry-After"] == "1"
+    assert "locked or can't be reached" in html.unescape(response.text)

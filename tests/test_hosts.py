@@ -379,7 +379,7 @@ def test_statuses_that_runs_would_need_are_asked_for_at_start(bare):
     blueprint = BackfillBlueprint(
         legacy(bare.db), bare.db.session, authorize=allow_anyone, run_model=bare.run_model()
     )
-    with pytest.raises(TypeError, match="lacks cancelled, completed, failed"):
+    with pytest.raises(TypeError, match="must also accept cancelled, completed, failed"):
         bare.app.register_blueprint(blueprint)
 
 

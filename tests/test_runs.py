@@ -22,6 +22,7 @@ from flask_backfills import backfill_finished
 from flask_backfills import backfill_started
 from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
+from flask_backfills.errors import NothingToRun
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -111,7 +112,7 @@ def test_more_runs_than_may_be_are_refused_with_both_figures(runner):
 def test_a_start_of_no_runs_is_refused(bare):
     bare.serve(run_model=bare.run_model(), end="exclusive")
     response = bare.put({**START, "end_datetime": "2023-03-01"})
-    assert response.json["error"]["errors"] == {"end_datetime": ["Asks for no runs."]}
+    assert response.json["error"]["errors"] == {"end_datetime": ["There would be no runs."]}
 
 
 def test_a_create_may_start(runner):
@@ -373,7 +374,7 @@ def test_a_dry_run_says_what_becomes_of_each_run(runner):
         *((day, "keep", "Waiting.") for day in (3, 4, 5, 6, 7)),
         (8, "add", "Not planned before."),
         (9, "add", "Not planned before."),
-        (1, "keep", "No longer wanted, but completed: kept as history, and not counted."),
+        (1, "keep", "No longer needed, but completed: kept as history, and not counted."),
     ]
     assert entries[0]["execution_date"] == "2023-03-02 00:00:00"
     assert [page["count"] for page in seen] == [9, 9, 9]
@@ -472,7 +473,10 @@ def test_reprocess_none_runs_only_what_is_missing(runner):
     runner.put({"status": "cancelled", "settings": {"reprocess": "none"}})
     refused = runner.put({"status": "initial"})
     assert refused.status_code == 409
-    assert "settings.reprocess is none" in refused.json["error"]["errors"]["status"][0]
+    assert refused.json["error"]["errors"]["status"] == [
+        "No run would start: 1 completed, 6 cancelled."
+        ' To run them again, start with settings.reprocess = "all".'
+    ]
     assert runner.get()["status"] == "cancelled"
     longer = {"status": "initial", "end_datetime": "2023-03-08"}
     assert plan_of(runner.put(longer)) == {"keep": 7, "add": 1}
@@ -492,6 +496,26 @@ def test_a_completed_one_is_not_started_to_do_nothing(runner):
     for query in ("", "?dry_run=true"):
         refused = runner.put({"status": "initial"}, URL + query)
         assert (refused.status_code, runner.get()["status"]) == (409, "completed")
+        assert refused.json["error"]["message"] == (
+            'All 7 runs are completed. To run them again, start with settings.reprocess = "all".'
+        )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"),
+    [
+        ({"completed": 1}, "The only run is completed. To run it again,"),
+        ({"failed": 1}, "The only run has failed. To run it again,"),
+        ({"failed": 1_200}, "All 1,200 runs have failed. To run them again,"),
+        (
+            {"failed": 1, "initial": 2},
+            "No run would start: 2 waiting, 1 failed. To run them again,",
+        ),
+    ],
+)
+def test_why_nothing_would_run_is_said_in_a_sentence(statuses, told):
+    message = NothingToRun(statuses).description
+    assert message == f'{told} start with settings.reprocess = "all".'
 
 
 def test_a_delete_takes_the_runs_along(runner):
@@ -562,12 +586,12 @@ def test_without_keys_a_run_is_known_by_its_position(runner):
     ("generator", "message"),
     [
         (None, "No generator is registered"),
-        (lambda backfill: [], "Asks for no runs"),
-        (lambda backfill: ({} for _ in count()), "more than the 50 runs"),
+        (lambda backfill: [], "There would be no runs."),
+        (lambda backfill: ({} for _ in count()), "more than 50 runs, which is the limit"),
         (lambda backfill: [{"key": "a"}, {"key": "a"}], "same key"),
         (lambda backfill: [{"key": "a" * 300}], "Longer than maximum"),
         (lambda backfill: [{"execution_date": "soon"}], "Not an ISO 8601 date"),
-        (lambda backfill: [{"day": datetime(2023, 3, 1)}], "Not JSON all the way down"),
+        (lambda backfill: [{"day": datetime(2023, 3, 1)}], "Contains a value that is not JSON"),
         (lambda backfill: [{"x": float("nan")}], "NaN"),
     ],
 )
@@ -695,7 +719,7 @@ def test_a_run_model_that_lacks_a_column_is_refused_at_start(bare):
     blueprint = BackfillBlueprint(
         bare.mixin_model(), bare.db.session, authorize=allow_anyone, run_model=Thin
     )
-    with pytest.raises(TypeError, match="has no key"):
+    with pytest.raises(TypeError, match="has no attribute key:"):
         bare.app.register_blueprint(blueprint)
 
 

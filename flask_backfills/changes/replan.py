@@ -59,7 +59,7 @@ def follow(
         reprocess = settings_of(backfill).get("reprocess") or "failed"
         tally = _replan(runs, expansion, backfill, before, reprocess, True, preview)
         if rollup.settle(backfill, tally.statuses):
-            raise errors.NothingToRun(tally.statuses, reprocess)
+            raise errors.NothingToRun(tally.statuses)
         return tally
     if status not in ACTIVE:
         if "status" in changes and preview is None:

@@ -31,6 +31,7 @@ from .printing import plan_line
 from .printing import print_backfill
 from .printing import print_json
 from .printing import print_table
+from .printing import printable
 from .printing import status_of
 from .printing import window_of
 
@@ -169,7 +170,7 @@ def delete(host: Host, backfill_id: str, yes: bool, as_json: bool) -> None:
     backfill = find(host, backfill_id)
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
     if not yes:
-        _ask(f"This deletes the backfill {_named(backfill, key)} and its runs.")
+        _ask(f"This deletes backfill {_named(backfill, key)} and its runs.")
     print_backfill(host.backfills.delete(pipeline_uuid, key), as_json)
 
 
@@ -224,4 +225,4 @@ def _ask(question: str) -> None:
 
 def _named(backfill: t.Any, key: t.Any) -> str:
     name = getattr(backfill, "name", None)
-    return f"{key}, {name}" if name else f"Unnamed #{key}"
+    return f"{key} ({printable(name or 'unnamed')})"

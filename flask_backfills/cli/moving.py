@@ -21,6 +21,9 @@ from .printing import ended_of
 from .printing import print_json
 from .printing import status_of
 
+#: What people read of a run that was not the worker's to end any more.
+DISCARDED = "result discarded (cancelled or reassigned)"
+
 #: The exit status of ``watch``, by the final status of the backfill.
 EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
 
@@ -69,6 +72,12 @@ def follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.An
             yield shown
 
 
+def told_of(ended: Counter[str]) -> str:
+    counted = counts_of({"run_status_counts": ended})
+    discarded = f"{ended[DISCARDED]:,} {DISCARDED}" if ended[DISCARDED] else ""
+    return ", ".join(filter(None, (counted, discarded)))
+
+
 def is_terminal() -> bool:
     return sys.stdout.isatty()
 
@@ -82,8 +91,7 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         return
     if not is_terminal():
         yield lambda run, status: click.echo(
-            f"{status or 'result discarded (cancelled or reassigned)'}:"
-            f" run {run.key} of backfill {run.backfill_id}"
+            f"{status or DISCARDED}: run {run.key} of backfill {run.backfill_id}"
         )
         return
     ended: Counter[str] = Counter()
@@ -93,14 +101,14 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         length=1,
         label="Runs",
         show_pos=True,
-        item_show_func=lambda _: counts_of({"run_status_counts": ended}),
+        item_show_func=lambda _: told_of(ended),
     )
     with bar:
 
         def tell(run: t.Any, status: str | None) -> None:
             nonlocal counted
             with lock:
-                ended[status or "cancelled"] += 1
+                ended[status or DISCARDED] += 1
                 if time.monotonic() - counted > 1:
                     bar.length = ended.total() + host.progress.count_active()
                     counted = time.monotonic()

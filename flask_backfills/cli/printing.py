@@ -30,21 +30,25 @@ def print_backfill(
     width = max(map(len, shown))
     for key, value in shown.items():
         if value is not None:
-            text = json.dumps(value) if isinstance(value, dict) else _printable(value)
+            text = json.dumps(value) if isinstance(value, dict) else printable(value)
+            if key == "status":
+                text = SHOWN.get(value, value)
+            elif key == "run_status_counts":
+                text = counts_of(shown) or "no runs"
             click.echo(f"{key:<{width}}  {text}")
     if plan := plan_line(metadata):
         click.echo(plan)
 
 
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> None:
-    cells = [head, *(tuple(map(_printable, row)) for row in rows)]
+    cells = [head, *(tuple(map(printable, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
 
 
-def _printable(value: t.Any) -> str:
+def printable(value: t.Any) -> str:
     # Text of a caller must not move the reader's cursor.
     text = "" if value is None else str(value)
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

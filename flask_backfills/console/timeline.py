@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from datetime import datetime
 from datetime import timezone
@@ -21,6 +22,10 @@ CELLS = 120
 
 #: What stands for a cell of several, the first that any of them has.
 LOUDEST = ("failed", "running", "redo", "drop", "add")
+
+#: The words for a run by its status, and for what a plan does with one.
+RUNS = {word: SHOWN[word] for word in STATUSES}
+PLANNED = {word: f"to {word}" for word in ACTIONS}
 
 #: What an action does, in a sentence.
 DOES = {
@@ -42,7 +47,7 @@ class Cell(t.NamedTuple):
 
 def of_runs(groups: Iterable[Group]) -> list[Cell]:
     """The cells of runs, from groups that follow each other."""
-    return [_cell(group.counts, STATUSES, _span(group), group.error) for group in groups]
+    return [_cell(group.counts, RUNS, _span(group), group.error) for group in groups]
 
 
 def of_plan(entries: Sequence[Entry]) -> list[Cell]:
@@ -54,7 +59,7 @@ def of_plan(entries: Sequence[Entry]) -> list[Cell]:
         group = ordered[place * len(ordered) // count : (place + 1) * len(ordered) // count]
         counts = Counter(one.action for one in group)
         name = _name(_named(group[0]), _named(group[-1]))
-        cells.append(_cell(counts, ACTIONS, name, group[0].reason if len(group) == 1 else None))
+        cells.append(_cell(counts, PLANNED, name, group[0].reason if len(group) == 1 else None))
     return cells
 
 
@@ -70,15 +75,13 @@ def left(runs: int, pace: tuple[int, datetime] | None) -> str | None:
     return f"about {max(seconds, 1):.0f} s left"
 
 
-def _cell(counts: Counter[str], words: Sequence[str], name: str, reason: str | None) -> Cell:
+def _cell(counts: Counter[str], words: Mapping[str, str], name: str, reason: str | None) -> Cell:
     kinds = [word for word in words if counts[word]]
     kind = next((word for word in LOUDEST if counts[word]), kinds[0] if len(kinds) == 1 else "some")
     if counts.total() == 1:
-        told = SHOWN.get(kind, kind)
+        told = words[kind]
     else:
-        told = f"{counts.total():,} runs, " + ", ".join(
-            f"{counts[k]:,} {SHOWN.get(k, k)}" for k in kinds
-        )
+        told = f"{counts.total():,} runs, " + ", ".join(f"{counts[k]:,} {words[k]}" for k in kinds)
     return Cell(kind, f"{name}: {told}" + (f". {reason}" if reason else ""))
 
 
