@@ -49,7 +49,8 @@ def window(count):
     return {"start_datetime": after(0), "end_datetime": after(count - 1), **step}
 
 
-def measure(url, count):
+def create_app(url, with_runs):
+    """A host with empty tables: the app, its database, and the model of its runs."""
     app = Flask("runs")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db = SQLAlchemy(app)
@@ -60,14 +61,19 @@ def measure(url, count):
     class BackfillRun(BackfillRunMixin, db.Model):
         __tablename__ = "bench_run"
 
-    blueprint = BackfillBlueprint(
-        Backfill, db.session, authorize=allow_anyone, run_model=BackfillRun
+    options = {"run_model": BackfillRun} if with_runs else {}
+    app.register_blueprint(
+        BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, **options)
     )
-    app.register_blueprint(blueprint)
-    client = app.test_client()
     with app.app_context():
         db.drop_all()
         db.create_all()
+    return app, db, BackfillRun
+
+
+def measure(url, count):
+    app, db, BackfillRun = create_app(url, with_runs=True)
+    client = app.test_client()
     # So that what is imported and compiled once is not counted.
     client.post(LIST, json={"backfill": {**window(10), "status": "initial"}})
 
@@ -121,17 +127,8 @@ def curve(url_for):
 
 def pages_of_windows():
     """Seconds to count a window and to page it at its end, by its length."""
-    app = Flask("windows")
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
-    db = SQLAlchemy(app)
-
-    class Backfill(BackfillMixin, db.Model):
-        __tablename__ = "backfill"
-
-    app.register_blueprint(BackfillBlueprint(Backfill, db.session, authorize=allow_anyone))
+    app, _, _ = create_app("sqlite://", with_runs=False)
     client = app.test_client()
-    with app.app_context():
-        db.create_all()
     found = {}
     for count in (10, 1_440, 10_519_201):
         url = client.post(LIST, json={"backfill": window(count)}).headers["Location"]

@@ -12,7 +12,7 @@ from flask_backfills.celery import CeleryDispatcher
 
 def serve(database_url, broker):
     """The Flask app, its Celery app in Flask's way, and the dispatcher between them."""
-    app, _ = create_app(database_url)
+    app, blueprint = create_app(database_url)
     app.config["BACKFILLS_LEASE"] = float(os.environ.get("LEASE", 5))
 
     class FlaskTask(Task):
@@ -22,7 +22,6 @@ def serve(database_url, broker):
 
     celery_app = Celery("celery_host", task_cls=FlaskTask, broker=broker)
     celery_app.conf.broker_transport_options = {"max_retries": 0}
-    blueprint = app.blueprints["backfills"]
 
     @blueprint.runner
     def run(run):

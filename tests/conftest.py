@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import time
 import typing as t
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
-from sqlalchemy import text
 
 from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
@@ -34,6 +36,31 @@ def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.05)
     return found
+
+
+def lacking(what: str, **options: t.Any) -> t.NoReturn:
+    """Skip what needs something that this machine lacks; under CI, which has all of it, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what, **options)
+
+
+@functools.cache
+def server_url(name: str) -> str:
+    """A server's database; for one of several processes of tests a new one beside it."""
+    url = os.environ.get(SERVERS[name])
+    if url is None:
+        lacking(f"no {name}: {SERVERS[name]} is not set to an empty database")
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return url
+    own = f"{sa.make_url(url).database}_{worker}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {own}"))
+        connection.execute(sa.text(f"CREATE DATABASE {own}"))
+    engine.dispose()
+    return sa.make_url(url).set(database=own).render_as_string(hide_password=False)
 
 
 class Host:
@@ -71,7 +98,7 @@ class Host:
             if self.db.engine.dialect.name == "postgresql" and seed.get("id") == 6:
                 # Its sequence does not see keys that come from elsewhere.
                 self.db.session.flush()
-                self.db.session.execute(text("SELECT setval('backfill_id_seq', 6)"))
+                self.db.session.execute(sa.text("SELECT setval('backfill_id_seq', 6)"))
             self.db.session.commit()
             event.listen(self.db.engine, "before_cursor_execute", self._count)
         self.client = self.app.test_client()
@@ -103,15 +130,25 @@ class Host:
 
     def rows(self, url: str = URL) -> list[dict]:
         """The runs of a backfill, all pages."""
-        found, offset = [], 0
-        while page := self.read(f"{url}/runs?_limit=100&_offset={offset}")["runs"]:
-            found += page
-            offset += 100
+        found, more = [], True
+        while more:
+            page = self.read(f"{url}/runs?_limit=100&_offset={len(found)}")
+            found += page["runs"]
+            more = page["metadata"]["next"]
         return found
 
     def statuses(self, url: str) -> dict:
         """How many runs of a backfill have each status."""
         return self.get(f"{url}?include_run_count=true")["run_status_counts"]
+
+    def wait_less_for_a_lock(self) -> None:
+        """Wait one second for SQLite's lock, and not its five."""
+
+        def wait_less(connection, *rest: t.Any) -> None:
+            connection.execute("PRAGMA busy_timeout = 1000")
+
+        with self.app.app_context():
+            event.listen(self.db.engine, "checkout", wait_less)
 
     def close(self) -> None:
         with self.app.app_context():
@@ -121,10 +158,22 @@ class Host:
                 engine.dispose()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    # Processes of tests send their reports as UTF-8, which half of a surrogate pair in a log is not.
+    report.sections = [
+        (name, content.encode(errors="backslashreplace").decode())
+        for name, content in report.sections
+    ]
+    return report
+
+
 def pytest_terminal_summary(terminalreporter):
-    for name, variable in SERVERS.items():
-        if variable not in os.environ:
-            terminalreporter.write_line(f"not tested on {name}: {variable} is not set")
+    """Say why tests were skipped, each reason once."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in skipped).items():
+        terminalreporter.write_line(f"{count} x {reason}")
 
 
 @pytest.fixture
@@ -137,11 +186,7 @@ def database_url(request, sqlite_url):
     """Each database in turn: SQLite always, the servers where the environment names them."""
     if request.param == "sqlite":
         return sqlite_url
-    url = os.environ.get(SERVERS[request.param])
-    if url is None:
-        reason = f"no {request.param}: {SERVERS[request.param]} is not set to an empty database"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    return url
+    return server_url(request.param)
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ def begin(role, database_url, url):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def create_app(url):
+def create_app(url, mixin=BackfillMixin, **options):
+    """A host whose backfills have runs, unless the blueprint's options say otherwise."""
     app = Flask("processes")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     if url.startswith("sqlite"):
@@ -37,46 +38,36 @@ def create_app(url):
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"connect_args": {"timeout": 60}}
     db = SQLAlchemy(app)
 
-    class Backfill(BackfillMixin, db.Model):
+    class Backfill(mixin, db.Model):
         __tablename__ = "backfill"
 
     class BackfillRun(BackfillRunMixin, db.Model):
         __tablename__ = "backfill_run"
 
-    blueprint = BackfillBlueprint(
-        Backfill, db.session, authorize=allow_anyone, run_model=BackfillRun
-    )
+    options = {"run_model": BackfillRun, **options}
+    blueprint = BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, **options)
     app.register_blueprint(blueprint)
-    return app, blueprint.runs
+    return app, blueprint
 
 
-def serve(url):
-    """A WSGI app whose backfills count their versions, which tells the order of the commits."""
-    app = Flask("processes")
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    db = SQLAlchemy(app)
+class VersionedMixin(BackfillMixin):
+    version = Column(Integer, nullable=False, default=1)
 
-    class Backfill(BackfillMixin, db.Model):
-        __tablename__ = "backfill"
-        version = Column(Integer, nullable=False, default=1)
 
-    # Nothing that guards: two writers who read the same row would both write its next version.
-    @event.listens_for(Backfill, "before_update")
-    def count(mapper, connection, backfill):
-        backfill.version += 1
+class VersionedSchema(BackfillSchema):
+    version = fields.Integer(dump_only=True)
 
-    class Schema(BackfillSchema):
-        version = fields.Integer(dump_only=True)
 
-    app.register_blueprint(
-        BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, schema=Schema)
-    )
-    return app, db, Backfill
+# Nothing that guards: two writers who read the same row would both write its next version.
+@event.listens_for(VersionedMixin, "before_update", propagate=True)
+def count(mapper, connection, backfill):
+    backfill.version += 1
 
 
 def wsgi(url):
-    """For gunicorn."""
-    return serve(url)[0]
+    """An app whose backfills count their versions, which tells the order of the commits."""
+    app, _ = create_app(url, VersionedMixin, run_model=None, schema=VersionedSchema)
+    return app
 
 
 def write(app, runs, url):
@@ -123,7 +114,10 @@ def work(app, runs, url):
 
 
 def edit(app, runs, url):
-    """Move the end there and back, pause and resume, while enough is left to do."""
+    """Move the end there and back, pause and resume, while enough is left to do.
+
+    The workers must not come to the earlier end meanwhile: there the backfill would be completed.
+    """
     client = app.test_client()
     edits = [
         {"settings": {"paused": True}},
@@ -135,7 +129,7 @@ def edit(app, runs, url):
     ]
     made = 0
     counts = {"initial": 2000}
-    while counts["initial"] > 700:
+    while counts["initial"] > 1000:
         for change in edits:
             response = client.put(url, json={"backfill": change})
             assert response.status_code == 200, response.text
@@ -169,10 +163,10 @@ def start(app, runs, url):
 
 def working():
     """For the flask command: a host whose runs take a while, and are lost after two seconds."""
-    app, _ = create_app(os.environ["DATABASE_URL"])
+    app, blueprint = create_app(os.environ["DATABASE_URL"])
     app.config["BACKFILLS_LEASE"] = 2
 
-    @app.blueprints["backfills"].runner
+    @blueprint.runner
     def run(run):
         time.sleep(0.5)
 
@@ -182,4 +176,5 @@ def working():
 if __name__ == "__main__":
     _, database_url, role, url = sys.argv
     roles = {"work": work, "edit": edit, "die": die, "start": start, "write": write}
-    roles[role](*create_app(database_url), url)
+    app, blueprint = create_app(database_url)
+    roles[role](app, blueprint.runs, url)

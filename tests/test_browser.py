@@ -6,11 +6,16 @@ import shutil
 import threading
 
 import pytest
-from playwright.sync_api import expect
-from playwright.sync_api import sync_playwright
+from conftest import lacking
 from werkzeug.serving import make_server
 
 from flask_backfills.worker import work
+
+try:
+    from playwright.sync_api import expect
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    lacking('no playwright: it is in the extra "check"', allow_module_level=True)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (400, 800, 1400)
@@ -37,8 +42,7 @@ OVERLAPS = """() => {
 @pytest.fixture(scope="module")
 def chromium():
     if CHROMIUM is None:
-        reason = "no chromium: it is in Debian's package of that name"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        lacking("no chromium: it is in Debian's package of that name")
     with sync_playwright() as playwright:
         # Without a sandbox, since tests may run as root.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -250,8 +254,7 @@ def pages(page, url):
 def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
     axe = os.environ.get("BACKFILLS_TEST_AXE")
     if axe is None:
-        reason = "no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
     long = "a name without a space " + "x" * 120
     app.test_cli_runner().invoke(args=["backfills", "update", "6", f"name={long}"])
     # The policy is for what a page loads by itself, not for what is put in by a test.

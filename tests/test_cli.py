@@ -480,13 +480,16 @@ def test_watch_follows_until_the_end(runner, started, flask, how):
 @pytest.fixture
 def locked(runner, database_url):
     """Lock the database of the runner for some time, as another process does."""
+    runner.wait_less_for_a_lock()
     with sqlite3.connect(
         database_url.removeprefix("sqlite:///"), check_same_thread=False
     ) as connection:
 
         def lock(seconds):
             connection.execute("BEGIN IMMEDIATE")
-            threading.Timer(seconds, connection.rollback).start()
+            unlocking = threading.Timer(seconds, connection.rollback)
+            unlocking.start()
+            return unlocking
 
         yield lock
     connection.close()
@@ -495,12 +498,12 @@ def locked(runner, database_url):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, locked):
     runner.blueprint.runner(lambda run: None)
-    locked(7)
+    unlocking = locked(2)
     result = flask("work --once")
     assert result.exit_code == 1 and "locked or can't be reached" in result.stderr
-    time.sleep(3)
+    unlocking.join()
     stop = threading.Event()
-    locked(7)
+    locked(2)
 
     def tell(run, status):
         stop.set()
@@ -517,7 +520,8 @@ def test_an_end_that_could_not_be_told_is_that_of_another_attempt(
     @runner.blueprint.runner
     def run(run):
         if run.attempt == 1 and run.key == "2023-07-10T00:00:00":
-            locked(6)
+            # Longer than the end of this run is waited for, and shorter than the next claim is.
+            locked(1.5)
 
     assert flask("work --once").exit_code == 0
     assert "Could not record how run 2023-07-10T00:00:00 ended" in caplog.text

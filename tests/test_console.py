@@ -433,6 +433,7 @@ def test_keys_that_are_words_stand_in_the_paths(bare):
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_database_that_is_locked_is_a_503_page(host, database_url):
+    host.wait_less_for_a_lock()
     console = Console(host)
     form = console.form("6/edit")
     with sqlite3.connect(database_url.removeprefix("sqlite:///")) as other:

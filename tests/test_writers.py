@@ -11,21 +11,23 @@ from pathlib import Path
 
 import pytest
 from processes import begin
-from processes import serve
+from processes import wsgi
 
 from flask_backfills.rules.lifecycle import TRANSITIONS
 
-PATH = "/api/pipelines/p/backfills/1"
+LIST = "/api/pipelines/p/backfills"
+PATH = f"{LIST}/1"
 
 
 @pytest.fixture
 def server(database_url):
     """The address of a real server, with one backfill."""
-    app, db, model = serve(database_url)
+    app = wsgi(database_url)
+    db = app.extensions["sqlalchemy"]
     with app.app_context():
         db.create_all()
-        db.session.add(model(id=1, pipeline_uuid="p", name="a"))
-        db.session.commit()
+        made = app.test_client().post(LIST, json={"backfill": {"name": "a"}})
+        assert made.headers["Location"] == PATH
         db.engine.dispose()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
