@@ -24,7 +24,7 @@ LIST = "/api/pipelines/arwen_starlight/backfills"
 URL = f"{LIST}/6"
 MOMENT = datetime(2023, 7, 18, 23, 30, 26)
 
-# Schemathesis imports it, and it Schemathesis, which only CI has.
+# It is for Schemathesis, which only the extra `check` brings.
 collect_ignore = ["schemathesis_checks.py"]
 
 #: Each database and where in the environment its URL is; the tests empty it.
@@ -175,7 +175,7 @@ def pytest_terminal_summary(terminalreporter):
     """Say why tests were skipped, each reason once."""
     skipped = terminalreporter.stats.get("skipped", [])
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
-        terminalreporter.write_line(f"{count} x {reason}")
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture
