@@ -36,6 +36,7 @@ class CeleryDispatcher:
     """
 
     def __init__(self, celery_app: t.Any, blueprint: Served | Host, *, most: int = 100) -> None:
+        self.blueprint = blueprint
         self.host = host = host_of(blueprint)
         if host.run_model is None:
             raise TypeError("the blueprint has no runs: pass run_model= to BackfillBlueprint")

@@ -198,7 +198,7 @@ def test_it_works_without_javascript(chromium, url, worker):
 
 
 def test_what_a_browser_can_not_show_is_not_changed_by_an_edit(page, app):
-    backfills = app.blueprints["backfills"].table
+    backfills = app.blueprints["backfills"].host.table
     with app.app_context():
         july = backfills.find(None, 7)
         july.name, july.interval_type, july.block_uuid = "two\r\nlines", "fortnight", "a\rb\n"
