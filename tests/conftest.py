@@ -15,10 +15,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
-from flask_backfills import allow_anyone
-from flask_backfills import BackfillBlueprint
-from flask_backfills import BackfillMixin
-from flask_backfills import BackfillRunMixin
+# The package is imported where it is used, so that test_architecture.py can name what is wrong
+# when an import of the package fails.
 
 LIST = "/api/pipelines/arwen_starlight/backfills"
 URL = f"{LIST}/6"
@@ -75,18 +73,25 @@ class Host:
         self.statements: list[str] = []
 
     def mixin_model(self) -> t.Any:
+        from flask_backfills import BackfillMixin
+
         class Backfill(BackfillMixin, self.db.Model):  # type: ignore[name-defined]
             __tablename__ = "backfill"
 
         return Backfill
 
     def run_model(self) -> t.Any:
+        from flask_backfills import BackfillRunMixin
+
         class BackfillRun(BackfillRunMixin, self.db.Model):  # type: ignore[name-defined]
             __tablename__ = "backfill_run"
 
         return BackfillRun
 
     def serve(self, model: t.Any = None, *, seed: dict | None = None, **options: t.Any) -> None:
+        from flask_backfills import allow_anyone
+        from flask_backfills import BackfillBlueprint
+
         self.model = model or self.mixin_model()
         options.setdefault("authorize", allow_anyone)
         self.blueprint = BackfillBlueprint(self.model, self.db.session, **options)

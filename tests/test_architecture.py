@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import sys
 from graphlib import CycleError
 from graphlib import TopologicalSorter
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import flask_backfills
-
-ROOT = Path(flask_backfills.__file__).parent
+# Only the last test imports the package: a wrong import may keep it from being imported at all.
+ROOT = Path(__file__).parent.parent / "flask_backfills"
+PICTURE = ROOT.parent / "docs" / "_static" / "rooms.svg"
 
 #: From the top down: a room may import those below it, and rooms of one line not each other.
 FLOORS = [
@@ -32,6 +33,9 @@ FLOORS = [
 #: other worker does.
 BESIDE = {("celery", "worker")}
 
+#: Functions that import what a string names, which these tests can't see.
+BY_NAME = {"import_module", "__import__", "import_string", "resolve_name"}
+
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text())
     for file in ROOT.rglob("*.py")
@@ -40,20 +44,25 @@ MODULES = {
 
 def imported(module):
     """What a module imports of the package, wherever in it, and what of others."""
-    package = module.split(".")[:-1]
+    package = [ROOT.name, *module.split(".")[:-1]]
     for node in ast.walk(MODULES[module]):
         if isinstance(node, ast.Import):
-            yield from (("", alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield "", node.module
+            paths = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1]
+            base = package[: len(package) - node.level + 1] if node.level else []
             base += node.module.split(".") if node.module else []
-            for alias in node.names:
-                # A module, a package, or a name in one of the two.
-                tried = [[*base, alias.name], [*base, alias.name, "__init__"], base]
-                tried = [".".join(parts) for parts in [*tried, [*base, "__init__"]]]
-                yield "ours", next(name for name in tried if name in MODULES)
+            paths = [[*base, alias.name] for alias in node.names]
+        else:
+            continue
+        for first, *path in paths:
+            yield ("ours", named(path)) if first == ROOT.name else ("", first)
+
+
+def named(path):
+    """The module of a path, which may end with a name in that module."""
+    # A module, a package, or a name in one of the two.
+    tried = [path, [*path, "__init__"], path[:-1], [*path[:-1], "__init__"]]
+    return next((name for name in map(".".join, tried) if name in MODULES), ".".join(path))
 
 
 def of_ours(module):
@@ -65,14 +74,33 @@ def room(module):
 
 
 def floor(module):
-    return next(level for level, rooms in enumerate(FLOORS) if room(module) in rooms)
+    levels = [level for level, rooms in enumerate(FLOORS) if room(module) in rooms]
+    assert levels, (
+        f"{room(module)} is a new room: add it to FLOORS, and to the picture and the table of"
+        " docs/developers.md"
+    )
+    return levels[0]
+
+
+def file_of(module):
+    return module.replace(".", "/") + ".py"
+
+
+def test_every_room_is_on_a_floor():
+    for module in sorted(MODULES):
+        floor(module)
+    gone = {one for rooms in FLOORS for one in rooms} - {room(module) for module in MODULES}
+    assert not gone, f"remove from FLOORS and from docs/developers.md: {sorted(gone)}"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_room_imports_only_those_below_it(module):
-    for other in of_ours(module):
+    for other in sorted(of_ours(module)):
         if room(other) != room(module) and (room(module), room(other)) not in BESIDE:
-            assert floor(other) > floor(module), f"{module} imports {other}"
+            assert floor(other) > floor(module), (
+                f"{module} may not import {other}: imports go down only (see FLOORS and"
+                " docs/developers.md); move what both need to a lower room"
+            )
 
 
 def test_nothing_imports_in_a_circle():
@@ -81,24 +109,53 @@ def test_nothing_imports_in_a_circle():
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(" imports ".join(reversed(error.args[1])))
+        circle = " imports ".join(reversed(error.args[1]))
+        pytest.fail(f"{circle}: move what both need to a third module")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_nothing_is_imported_by_a_string(module):
+    for node in ast.walk(MODULES[module]):
+        names = {getattr(node, part, None) for part in ("id", "attr", "name")}
+        for name in names & BY_NAME:
+            pytest.fail(f"{file_of(module)} uses {name}: write an import statement")
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if room(name) == "rules"))
 def test_the_rules_import_the_standard_library_alone(module):
-    others = {name.split(".")[0] for whose, name in imported(module) if not whose}
-    assert others <= sys.stdlib_module_names
+    for whose, name in imported(module):
+        assert whose or name in sys.stdlib_module_names, (
+            f"{module} imports {name}; rules/ may import the standard library only"
+        )
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_file_can_be_read_at_once(module):
-    tree = MODULES[module]
-    lines = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text().splitlines()
-    assert len(lines) <= 300
+    tree, file = MODULES[module], file_of(module)
+    count = len((ROOT / file).read_text().splitlines())
+    assert count <= 300, f"{file} has {count} lines, at most 300: split it by subject"
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            assert node.end_lineno - node.lineno < 200, node.name
-    assert ast.get_docstring(tree) or not lines, "the first line says what it is about"
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 200, f"class {node.name} has {length} lines, at most 200"
+    assert ast.get_docstring(tree) or not count, (
+        f"{file} has no docstring: its first line says what the file is about"
+    )
+
+
+def test_the_picture_shows_the_floors():
+    def shown(room):
+        return f"{room}/" if (ROOT / room).is_dir() else f"{room}.py"
+
+    floors = [[shown(room) for room in rooms] for rooms in FLOORS]
+    picture = PICTURE.read_text()
+    told = "; ".join(", ".join(rooms) for rooms in floors)
+    label = re.search(r'aria-label="(.*?)"', picture)[1]
+    wanted = f"The rooms from the top down: {told}. Imports go down only."
+    assert label == wanted, f"draw FLOORS in {PICTURE.name}, and say it in its aria-label"
+    drawn = re.findall(r"<g (.*?)</g>", picture, re.S)
+    drawn = [re.findall(r'class="room">(.*?)<', floor) for floor in drawn]
+    assert drawn == floors, f"draw FLOORS in {PICTURE.name}"
 
 
 @pytest.mark.parametrize(
@@ -127,4 +184,7 @@ def test_a_file_can_be_read_at_once(module):
 )
 def test_what_hosts_import_stays_where_it_is(path):
     module, name = path.rsplit(".", 1)
-    assert hasattr(importlib.import_module(module), name)
+    try:
+        getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"hosts import {path}: keep that path ({error})")
