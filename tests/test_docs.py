@@ -115,6 +115,15 @@ def run_commands(app, block, where):
         assert checker.check_output(expected, result.output, OPTIONS), (where, result.output)
 
 
+def test_all_commands_install_the_same_way():
+    # If only one is editable, it removes what the others have installed, under a running app.
+    commands = re.compile(r"^ *(python3 -m venv .*)$", re.M)
+    start, tests = commands.findall((ROOT / "README.md").read_text())
+    assert commands.findall((ROOT / "docs/start.md").read_text()) == [start]
+    form = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".['
+    assert start.startswith(form) and tests.startswith(form)
+
+
 def test_the_pages_have_code_that_runs():
     languages = [language for page in PAGES for _, language, _ in parts(page)]
     assert all(languages.count(one) >= 3 for one in ("given", "python", "pycon", "console"))
