@@ -81,6 +81,11 @@ def test_without_the_key_or_the_token_it_is_a_401(quickstart):
     assert quickstart({"name": "x"}, **{"X-API-KEY": "wrong"}).status_code == 401
 
 
+def test_the_front_page_of_the_quickstart_is_the_console(quickstart_app):
+    response = quickstart_app.test_client().get("/")
+    assert (response.status_code, response.location) == (302, "/backfills/")
+
+
 def test_the_worker_of_the_quickstart_runs_a_backfill(quickstart, quickstart_app):
     def work():
         result = quickstart_app.test_cli_runner().invoke(args=["backfills", "work", "--once"])

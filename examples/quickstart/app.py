@@ -9,7 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from flask import Flask
+from flask import redirect
 from flask import request
+from flask import url_for
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_backfills import all_of
@@ -103,6 +105,7 @@ def create_app(config: dict | None = None) -> Flask:
     blueprint.runner(average)
     app.register_blueprint(blueprint)
     app.register_blueprint(ConsoleBlueprint(blueprint))
+    app.add_url_rule("/", "home", lambda: redirect(url_for("console.list")))
     with app.app_context():
         db.create_all()
         if db.session.get(Backfill, 6) is None:
