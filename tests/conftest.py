@@ -86,10 +86,17 @@ class Host:
 
         return BackfillRun
 
-    def serve(self, model: t.Any = None, *, seed: dict | None = None, **options: t.Any) -> None:
+    def serve(
+        self,
+        model: t.Any = None,
+        *,
+        seed: dict | None = None,
+        blueprint: t.Any = BackfillBlueprint,
+        **options: t.Any,
+    ) -> None:
         self.model = model or self.mixin_model()
         options.setdefault("authorize", allow_anyone)
-        self.blueprint = BackfillBlueprint(self.model, self.db.session, **options)
+        self.blueprint = blueprint(self.model, self.db.session, **options)
         self.app.register_blueprint(self.blueprint)
         if seed is None:
             seed = {"id": 6, "pipeline_uuid": "arwen_starlight", "name": "old_name"}
