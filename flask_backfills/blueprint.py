@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from flask import Blueprint
 from flask.sansio.app import App
+from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import NotFound
 
 from . import errors
 from .api.routes import Routes
@@ -23,6 +25,20 @@ from .runs.messages import MessageQueue
 from .tables.backfill_table import Scope
 from .tables.database import AnySession
 from .tables.schema import BackfillSchema
+
+
+class _Part:
+    """An attribute of the host, read and set through its blueprint."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, blueprint: t.Any, owner: type[t.Any]) -> t.Any:
+        return self if blueprint is None else getattr(blueprint.host, self.name)
+
+    def __set__(self, blueprint: t.Any, value: t.Any) -> None:
+        setattr(blueprint.host, self.name, value)
+
 
 F = t.TypeVar("F", bound=Generator)
 R = t.TypeVar("R", bound=Runner)
@@ -52,6 +68,16 @@ class BackfillBlueprint(Blueprint):
     :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
         accepted too.
     """
+
+    authorize = _Part("authorize")
+    table = _Part("table")
+    schema = _Part("schema")
+    run_model = _Part("run_model")
+    run_function = _Part("runner")
+    transitions = _Part("transitions")
+    generators = _Part("generators")
+    expansion = _Part("expansion")
+    zone = _Part("zone")
 
     def __init__(
         self,
@@ -83,6 +109,9 @@ class BackfillBlueprint(Blueprint):
             run_model=run_model,
             timezone=timezone,
             end=end,
+            # A subclass may have its own.
+            allow=self.allow,
+            allow_one=self.allow_one,
         )
         self.cli = Commands(self.host)
         Routes(self.host, openapi).add_to(self)
@@ -130,15 +159,36 @@ class BackfillBlueprint(Blueprint):
         return function
 
     def allow(self, action: str, pipeline_uuid: str) -> None:
-        """Raise ``Forbidden`` unless the caller may do ``action`` in a pipeline."""
-        self.host.allow(action, pipeline_uuid)
+        """Refuse a caller who is not allowed to do something in a pipeline.
+
+        :raises flask_backfills.errors.Forbidden: unless ``authorize`` returns ``True``.
+        """
+        if self.authorize(action, pipeline_uuid) is not True:
+            raise errors.Forbidden()
 
     def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
-        """The pipeline of a backfill for which the caller is allowed to do something.
+        """Return the pipeline of a backfill for which the caller is allowed to do something.
 
-        :param pipeline_uuid: the one in the URL; ``None`` for the row's own.
+        :param pipeline_uuid: the pipeline in the URL, which is checked before anything is
+            read; ``None`` for that of the row. Then a caller who is not allowed gets the same
+            answer as for a backfill that does not exist.
+        :raises flask_backfills.errors.NotFound: if there is no such backfill.
         """
-        return self.host.allow_one(action, pipeline_uuid, backfill_id)
+        if pipeline_uuid is not None:
+            self.allow(action, pipeline_uuid)
+            return pipeline_uuid
+        try:
+            found = str(self.table.find(None, backfill_id).pipeline_uuid)
+        except errors.NotFound:
+            found = None
+        try:
+            # For a missing one too, so that a caller without credentials learns no more.
+            self.allow(action, found or "")
+        except (Forbidden, NotFound):
+            found = None
+        if found is None:
+            raise errors.NotFound()
+        return found
 
     def register(self, app: App, options: dict[str, t.Any]) -> None:
         # A model that can't be served is an error at start, not at the first request; and

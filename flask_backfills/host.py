@@ -15,10 +15,6 @@ from datetime import tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from werkzeug.exceptions import Forbidden
-from werkzeug.exceptions import NotFound
-
-from . import errors
 from .auth import Authorize
 from .changes.backfills import Backfills
 from .changes.expansion import Expansion
@@ -37,6 +33,12 @@ from .tables.schema import BackfillSchema
 
 #: A function that takes a run and returns its metrics.
 Runner = Callable[[t.Any], Mapping[str, t.Any] | None]
+
+#: From an action and a pipeline to nothing, or a refusal.
+Allow = Callable[[str, str], None]
+
+#: From an action, a pipeline (``None`` for the row's own) and a backfill to its pipeline.
+AllowOne = Callable[[str, t.Optional[str], t.Any], str]
 
 _CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
 
@@ -57,6 +59,8 @@ class Host:
         run_model: type[t.Any] | None,
         timezone: str,
         end: str,
+        allow: Allow,
+        allow_one: AllowOne,
     ) -> None:
         if not callable(authorize):
             raise TypeError(
@@ -68,6 +72,10 @@ class Host:
         self.name = name
         self.table = BackfillTable(model, session, scope)
         self.authorize = authorize
+        #: Refuses a caller who is not allowed to do something in a pipeline.
+        self.allow = allow
+        #: The same for one backfill; gives its pipeline.
+        self.allow_one = allow_one
         self.schema_class = schema
         self.transitions = transitions
         self.run_model = run_model
@@ -133,34 +141,6 @@ class Host:
         """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
-
-    def allow(self, action: str, pipeline_uuid: str) -> None:
-        """Refuse a caller who is not allowed to do something in a pipeline."""
-        if self.authorize(action, pipeline_uuid) is not True:
-            raise errors.Forbidden()
-
-    def allow_one(self, action: str, pipeline_uuid: str | None, backfill_id: t.Any) -> str:
-        """Check that the caller may do ``action`` to a backfill, and return its pipeline.
-
-        :param pipeline_uuid: the pipeline in the URL, which is checked before the row is
-            read. ``None`` on a flat path: then the row's own pipeline is checked, and a
-            caller who is not allowed gets the 404 of a missing backfill.
-        """
-        if pipeline_uuid is not None:
-            self.allow(action, pipeline_uuid)
-            return pipeline_uuid
-        try:
-            found = str(self.table.find(None, backfill_id).pipeline_uuid)
-        except errors.NotFound:
-            found = None
-        try:
-            # Also for a missing row, so that a caller without credentials gets the same answer.
-            self.allow(action, found or "")
-        except (Forbidden, NotFound):
-            found = None
-        if found is None:
-            raise errors.NotFound()
-        return found
 
 
 class Served(t.Protocol):

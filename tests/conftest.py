@@ -88,13 +88,21 @@ class Host:
 
         return BackfillRun
 
-    def serve(self, model: t.Any = None, *, seed: dict | None = None, **options: t.Any) -> None:
+    def serve(
+        self,
+        model: t.Any = None,
+        *,
+        seed: dict | None = None,
+        blueprint: t.Any = None,
+        **options: t.Any,
+    ) -> None:
         from flask_backfills import allow_anyone
         from flask_backfills import BackfillBlueprint
 
         self.model = model or self.mixin_model()
         options.setdefault("authorize", allow_anyone)
-        self.blueprint = BackfillBlueprint(self.model, self.db.session, **options)
+        blueprint = blueprint or BackfillBlueprint
+        self.blueprint = blueprint(self.model, self.db.session, **options)
         self.app.register_blueprint(self.blueprint)
         if seed is None:
             seed = {"id": 6, "pipeline_uuid": "arwen_starlight", "name": "old_name"}

@@ -6,6 +6,7 @@ import sqlite3
 from datetime import datetime
 
 import pytest
+import sqlalchemy as sa
 from flask import abort
 from flask import request
 from sqlalchemy import Column
@@ -443,3 +444,19 @@ def test_a_database_that_is_locked_is_a_503_page(host, database_url):
     other.close()
     assert response.headers["Retry-After"] == "1"
     assert "locked or can't be reached" in html.unescape(response.text)
+
+
+def test_head_changes_nothing(console, runner):
+    before = runner.get()
+    for action in ("delete", "pause", "start"):
+        url = f"/backfills/6/{action}"
+        runner.client.head(url, headers={"Sec-Fetch-Site": "cross-site"})
+    assert runner.get() == before
+
+
+def test_a_status_of_the_hosts_own_is_shown(console, runner, started):
+    with runner.app.app_context():
+        runner.db.session.execute(sa.text("UPDATE backfill_run SET status = 'skipped'"))
+        runner.db.session.commit()
+    page = runner.client.get(f"/backfills/{started}")
+    assert page.status_code == 200 and "skipped" in page.text

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
+from conftest import LIST
 from conftest import URL
 from flask import abort
 from flask import Blueprint
@@ -22,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import synonym
 from sqlalchemy.orm import validates
+from werkzeug.exceptions import Forbidden
 
 from flask_backfills import all_of
 from flask_backfills import allow_anyone
@@ -407,3 +409,20 @@ assert {rule.endpoint.partition(".")[0] for rule in app.url_map.iter_rules()} ==
 }
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_subclass_decides_who_is_let_in(bare):
+    class Mine(BackfillBlueprint):
+        def allow(self, action, pipeline_uuid):
+            if action != "list":
+                raise Forbidden()
+
+    bare.serve(blueprint=Mine)
+    assert bare.client.get(LIST).status_code == 200
+    assert [bare.client.get(URL).status_code, bare.put({"name": "a"}).status_code] == [403, 403]
+    assert bare.client.get("/api/backfills/6").status_code == 404
+
+
+def test_what_a_host_sets_on_its_blueprint_counts(host):
+    host.blueprint.authorize = lambda action, pipeline_uuid: False
+    assert host.put({"name": "a"}).status_code == 403

@@ -39,9 +39,12 @@ class Saved(t.NamedTuple):
     shown: dict[str, t.Any]
     #: The plan of its runs; ``None`` if the change planned none.
     plan: Tally | None
-    #: The same; where nothing was to be planned, the plan of nothing.
-    tally: Tally
     metadata: dict[str, t.Any] | None
+
+    @property
+    def tally(self) -> Tally:
+        """The plan; where nothing was to be planned, the plan of nothing."""
+        return self.plan or Tally(None)
 
 
 class Backfills:
@@ -209,13 +212,14 @@ class Backfills:
         if self.planned is not None:
             plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
             session.flush()
-        tally = plan or Tally(None)
+        # Shown before the commit, which expires what would have to be read again.
+        saved = Saved(backfill, changes, self.show(backfill), plan, None)
         page = preview if self.planned is not None else None
-        metadata = None if plan is None and page is None else _tell_plan(tally, page)
+        if plan is not None or page is not None:
+            saved = saved._replace(metadata=_tell_plan(saved.tally, page))
         if if_plan_match is not None:
-            _check_plan(if_plan_match, tally, metadata)
-        # Before the commit, which expires what would have to be read again.
-        return Saved(backfill, changes, self.show(backfill), plan, tally, metadata)
+            _check_plan(if_plan_match, saved)
+        return saved
 
     def _tell(self, saved: Saved, preview: Preview | None) -> Saved:
         if preview is None:
@@ -266,7 +270,7 @@ def _tell_entry(entry: Entry) -> dict[str, t.Any]:
     }
 
 
-def _check_plan(named: str, plan: Tally, metadata: dict[str, t.Any] | None) -> None:
+def _check_plan(named: str, saved: Saved) -> None:
     etag, _ = unquote_etag(named)
-    if etag != plan.hash():
-        raise errors.PlanMismatch(metadata or {"plan": None})
+    if etag != saved.tally.hash():
+        raise errors.PlanMismatch(saved.metadata or {"plan": None})

@@ -32,7 +32,7 @@ def print_backfill(
         if value is not None:
             text = json.dumps(value) if isinstance(value, dict) else printable(value)
             if key == "status":
-                text = SHOWN.get(value, value)
+                text = SHOWN.get(value) or printable(value)
             elif key == "run_status_counts":
                 text = counts_of(shown) or "no runs"
             click.echo(f"{key:<{width}}  {text}")
@@ -75,7 +75,8 @@ def ended_of(counts: Mapping[str, int]) -> int:
 
 def status_of(shown: dict[str, t.Any]) -> str:
     paused = is_paused(shown.get("settings"))
-    return f"{SHOWN.get(shown['status'], shown['status'])}{' (paused)' if paused else ''}"
+    word = SHOWN.get(shown["status"] or None) or printable(shown["status"])
+    return f"{word}{' (paused)' if paused else ''}"
 
 
 def window_of(shown: dict[str, t.Any]) -> str:
@@ -86,4 +87,7 @@ def window_of(shown: dict[str, t.Any]) -> str:
 
 def counts_of(shown: dict[str, t.Any]) -> str:
     counts = shown.get("run_status_counts") or {}
-    return ", ".join(f"{counts[word]:,} {SHOWN[word]}" for word in STATUSES if counts.get(word))
+    known = [word for word in STATUSES if counts.get(word)]
+    # A host may have statuses of its own.
+    words = [*known, *(word for word in counts if word not in STATUSES)]
+    return ", ".join(f"{counts[word]:,} {SHOWN.get(word) or printable(word)}" for word in words)

@@ -32,6 +32,7 @@ from .access import listable
 from .access import may
 from .guard import check_origin
 from .guard import protect
+from .guard import READS
 from .guard import refusals
 from .summaries import plan_of
 from .summaries import summaries
@@ -131,7 +132,7 @@ class ConsoleBlueprint(Blueprint):
         backfill = self._find("update", backfill_id)
         of = str(backfill.pipeline_uuid), backfill_id
         form = forms.Form(self.host.schema, self.host.backfills.show(backfill), request.form)
-        if request.method == "GET":
+        if request.method in READS:
             return self._render_edit(backfill_id, form)
         try:
             if request.form.get("do") == "save":
@@ -153,7 +154,7 @@ class ConsoleBlueprint(Blueprint):
         backfill = self._find(ASKS.get(action, "update"), backfill_id)
         of = str(backfill.pipeline_uuid), backfill_id
         sent = None if action == "delete" else actions.sent(self.host.backfills, action)
-        if request.method == "GET":
+        if request.method in READS:
             would, preview = self._preview(*of, sent) if sent else (None, None)
             return self._render(
                 "action",

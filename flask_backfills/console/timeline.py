@@ -79,7 +79,8 @@ def _cell(counts: Counter[str], words: Mapping[str, str], name: str, reason: str
     kinds = [word for word in words if counts[word]]
     kind = next((word for word in LOUDEST if counts[word]), kinds[0] if len(kinds) == 1 else "some")
     if counts.total() == 1:
-        told = words[kind]
+        # A host may have statuses of its own.
+        told = words.get(kind, next(iter(+counts)))
     else:
         told = f"{counts.total():,} runs, " + ", ".join(f"{counts[k]:,} {words[k]}" for k in kinds)
     return Cell(kind, f"{name}: {told}" + (f". {reason}" if reason else ""))
