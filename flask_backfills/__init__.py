@@ -5,6 +5,7 @@ from .auth import allow_anyone as allow_anyone
 from .auth import api_key as api_key
 from .auth import oauth_token as oauth_token
 from .blueprint import BackfillBlueprint as BackfillBlueprint
+from .runner import current_run as current_run
 from .signals import backfill_cancelled as backfill_cancelled
 from .signals import backfill_finished as backfill_finished
 from .signals import backfill_started as backfill_started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
 from flask import current_app
@@ -10,11 +11,11 @@ from .host import Host
 from .host import host_of
 from .host import Served
 from .rules.lifecycle import ACTIVE
+from .runner import perform
+from .runs.lease import lease
 from .runs.messages import Queued
 from .signals import backfill_updated
 from .tables import columns
-from .worker import lease
-from .worker import perform
 
 
 class CeleryDispatcher:
@@ -43,6 +44,7 @@ class CeleryDispatcher:
         columns.require(host.run_model, "queued_at")
         self.celery_app = celery_app
         self.most = most
+        self._sending = threading.local()
 
         def run(run_id: t.Any) -> None:
             self._run(run_id)
@@ -73,13 +75,26 @@ class CeleryDispatcher:
         :returns: how many runs were taken back.
         """
         runs = self.host.runs
-        taken = runs.recover(older_than=lease()) + runs.unqueue(older_than=lease())
+        taken = runs.recover() + runs.unqueue(older_than=lease(self.host.run_table))
         for backfill_id in runs.active_backfills():
             self.send(backfill_id)
         return taken
 
     def send(self, backfill_id: t.Any) -> None:
         """Send the next runs of a backfill, up to its limit."""
+        waiting = getattr(self._sending, "waiting", None)
+        if waiting is not None:
+            # A Celery that is eager does the run within its message: the next one comes after.
+            waiting.append(backfill_id)
+            return
+        self._sending.waiting = waiting = [backfill_id]
+        try:
+            while waiting:
+                self._send(waiting.pop())
+        finally:
+            self._sending.waiting = None
+
+    def _send(self, backfill_id: t.Any) -> None:
         queued = self.host.runs.enqueue(backfill_id, self.most)
         for position, one in enumerate(queued):
             try:
@@ -94,7 +109,11 @@ class CeleryDispatcher:
                 return
 
     def _run(self, run_id: t.Any) -> None:
-        run = self.host.runs.begin(self._id.deserialize(run_id))
+        key = self._id.deserialize(run_id)
+        run = self.host.runs.begin(key)
+        delivery = self.run_task.request.delivery_info or {}
+        if run is None and delivery.get("redelivered") and self.host.runs.died_here(key):
+            run = self.host.runs.begin(key)
         if run is not None:
             backfill_id = run.backfill_id
             perform(self.host, run)
@@ -102,6 +121,10 @@ class CeleryDispatcher:
 
     def _follow(self, sender: t.Any, backfill: t.Any, changes: t.Any) -> None:
         """After a backfill has changed, send more runs, or revoke the runs that were sent."""
+        # One factory may make several apps over the same model.
+        served = (getattr(one, "host", None) for one in sender.blueprints.values())
+        if not any(host is self.host for host in served):
+            return
         if not isinstance(backfill, self.host.table.model):
             return
         backfill_id = self.host.table.key_of(backfill)

@@ -153,6 +153,52 @@ MYSQL_REFUSALS: dict[t.Any, type[http.HTTPException]] = {
 }
 
 
+#: What a statement meets when the database was restarted, or is in somebody's way. PostgreSQL's
+#: drivers file the first under InternalError.
+_PASSING_STATES = ("25P03", "40001", "40P01", "55P03")
+
+#: What SQLite's and MySQL's drivers file under OperationalError, and what does not pass.
+_MISSING = ("no such table", "no such column", "has no column")
+_MISSING_CODES = (1054, 1146)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether something that the database has interrupted may succeed when it is done again."""
+    if not isinstance(error, exc.SQLAlchemyError):
+        return False
+    driver = getattr(error, "orig", None)
+    if getattr(driver, "sqlstate", None) in _PASSING_STATES:
+        return True
+    if getattr(error, "connection_invalidated", False) or isinstance(error, exc.TimeoutError):
+        return True
+    code = next(iter(getattr(driver, "args", ())), None)
+    if code in MYSQL_REFUSALS or is_missing(error):
+        return False
+    return isinstance(error, (exc.OperationalError, exc.InterfaceError))
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether a table or a column is missing."""
+    driver = getattr(error, "orig", None)
+    if getattr(driver, "sqlstate", None) in ("42P01", "42703"):
+        return True
+    code = next(iter(getattr(driver, "args", ())), None)
+    return code in _MISSING_CODES or any(words in str(driver) for words in _MISSING)
+
+
+#: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
+_INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether the database has undone work that may succeed when it is done again."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    code = next(iter(getattr(error.orig, "args", ())), None)
+    known = getattr(error.orig, "sqlstate", None) in _INTERRUPTIONS or code in _INTERRUPTIONS
+    return known or error.connection_invalidated
+
+
 def envelope(error: http.HTTPException) -> dict[str, t.Any]:
     """The JSON body of a refusal."""
     told: dict[str, t.Any] = {
@@ -168,7 +214,7 @@ def envelope(error: http.HTTPException) -> dict[str, t.Any]:
     return told
 
 
-def words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """The text of an error. For a database error, only the text of the driver.
 
     SQLAlchemy's own text contains the statement and its values.

@@ -113,7 +113,7 @@ class Host:
 
         :raises RuntimeError: if there is no run model.
         """
-        return MessageQueue(self.table, self.schema, self.rollup, self.progress)
+        return MessageQueue(self.table, self.rollup, self.progress, self.expansion.variables_of)
 
     @cached_property
     def rollup(self) -> Rollup:

@@ -1,68 +1,38 @@
-"""The embedded worker: claims runs, calls the host's function, and records the results."""
+"""The built-in worker: it claims runs and lets threads do them, until it is told to stop.
+
+What a thread does with one run is in :mod:`.runner`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 import typing as t
 from collections.abc import Callable
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait
-from datetime import timedelta
 
-from flask import current_app
 from flask import Flask
-from sqlalchemy.exc import SQLAlchemyError
 
 from . import errors
 from .host import Host
 from .host import host_of
 from .host import Served
+from .keeper import Keeper
+from .runner import perform as perform
+from .runs.lease import lease
 
-#: The default of ``BACKFILLS_LEASE``, in seconds.
-LEASE = 3600.0
+#: Looks in vain after which ``once`` believes that nothing waits: a backfill that somebody else
+#: has locked for a moment is skipped.
+LOOKS = 3
 
+#: Seconds from the first look in vain to the next; doubled up to ``idle``.
+PAUSE = 0.02
 
-def lease() -> timedelta:
-    """The value of ``BACKFILLS_LEASE``: after this time, the worker of a run counts as dead."""
-    return timedelta(seconds=float(current_app.config.get("BACKFILLS_LEASE", LEASE)))
+#: Seconds for which ``once`` waits for a run that is to be tried again.
+SOON = 5.0
 
-
-def perform(blueprint: Served | Host, run: t.Any) -> str | None:
-    """Call the registered function for a claimed run, and record how the run ended.
-
-    If the function leaves uncommitted changes in the blueprint's session, they are committed
-    together with the end of the run. They are rolled back if the function raised an
-    exception, or if the run was cancelled or handed out again meanwhile.
-
-    :returns: ``completed`` or ``failed``; ``None`` if the result was discarded, because the
-        run was cancelled or handed out again.
-    :raises RuntimeError: if no function is registered.
-    """
-    host = host_of(blueprint)
-    if host.runner is None:
-        raise RuntimeError("there is no runner: register a function with @blueprint.runner")
-    status, metrics, error = "completed", None, None
-    try:
-        metrics = _metrics(host.runner(run))
-        # If the database refuses the work, the run has failed too.
-        host.table.session.flush()
-    except Exception as raised:
-        host.table.session.rollback()
-        current_app.logger.exception("Run %s of backfill %s failed", run.key, run.backfill_id)
-        status, error = "failed", errors.words(raised)
-    attempt = getattr(run, "attempt", None)
-    key = host.run_table.key_of(run)
-    return status if host.runs.finish(key, status, metrics, error, attempt) else None
-
-
-def _metrics(returned: t.Any) -> Mapping[str, t.Any] | None:
-    if isinstance(returned, (Mapping, type(None))):
-        return returned
-    raise TypeError(f"the runner must return a dict or None, not {type(returned).__name__}")
+Tell = Callable[[t.Any, t.Optional[str]], None]
 
 
 def work(
@@ -72,10 +42,12 @@ def work(
     concurrency: int = 1,
     once: bool = False,
     stop: threading.Event | None = None,
+    hurry: threading.Event | None = None,
+    grace: float | None = None,
     idle: float = 1.0,
-    tell: Callable[[t.Any, str | None], None] | None = None,
+    tell: Tell | None = None,
 ) -> None:
-    """Claim and execute runs until ``stop`` is set. Then finish the runs that were claimed.
+    """Claim and execute runs until ``stop`` is set. Then let the runs end that were claimed.
 
     Each run has its own app context and is executed in a thread. If a worker dies, its runs
     are not lost: another worker takes them back after ``BACKFILLS_LEASE`` seconds.
@@ -83,48 +55,152 @@ def work(
     :param concurrency: how many runs to execute at a time.
     :param once: stop when no run can be claimed.
     :param stop: an event that you set to stop the worker.
+    :param hurry: an event that you set to stop it at once: runs that have not ended are given
+        back, and wait again.
+    :param grace: seconds that runs may take to end after ``stop``, before they are given back;
+        ``None`` for as long as it takes.
     :param idle: seconds between two checks for runs when there is nothing to do.
     :param tell: called with each run that has ended and the result of :func:`perform`.
+    :raises ValueError: for several runs at a time on a database whose connection all share.
     """
     host = host_of(blueprint)
-    stop = stop or threading.Event()
-    busy: set[Future[None]] = set()
-    # Without started_at, no worker can take runs back.
-    can_recover = "started_at" in host.run_table.columns
-    recovered = -float("inf")
+    with app.app_context():
+        if concurrency > 1 and host.table.database.shares_a_connection:
+            raise ValueError(
+                "SQLite's memory has one connection for all threads: use a file for a worker"
+                " with a concurrency of more than 1"
+            )
+    with Keeper(app, host) as keeper:
+        _Worker(app, host, keeper, concurrency, tell).work(
+            once, stop or threading.Event(), hurry or threading.Event(), grace, idle
+        )
 
-    def perform_in_context(run: t.Any) -> None:
-        with app.app_context():
+
+class _Worker:
+    """The threads of one worker, and the loop that feeds them."""
+
+    def __init__(
+        self, app: Flask, host: Host, keeper: Keeper, concurrency: int, tell: Tell | None
+    ) -> None:
+        self.app = app
+        self.host = host
+        self.keeper = keeper
+        self.concurrency = concurrency
+        self.tell = tell
+        self.busy = 0
+        self.recovered = float("-inf")
+        self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        #: Backfills that are not in line with their runs.
+        self.ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        for number in range(concurrency):
+            # Daemons, since a runner that hangs must not keep the process.
+            name = f"backfills-{number}"
+            threading.Thread(target=self._perform, name=name, daemon=True).start()
+
+    def work(
+        self,
+        once: bool,
+        stop: threading.Event,
+        hurry: threading.Event,
+        grace: float | None,
+        idle: float,
+    ) -> None:
+        looks = 0
+        try:
+            while not (stop.is_set() or hurry.is_set()):
+                found = self._claim(once)
+                looks = 0 if found else looks + 1
+                if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
+                    return
+                pause = min(PAUSE * 2**looks, idle)
+                if self.busy:
+                    self._wait(pause if self.busy < self.concurrency else idle)
+                else:
+                    stop.wait(pause)
+            self.keeper.stop()
+            until = float("inf") if grace is None else time.monotonic() + grace
+            while self.busy and time.monotonic() < until and not hurry.is_set():
+                self._wait(min(0.1, idle))
+        finally:
+            for _ in range(self.concurrency):
+                self.claimed.put(None)
+            self._give_back()
+            with self.app.app_context():
+                for backfill_id in self._ended():
+                    self.host.runs.upkeep.roll_up(backfill_id)
+
+    def _claim(self, once: bool) -> int:
+        """Claim as many runs as there are threads free for them."""
+        free = self.concurrency - self.busy
+        found: list[t.Any] = []
+        try:
+            with self.app.app_context():
+                self._recover()
+                ended = self._ended()
+                if free:
+                    found = self.host.runs.claim(limit=free)
+                # A claim of a backfill brings it in line with its runs.
+                for backfill_id in ended - {run.backfill_id for run in found}:
+                    self.host.runs.upkeep.roll_up(backfill_id)
+        except Exception as error:
+            if once or errors.is_missing(error):
+                raise
+            self.app.logger.warning("No run was claimed: %s", errors.words(error))
+        for run in found:
+            self.busy += 1
+            self.claimed.put(run)
+        return len(found)
+
+    def _is_due_soon(self) -> bool:
+        with self.app.app_context():
+            return self.host.progress.is_due_soon(SOON)
+
+    def _recover(self) -> None:
+        seconds = lease(self.host.run_table).total_seconds()
+        if self.host.run_table.leased is None or self.host.table.database.shares_a_connection:
+            # Nobody can tell which runs are lost; or there is no other worker to lose any.
+            return
+        if time.monotonic() - self.recovered > min(seconds / 3, 60):
+            self.host.runs.recover()
+            self.recovered = time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until a run has ended, and take note of all that have."""
+        with contextlib.suppress(queue.Empty):
+            self.done.get(timeout=seconds)
+            self.busy -= 1
+            while True:
+                self.done.get_nowait()
+                self.busy -= 1
+
+    def _perform(self) -> None:
+        while (run := self.claimed.get()) is not None:
             try:
-                status = perform(host, run)
-            except SQLAlchemyError:
+                with self.app.app_context():
+                    status = perform(self.host, run, self.keeper, self.ended.put)
+                    if self.tell is not None:
+                        self.tell(run, status)
+            except BaseException:
                 # The run stays running until it is taken back after the lease.
-                app.logger.exception("Could not record how run %s ended", run.key)
-            else:
-                if tell is not None:
-                    tell(run, status)
+                self.app.logger.exception("Could not record how run %s ended", run.key)
+            finally:
+                self.done.put(None)
 
-    with ThreadPoolExecutor(concurrency, "backfills") as pool:
-        while not stop.is_set():
-            found: list[t.Any] = []
-            try:
-                with app.app_context():
-                    seconds = lease().total_seconds()
-                    if can_recover and time.monotonic() - recovered > min(seconds / 4, 60):
-                        host.runs.recover(older_than=timedelta(seconds=seconds))
-                        recovered = time.monotonic()
-                    if len(busy) < concurrency:
-                        found = host.runs.claim(limit=concurrency - len(busy))
-            except SQLAlchemyError as error:
-                app.logger.warning("The database can't be reached: %s", errors.words(error))
-                if once:
-                    raise
-            busy |= {pool.submit(perform_in_context, run) for run in found}
-            if busy:
-                done, busy = wait(busy, idle, FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-            elif once:
-                return
-            else:
-                stop.wait(idle)
+    def _ended(self) -> set[t.Any]:
+        """The backfills of which runs have ended lately."""
+        found = set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.add(self.ended.get_nowait())
+        return found
+
+    def _give_back(self) -> None:
+        """Give back the runs that are not done, so that others need not wait for the lease."""
+        left = self.keeper.runs() if self.busy else []
+        if not left:
+            return
+        self.keeper.stop()
+        with self.app.app_context():
+            count = self.host.runs.give_back(left)
+        self.app.logger.warning("Given back %d runs that have not ended", count)

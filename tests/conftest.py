@@ -7,6 +7,7 @@ import time
 import typing as t
 from collections import Counter
 from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,10 @@ def server_url(name: str) -> str:
 class Host:
     """A host app with one backfill in a database of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **engine: t.Any) -> None:
         self.app = Flask("host")
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
+        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine
         self.db = SQLAlchemy(self.app)
         self.statements: list[str] = []
 
@@ -142,6 +144,40 @@ class Host:
     def finish(self, run: t.Any, *args: t.Any, **kwargs: t.Any) -> bool:
         with self.app.app_context():
             return self.blueprint.runs.finish(run.id, *args, **kwargs)
+
+    def end(self, run: t.Any, status: str = "completed", *args: t.Any) -> bool:
+        """End a run as its own worker does, who knows it as it was claimed."""
+        with self.app.app_context():
+            return self.blueprint.runs.finish(run, status, *args)
+
+    def recover(self, seconds: float | None = 0) -> int:
+        """Take back the runs of workers that were silent for some seconds; ``None``: a lease."""
+        with self.app.app_context():
+            age = None if seconds is None else timedelta(seconds=seconds)
+            return self.blueprint.runs.recover(older_than=age)
+
+    def work(self, **options: t.Any) -> None:
+        """Work like the command until nothing is left to do."""
+        from flask_backfills.worker import work
+
+        work(self.app, self.blueprint, **{"once": True, **options})
+
+    def stored(self, *names: str) -> list[t.Any]:
+        """Columns of all runs as they are stored, by key."""
+        model = self.blueprint.host.run_model
+        with self.app.app_context():
+            found = [getattr(model, name) for name in names]
+            query = sa.select(*found).order_by(model.backfill_id, model.key)
+            rows = self.db.session.execute(query).all()
+            self.db.session.remove()
+        return [row[0] if len(names) == 1 else tuple(row) for row in rows]
+
+    def store(self, **values: t.Any) -> None:
+        """Write columns of all runs, as no worker does."""
+        with self.app.app_context():
+            model = self.blueprint.host.run_model
+            self.db.session.execute(sa.update(model).values(**values))
+            self.db.session.commit()
 
     def rows(self, url: str = URL) -> list[dict]:
         """The runs of a backfill, all pages."""

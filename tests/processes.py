@@ -168,7 +168,7 @@ def working():
 
     @blueprint.runner
     def run(run):
-        time.sleep(0.5)
+        time.sleep(float(os.environ.get("SECONDS", 0.5)))
 
     return app
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 from conftest import Host
@@ -47,12 +48,20 @@ class Model:
                 return False
             elif run["status"] == "initial":
                 run["length"] = self.step
-            elif run["length"] != self.step or run["status"] in again:
+            elif (
+                run["length"] != self.step
+                or run["status"] in again
+                or (run["status"] == "cancelled" and not run["wanted"])
+            ):
+                # What was cancelled while it ran stays its worker's until that lets go of it.
                 run.update(status="initial", length=self.step, attempt=run["attempt"] + 1)
+                run.update(tries=0, delayed=False)
             run["wanted"] = True
         for day in [day for day in self.runs if day not in self.wanted()]:
-            if self.runs[day]["status"] == "initial":
+            if self.runs[day]["status"] == "initial" and not self.runs[day].get("held"):
                 del self.runs[day]
+            elif self.runs[day]["status"] == "initial":
+                self.runs[day].update(status="cancelled", wanted=False)
             else:
                 self.runs[day]["wanted"] = False
         return True
@@ -61,6 +70,23 @@ class Model:
         counted = Counter(run["status"] for run in self.runs.values() if run["wanted"])
         counted["running"] = sum(run["status"] == "running" for run in self.runs.values())
         return counted
+
+    def held(self):
+        """How many runs workers have, be it that they were cancelled."""
+        return sum(bool(run.get("held")) for run in self.runs.values())
+
+    def lose(self):
+        """Every worker dies."""
+        for run in self.runs.values():
+            if not run.pop("held", False) or run["status"] != "running":
+                continue
+            if not run["wanted"]:
+                run["status"] = "cancelled"
+            elif run["tries"] >= max(3, self.settings.get("max_attempts", 1)):
+                run["status"] = "failed"
+            else:
+                run.update(status="initial", attempt=run["attempt"] + 1)
+        self.settle()
 
     def ending(self):
         found, most = self.statuses(), self.settings.get("max_failures")
@@ -89,8 +115,12 @@ class Model:
             return []
         if found["failed"] >= self.settings.get("max_failures", 10**9):
             return []
-        room = self.settings.get("pipeline_run_limit", 10**9) - found["running"]
-        waiting = sorted(day for day, run in self.runs.items() if run["status"] == "initial")
+        room = self.settings.get("pipeline_run_limit", 10**9) - self.held()
+        waiting = sorted(
+            day
+            for day, run in self.runs.items()
+            if run["status"] == "initial" and not run.get("held") and not run.get("delayed")
+        )
         if self.settings.get("order") == "backwards":
             waiting.reverse()
         return waiting[: max(room, 0)]
@@ -150,6 +180,8 @@ class Life(RuleBasedStateMachine):
                 {"max_failures": 1, "reprocess": "all"},
                 {"reprocess": "none"},
                 {"reprocess": "all", "order": "backwards"},
+                {"max_attempts": 2},
+                {"max_attempts": 5, "pipeline_run_limit": 2},
             ]
         )
     )
@@ -206,8 +238,10 @@ class Life(RuleBasedStateMachine):
         found = self.host.claim(int(self.url.rsplit("/", 1)[1]), limit)
         assert [int(run.key[8:10]) for run in found] == expected
         for day, run in zip(expected, found, strict=True):
-            self.model.runs[day]["status"] = "running"
-            self.claimed[day] = run
+            there = self.model.runs[day]
+            there.update(status="running", held=True, tries=there.get("tries", 0) + 1)
+            there.update(worker=run.worker, id=run.id)
+            self.claimed.setdefault(day, []).append(run)
         if found:
             self.model.status = "running"
 
@@ -215,7 +249,8 @@ class Life(RuleBasedStateMachine):
     def work(self, limit, status):
         self.claim(limit)
         for day in sorted(self.claimed):
-            self.end(day, status)
+            while day in self.claimed:
+                self.end(day, status)
 
     @precondition(lambda self: self.claimed)
     @rule(data=st.data(), status=st.sampled_from(["completed", "completed", "failed"]))
@@ -223,17 +258,54 @@ class Life(RuleBasedStateMachine):
         self.end(data.draw(st.sampled_from(sorted(self.claimed))), status)
 
     def end(self, day, status):
-        run = self.claimed.pop(day)
-        there = self.model.runs.get(day, {})
-        still = there.get("status") == "running" and there["attempt"] == run.attempt
-        assert self.host.finish(run, status, attempt=run.attempt) is still
-        if still:
+        run, there, still = self.take(day)
+        with self.host.app.app_context():
+            assert self.host.blueprint.runs.finish(run, status) is still
+        if still and status == "failed" and there["wanted"] and self.tries_left(there):
+            there.update(status="initial", attempt=there["attempt"] + 1, delayed=True)
+        elif still:
             there["status"] = status
+        if still:
             self.model.settle()
+
+    def take(self, day):
+        """One of those who claimed the run of a day, the run, and whether it is still theirs."""
+        run = self.claimed[day].pop(0)
+        if not self.claimed[day]:
+            del self.claimed[day]
+        there = self.model.runs.get(day, {})
+        if there.get("id") not in (None, run.id):
+            there = {}
+        still = there.get("status") == "running" and there["attempt"] == run.attempt
+        if still or run.worker == there.get("worker"):
+            there.pop("held", None)
+        return run, there, still
+
+    def tries_left(self, there):
+        return there["tries"] < self.model.settings.get("max_attempts", 1)
+
+    @precondition(lambda self: self.claimed)
+    @rule(data=st.data())
+    def give_back(self, data):
+        run, there, still = self.take(data.draw(st.sampled_from(sorted(self.claimed))))
+        with self.host.app.app_context():
+            assert self.host.blueprint.runs.give_back([run]) == still
+        if still and there["wanted"]:
+            there.update(status="initial", tries=there["tries"] - 1)
+        elif still:
+            there.update(status="cancelled")
+        self.model.settle()
+
+    @rule()
+    def lose_workers(self):
+        with self.host.app.app_context():
+            self.host.blueprint.runs.recover(older_than=timedelta(0))
+        self.model.lose()
 
     @rule(start=DAYS, length=st.integers(2, 6))
     def delete(self, start, length):
         active = any(run["status"] in ACTIVE for run in self.model.runs.values())
+        active = active or bool(self.model.held())
         response = self.host.client.delete(self.url)
         assert response.status_code == (409 if active else 200)
         if not active:

@@ -21,7 +21,7 @@ REPROCESSES = st.sampled_from([None, *REPROCESS])
 
 
 def wanted_runs():
-    one = st.builds(Wanted, KEYS, st.none(), ENDS)
+    one = st.builds(Wanted, KEYS, st.none(), ENDS, st.none())
     return st.lists(one, unique_by=lambda one: one.key, max_size=8)
 
 

@@ -172,11 +172,16 @@ def test_only_a_running_run_can_be_finished(runner):
     [run] = runner.claim()
     runner.put({"status": "cancelled"})
     before = runner.rows()
+    assert (before[0]["status"], before[0]["completed_at"]) == ("cancelled", None)
     assert runner.finish(run, "completed", {"rows": 1}) is False
     with runner.app.app_context():
         assert runner.blueprint.runs.finish(waiting + 1, "completed") is False
         assert runner.blueprint.runs.finish(999, "completed") is False
-    assert (runner.rows(), runner.get()["metrics"]) == (before, None)
+    rows = runner.rows()
+    # Only now its worker has let go of it.
+    before[0]["completed_at"] = rows[0]["completed_at"]
+    assert rows[0]["completed_at"] is not None
+    assert (rows, runner.get()["metrics"]) == (before, None)
     with pytest.raises(ValueError, match="cancelled"):
         runner.finish(run, "cancelled")
 
@@ -186,9 +191,11 @@ def test_a_worker_of_an_attempt_before_is_told_so(runner):
     [old] = runner.claim()
     runner.put({"status": "cancelled"})
     runner.put({"status": "initial"})
-    [new] = runner.claim()
-    assert (old.id, old.attempt, new.id, new.attempt) == (old.id, 1, old.id, 2)
+    [other] = runner.claim()
+    assert other.id != old.id, "while its old worker is still at it"
     assert runner.finish(old, "failed", attempt=old.attempt) is False
+    [new] = runner.claim()
+    assert (old.attempt, new.id, new.attempt) == (1, old.id, 2)
     assert runner.finish(new, "completed", attempt=new.attempt) is True
 
 

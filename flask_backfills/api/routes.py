@@ -117,7 +117,7 @@ class Routes:
         runs, total = self.host.progress.page(
             backfill, asked["status"], asked["offset"], asked["limit"]
         )
-        shown = self.host.run_table.schema.dump(runs, many=True)
+        shown = self.host.backfills.show_runs(backfill, runs)
         return _private(jsonify(runs=shown, metadata=_next(asked, total)))
 
     def openapi_view(self) -> Response:

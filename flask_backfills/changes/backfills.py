@@ -6,25 +6,23 @@ import typing as t
 from collections.abc import Callable
 
 from marshmallow import ValidationError
-from sqlalchemy import Dialect
 from werkzeug.http import unquote_etag
 
 from .. import errors
 from .. import signals
 from ..rules.lifecycle import Transitions
-from ..rules.plan import Entry
 from ..rules.plan import Tally
 from ..runs.planned import Planned
 from ..runs.progress import Progress
-from ..tables import columns
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import wrong_settings
 from .expansion import Expansion
-from .expansion import show
+from .flush import flush
 from .replan import follow
 from .replan import Preview
+from .replan import tell_plan
 from .update import update
 
 #: The values to write, or a function that makes them from the backfill once it is locked.
@@ -102,10 +100,15 @@ class Backfills:
         preview: Preview | None = None,
     ) -> Saved:
         """Store a new backfill. The arguments are those of :meth:`update`."""
-        with self.table.database.transaction(keep=preview is None):
-            backfill, wrong = self._new(pipeline_uuid, sent)
+
+        def create() -> Saved:
+            if preview is not None:
+                preview.clear()
+            backfill, wrong = _new(self.table.model, self.schema, pipeline_uuid, sent)
             self.table.session.add(backfill)
-            saved = self._save(backfill, sent, wrong, if_plan_match, preview)
+            return self._save(backfill, sent, wrong, if_plan_match, preview)
+
+        saved = self.table.database.again(create, keep=preview is None)
         if preview is not None:
             # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
@@ -128,12 +131,18 @@ class Backfills:
         :param if_plan_match: the hash of the expected plan. Another plan is refused.
         :param preview: if given, it is filled with the plan, and nothing is stored.
         """
-        with self.table.database.transaction(keep=preview is None):
-            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+
+        def write() -> Saved:
+            if preview is not None:
+                preview.clear()
+            # A preview changes nothing, and keeps nobody waiting while it plans.
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=preview is None)
             if check is not None:
                 check(backfill)
-            sent = sent(backfill) if callable(sent) else sent
-            saved = self._save(backfill, sent, {}, if_plan_match, preview)
+            values = sent(backfill) if callable(sent) else sent
+            return self._save(backfill, values, {}, if_plan_match, preview)
+
+        saved = self.table.database.again(write, keep=preview is None)
         return self._tell(saved, preview)
 
     def delete(
@@ -147,21 +156,38 @@ class Backfills:
 
         :returns: the attributes of the deleted backfill, as in the API.
         """
-        with self.table.database.transaction():
+
+        def delete() -> dict[str, t.Any]:
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             if check is not None:
                 check(backfill)
             shown = self.show(backfill)
             if self.planned is not None:
-                if self.planned.rollup.are_active(backfill):
+                if self.planned.are_active(backfill):
                     raise errors.StillActive()
                 self.planned.delete(backfill)
             self.table.session.delete(backfill)
-        return shown
+            return shown
+
+        if self.planned is not None:
+            # Which workers are dead is told by the database's clock.
+            self.table.database.synchronize()
+        return self.table.database.again(delete)
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""
         return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
+
+    def show_runs(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
+        """Return runs of a backfill as in the API."""
+        assert self.planned is not None
+        shown: list[dict[str, t.Any]] = self.planned.table.schema.dump(runs, many=True)
+        variables_of = self.expansion.variables_of(backfill)
+        for one, run in zip(shown, runs, strict=True):
+            if one["status"] == "initial" and "variables" in self.planned.table.columns:
+                # A run gets them when it is handed out; until then, those that it would get.
+                one["variables"] = variables_of(run)
+        return shown
 
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return the attributes of each backfill as in the API, with its run counts."""
@@ -182,16 +208,6 @@ class Backfills:
             more.append({**total, "run_status_counts": dict(statuses)})
         return more
 
-    def _new(self, pipeline_uuid: str, sent: dict[str, t.Any]) -> tuple[t.Any, errors.Errors]:
-        """Return a backfill that is not stored yet, and the errors that prevent storing it."""
-        backfill = self.table.model()
-        wrong = self.schema.missing_from(sent)
-        try:
-            backfill.pipeline_uuid = self.schema.fields["pipeline_uuid"].deserialize(pipeline_uuid)
-        except ValidationError as error:
-            wrong["pipeline_uuid"] = error.messages
-        return backfill, wrong
-
     def _save(
         self,
         backfill: t.Any,
@@ -202,21 +218,22 @@ class Backfills:
     ) -> Saved:
         """Write the values and update the runs, within the caller's transaction."""
         before = self.expansion.values(backfill) if self.planned is not None else {}
-        wrong = {**wrong, **self._wrong_settings(sent)}
+        if self.planned is not None:
+            wrong = {**wrong, **_wrong_settings(self.schema, sent)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
-        session = self.table.session
-        if self.schema.moments and (dialect := self.table.database.mysql):
-            self._flush_whole_seconds(dialect, backfill, sent)
-        session.flush()
+        if preview is None:
+            flush(self.table, self.schema, backfill, sent)
         plan = None
         if self.planned is not None:
-            plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
-            session.flush()
+            with self.table.session.no_autoflush:
+                plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
+        # Of a preview only now: a row that is written is locked, and planning may take long.
+        flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.
         saved = Saved(backfill, changes, self.show(backfill), plan, None)
         page = preview if self.planned is not None else None
         if plan is not None or page is not None:
-            saved = saved._replace(metadata=_tell_plan(saved.tally, page))
+            saved = saved._replace(metadata=tell_plan(saved.tally, page))
         if if_plan_match is not None:
             _check_plan(if_plan_match, saved)
         return saved
@@ -226,51 +243,29 @@ class Backfills:
             signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
         return saved
 
-    def _wrong_settings(self, sent: dict[str, t.Any]) -> errors.Errors:
-        key = self.schema.key_of("settings")
-        if self.planned is None or not isinstance(sent.get(key), dict):
-            return {}
-        wrong = wrong_settings(sent[key])
-        return {key: wrong} if wrong else {}
-
-    def _flush_whole_seconds(
-        self, dialect: Dialect, backfill: t.Any, sent: dict[str, t.Any]
-    ) -> None:
-        """Refuse sent values that a column would truncate; reload other truncated values."""
-        cut = self.schema.cut_by(dialect, backfill)
-        message = "Must be a whole second: the column does not store fractions of a second."
-        if wrong := {key: [message] for key in cut.values() if key in sent}:
-            raise errors.Refused(wrong)
-        self.table.session.flush()
-        if cut := self.schema.cut_by(dialect, backfill):
-            mapper = self.schema.mapper
-            stale = [columns.mapped_as(mapper, attribute) or attribute for attribute in cut]
-            self.table.session.refresh(backfill, stale)
-
-
-def _tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
-    """What the answer says of the plan."""
-    told: dict[str, t.Any] = {"plan": {**plan.counts, "hash": plan.hash()}}
-    if preview is None:
-        return told
-    told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
-    return {
-        **told,
-        "count": preview.count,
-        "next": preview.offset + preview.limit < preview.count,
-    }
-
-
-def _tell_entry(entry: Entry) -> dict[str, t.Any]:
-    return {
-        "key": entry.key,
-        "execution_date": entry.date and show(entry.date),
-        "action": entry.action,
-        "reason": entry.reason,
-    }
-
 
 def _check_plan(named: str, saved: Saved) -> None:
     etag, _ = unquote_etag(named)
     if etag != saved.tally.hash():
         raise errors.PlanMismatch(saved.metadata or {"plan": None})
+
+
+def _new(
+    model: type[t.Any], schema: BackfillSchema, pipeline_uuid: str, sent: dict[str, t.Any]
+) -> tuple[t.Any, errors.Errors]:
+    """Return a backfill that is not stored yet, and the errors that prevent storing it."""
+    backfill = model()
+    wrong = schema.missing_from(sent)
+    try:
+        backfill.pipeline_uuid = schema.fields["pipeline_uuid"].deserialize(pipeline_uuid)
+    except ValidationError as error:
+        wrong["pipeline_uuid"] = error.messages
+    return backfill, wrong
+
+
+def _wrong_settings(schema: BackfillSchema, sent: dict[str, t.Any]) -> errors.Errors:
+    key = schema.key_of("settings")
+    if not isinstance(sent.get(key), dict):
+        return {}
+    wrong = wrong_settings(sent[key])
+    return {key: wrong} if wrong else {}

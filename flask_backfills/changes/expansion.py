@@ -11,7 +11,6 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import tzinfo
 from functools import lru_cache
-from functools import partial
 from itertools import islice
 
 from flask import current_app
@@ -120,7 +119,7 @@ class Expansion:
         values = self.values(backfill)
         if values["block_uuid"] is not None:
             generated = self._generated(backfill, str(values["block_uuid"]))
-            return [wanted.variables() for wanted in generated[offset : offset + limit]]
+            return [wanted.variables or {} for wanted in generated[offset : offset + limit]]
         window = self.window(values)
         intervals = window.intervals(offset, limit) if window else ()
         return [self.variables(interval) for interval in intervals]
@@ -129,7 +128,27 @@ class Expansion:
         """The runs of a page of a window, each known by its date."""
         for interval in window.intervals(offset, limit):
             key = show(interval.start).replace(" ", "T")
-            yield Wanted(key, interval.start, interval.end, partial(self.variables, interval))
+            yield Wanted(key, interval.start, interval.end)
+
+    def variables_of(self, backfill: t.Any) -> Callable[[t.Any], dict[str, t.Any]]:
+        """From a run of a backfill to the variables that it is called with.
+
+        They are the backfill's, overridden by what is the run's own.
+        """
+        shared = getattr(backfill, "variables", None)
+        shared = shared if isinstance(shared, dict) else {}
+        values = self.values(backfill)
+        window = None if values["block_uuid"] is not None else self.window(values)
+
+        def variables(run: t.Any) -> dict[str, t.Any]:
+            if window is not None and run.execution_date is not None:
+                index = window.index(columns.in_utc(run.execution_date, False))
+                if index is not None:
+                    [interval] = window.intervals(index, 1)
+                    return {**shared, **self.variables(interval)}
+            return {**shared, **(getattr(run, "variables", None) or {})}
+
+        return variables
 
     def variables(self, interval: Interval) -> dict[str, t.Any]:
         """The variables that describe the interval of a run, with Mage's names.
@@ -182,7 +201,7 @@ class Expansion:
             date = columns.in_utc(date, False)
             own = {**self._day_and_hour(date), **own, "execution_date": show(date)}
         JSONObject().deserialize(own)
-        return Wanted(key, date, None, partial(dict, own))
+        return Wanted(key, date, None, own)
 
     def _day_and_hour(self, moment: datetime) -> dict[str, str]:
         there = show(local(moment, self.zone))

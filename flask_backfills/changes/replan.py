@@ -16,11 +16,13 @@ from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
 from ..rules.plan import Wanted
 from ..rules.window import Window
+from ..runs.flight import Flight
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.settings import settings_of
 from .expansion import DECISIVE
 from .expansion import Expansion
+from .expansion import show
 
 
 @dataclass
@@ -32,6 +34,11 @@ class Preview:
     entries: list[Entry] = field(default_factory=list)
     #: How many entries the whole plan has.
     count: int = 0
+
+    def clear(self) -> None:
+        """Forget what a transaction has put here that is done again."""
+        self.entries.clear()
+        self.count = 0
 
 
 def follow(
@@ -57,7 +64,7 @@ def follow(
     old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
         reprocess = settings_of(backfill).get("reprocess") or "failed"
-        tally = _replan(runs, expansion, backfill, before, reprocess, True, preview)
+        tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):
             raise errors.NothingToRun(tally.statuses)
         return tally
@@ -66,8 +73,7 @@ def follow(
             rollup.cancel(backfill)
         return None
     if changes.keys() & {*DECISIVE, "variables"}:
-        anew = "variables" in changes
-        tally = _replan(runs, expansion, backfill, before, None, anew, preview)
+        tally = _replan(runs, expansion, backfill, before, None, preview)
         _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
     if "settings" in changes:
@@ -81,13 +87,12 @@ def _replan(
     backfill: t.Any,
     before: dict[str, t.Any],
     reprocess: str | None,
-    anew: bool,
     preview: Preview | None,
 ) -> Tally:
-    """Plan, and write or preview what becomes of each run.
-
-    :param anew: whether runs that wait get their variables anew.
-    """
+    """Plan, and write or preview what becomes of each run."""
+    flight = Flight(runs.table, backfill)
+    if preview is None:
+        runs.rollup.fold(backfill, flight)
     values = expansion.values(backfill)
     tally = Tally([values, getattr(backfill, "variables", None), reprocess])
     asked = expansion.of(backfill)
@@ -96,16 +101,18 @@ def _replan(
     wanted: t.Iterable[Wanted]
     if isinstance(asked, Window):
         window = expansion.window(before) if before["block_uuid"] is None else None
-        if reprocess is None and not anew and window is not None:
+        if reprocess is None and window is not None:
             same = _settled(runs, backfill, asked, window, tally)
         if same:
             criteria = (~_dates(runs, asked, same) | runs.table.date.is_(None),)
         wanted = chain(expansion.wanted(asked, 0, same.start), expansion.wanted(asked, same.stop))
     else:
-        anew, wanted = True, asked
+        wanted = asked
     if not runs.table.knows_ends:
         wanted = (one._replace(end=None) for one in wanted)
-    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess, anew))
+    # What a generator gives a run that waits may have changed; what a date gives can't.
+    renew = not isinstance(asked, Window)
+    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess, renew))
     try:
         if preview is None:
             runs.write(backfill, entries)
@@ -121,7 +128,7 @@ def _replan(
         _preview_same(runs, expansion, backfill, asked, same, preview)
     if not tally.statuses["running"]:
         # History that still runs is waited for.
-        tally.statuses["running"] = runs.rollup.some(backfill, "running", 1)
+        tally.statuses["running"] = flight.running
     return tally
 
 
@@ -171,3 +178,25 @@ def _preview_same(
 def _merge(changes: Changes, more: Changes) -> None:
     for attribute, (old, new) in more.items():
         changes[attribute] = (changes[attribute][0] if attribute in changes else old, new)
+
+
+def tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
+    """What the answer says of the plan."""
+    told: dict[str, t.Any] = {"plan": {**plan.counts, "hash": plan.hash()}}
+    if preview is None:
+        return told
+    told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
+    return {
+        **told,
+        "count": preview.count,
+        "next": preview.offset + preview.limit < preview.count,
+    }
+
+
+def _tell_entry(entry: Entry) -> dict[str, t.Any]:
+    return {
+        "key": entry.key,
+        "execution_date": entry.date and show(entry.date),
+        "action": entry.action,
+        "reason": entry.reason,
+    }

@@ -9,6 +9,7 @@ from functools import wraps
 import click
 from click.decorators import pass_meta_key
 from flask.cli import AppGroup
+from sqlalchemy import exc
 from werkzeug.exceptions import HTTPException
 
 from .. import errors
@@ -29,7 +30,11 @@ CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:
     """Register a command. It prints refusals with the messages of the API."""
 
-    refusals: tuple[type[Exception], ...] = (HTTPException, *errors.DATABASE_REFUSALS)
+    refusals: tuple[type[Exception], ...] = (
+        HTTPException,
+        *errors.DATABASE_REFUSALS,
+        exc.ProgrammingError,
+    )
 
     def register(function: Callable[..., None]) -> click.Command:
         @wraps(function)
@@ -37,6 +42,10 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
             try:
                 function(*args, **kwargs)
             except refusals as error:
+                if errors.is_missing(error):
+                    raise click.ClickException(
+                        f"A table or column is missing; run your migrations. {errors.words(error)}"
+                    ) from None
                 refusal = errors.refusal(error)
                 if kwargs.get("as_json"):
                     print_json(errors.envelope(refusal))

@@ -11,7 +11,7 @@ import click
 from flask import current_app
 
 from ..host import Host
-from ..worker import lease
+from ..runs.lease import lease
 from ..worker import work as work_on
 from .lookup import read
 from .moving import EXIT
@@ -59,31 +59,55 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
         help="How many runs to execute at a time.",
     ),
     click.option("--once", is_flag=True, help="Stop when no run is waiting."),
+    click.option(
+        "--grace",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="How long runs may take to end once the worker is told to stop. Default: no limit.",
+    ),
     JSON,
 )
-def work(host: Host, concurrency: int, once: bool, as_json: bool) -> None:
+def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json: bool) -> None:
     """Claim runs and call the app's runner for each of them.
 
-    At SIGTERM or Ctrl-C, the worker claims no more runs and finishes the runs that it has.
-    At the second signal, it stops at once.
+    At SIGTERM or Ctrl-C, the worker claims no more runs and lets the runs end that it has. At
+    the second signal, or after --grace, it gives back those that have not ended: they wait
+    again.
     """
     if host.run_model is None or host.runner is None:
         raise click.ClickException(
             "The app has no runner: register a function with @blueprint.runner."
         )
-    stop = threading.Event()
+    if concurrency > 1 and host.table.database.shares_a_connection:
+        raise click.ClickException("SQLite in memory has one connection: use a concurrency of 1.")
+    stop, hurry = threading.Event(), threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop_soon(number: int, frame: t.Any) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
+        (hurry if stop.is_set() else stop).set()
 
     for number in before:
         signal.signal(number, stop_soon)
     app = current_app._get_current_object()  # type: ignore[attr-defined]
+    seconds = lease(host.run_table).total_seconds()
+    # At the error output, so that what is piped on is the runs alone.
+    click.echo(
+        f"Working on {host.run_table.table.name}, {concurrency} at a time; a run whose worker"
+        f" dies is taken back after {seconds:g} seconds.",
+        err=True,
+    )
     try:
         with telling_runs(host, as_json) as tell:
-            work_on(app, host, concurrency=concurrency, once=once, stop=stop, tell=tell)
+            work_on(
+                app,
+                host,
+                concurrency=concurrency,
+                once=once,
+                stop=stop,
+                hurry=hurry,
+                grace=grace,
+                tell=tell,
+            )
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -104,7 +128,7 @@ def recover(host: Host, older_than: float | None, as_json: bool) -> None:
         raise click.ClickException(
             "The app has no run model: pass run_model= to BackfillBlueprint."
         )
-    age = lease() if older_than is None else timedelta(seconds=older_than)
+    age = None if older_than is None else timedelta(seconds=older_than)
     taken = host.runs.recover(older_than=age)
     if as_json:
         print_json({"recovered": taken})

@@ -26,13 +26,13 @@ ACTIONS = ("keep", "add", "drop", "redo")
 
 
 class Wanted(t.NamedTuple):
-    """A run that the backfill needs."""
+    """A run that there should be."""
 
     key: str
     date: datetime | None
     end: datetime | None
-    #: Its variables' own part, known only when the run is written.
-    variables: t.Callable[[], dict[str, t.Any]] = dict
+    #: The variables that a generator gives it. Those of a date follow from the date.
+    variables: dict[str, t.Any] | None = None
 
 
 class Run(t.NamedTuple):
@@ -118,7 +118,8 @@ def plan(
             yield Entry(
                 "redo", f"{status}, but the interval changes. Runs again.", run, one, "redo"
             )
-        elif run.status in again:
+        elif run.status in again or (run.status == "cancelled" and not run.wanted):
+            # One that was cancelled when it was not needed has never been done.
             yield Entry("redo", f"{status}. Runs again.", run, one, "redo")
         else:
             yield Entry("keep", f"{status}.", run, one, None if run.wanted else "revive")

@@ -10,14 +10,45 @@ from collections.abc import Mapping
 
 from .plan import REPROCESS
 
-#: Whole numbers, and the least that each may be.
-NUMBERS = {"max_failures": 1, "pipeline_run_limit": 1}
+_MOST = 2**31 - 1
+
+#: How often a run is tried at the most.
+MOST_ATTEMPTS = 100
+
+#: Whole numbers, with the least and the most that each may be.
+NUMBERS = {
+    "max_attempts": (1, MOST_ATTEMPTS),
+    "max_failures": (1, _MOST),
+    "pipeline_run_limit": (1, _MOST),
+    "priority": (-_MOST, _MOST),
+    "retry_delay": (0, _MOST),
+    "run_timeout": (1, _MOST),
+}
 
 #: Words, and those that each may be.
 CHOICES = {"order": ("forwards", "backwards"), "reprocess": tuple(REPROCESS)}
 
 #: True or false.
 SWITCHES = ("paused",)
+
+
+#: Seconds before something that raised is tried again, and the most that they are doubled to.
+RETRY_DELAY = 30
+LONGEST_DELAY = 3600
+
+#: How often a run is handed out, at least, whose worker dies each time.
+LOST_ATTEMPTS = 3
+
+
+def delay(settings: Mapping[str, t.Any], tries: int) -> int:
+    """Seconds to wait before the next try, after so many.
+
+    >>> [delay({"retry_delay": 10}, tries) for tries in (1, 2, 3)], delay({}, 40)
+    ([10, 20, 40], 3600)
+    """
+    first: int = settings.get("retry_delay", RETRY_DELAY)
+    doubled: int = first * 2 ** min(tries - 1, 31)
+    return min(doubled, max(first, LONGEST_DELAY))
 
 
 def is_paused(settings: t.Any) -> bool:

@@ -6,6 +6,8 @@ A message may be lost or come twice: what it is worth is decided when it arrives
 
 from __future__ import annotations
 
+import os
+import socket
 import typing as t
 from collections.abc import Collection
 from datetime import datetime
@@ -13,8 +15,10 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from .. import signals
+from ..tables.assign import Changes
 from ..tables.run_table import moment
-from ..tables.run_table import now
+from .flight import Flight
 from .queue import Queue
 
 
@@ -37,13 +41,19 @@ class MessageQueue(Queue):
         :param most: how many runs may be queued at a time. A lower
             ``settings.pipeline_run_limit`` takes precedence.
         """
-        with self.table.database.transaction():
-            found = self.next.find(self.table.hold(backfill_id), most)
+
+        def enqueue() -> list[Queued]:
+            backfill = self.table.hold(backfill_id)
+            if backfill is None:
+                return []
+            flight = self.hand_out.flight(backfill)
+            found = self.hand_out.next.find(backfill, flight, most)
             found = [run for run in found if run.queued_at is None]
             for run in found:
-                self.runs.assign(run, queued_at=now())
-            queued = [Queued(self.runs.key_of(run), run.queued_at) for run in found]
-        return queued
+                self.runs.assign(run, queued_at=self.runs.now())
+            return [Queued(self.runs.key_of(run), run.queued_at) for run in found]
+
+        return self.table.database.again(enqueue)
 
     def unqueue(
         self, *, run_ids: Collection[t.Any] = (), older_than: timedelta | None = None
@@ -57,16 +67,37 @@ class MessageQueue(Queue):
         queued_at = self.runs.columns["queued_at"]
         lost: t.Any = self.runs.columns["id"].in_(run_ids)
         if older_than is not None:
-            lost = lost | (queued_at < moment(queued_at, now() - older_than))
+            lost = lost | (queued_at < moment(queued_at, self.runs.now() - older_than))
         waiting = self.runs.has("initial")
-        with self.table.database.transaction():
-            self.table.database.begin_writing()
-            return self.runs.update(self.runs.row(queued_at=None), waiting, lost)
+        values = self.runs.row(queued_at=None)
+        return self.table.database.again(lambda: self.runs.update(values, waiting, lost))
+
+    def died_here(self, run_id: t.Any) -> bool:
+        """Take a run back whose worker was a process of this machine that is no more.
+
+        For messages that come again: the one who had it first may well be alive.
+        """
+
+        def take_back() -> tuple[t.Any, bool, Changes]:
+            backfill = self.table.hold(self.progress.backfill_of(run_id))
+            if backfill is None:
+                return None, False, {}
+            flight = Flight(self.runs, backfill)
+            dead = [one for one in flight.held if one.id == run_id and _is_dead(one.worker)]
+            taken = self.hand_out.attempts.lose(backfill, dead)
+            return backfill, bool(taken), self.rollup.settle(backfill)
+
+        backfill, taken, changes = self.table.database.again(take_back)
+        signals.tell(self.table.session, self.schema, backfill, changes)
+        return taken
 
     def withdraw(self, backfill_id: t.Any) -> list[Queued]:
         """Return the runs that were cancelled while queued, and mark them as not queued."""
-        with self.table.database.transaction():
+
+        def withdraw() -> list[Queued]:
             backfill = self.table.hold(backfill_id)
+            if backfill is None:
+                return []
             query = sa.select(self.runs.model).where(
                 self.runs.of(backfill), self.runs.has("cancelled")
             )
@@ -75,4 +106,21 @@ class MessageQueue(Queue):
             if queued:
                 of_them = self.runs.columns["id"].in_([one.run_id for one in queued])
                 self.runs.update(self.runs.row(queued_at=None), of_them)
-        return queued
+            return queued
+
+        return self.table.database.again(withdraw)
+
+
+def _is_dead(worker: str | None) -> bool:
+    """Whether a worker was a process of this machine, and has ended."""
+    host, _, rest = (worker or "").partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,26 +1,76 @@
-"""Which runs of a backfill may be handed out now, and in which order."""
+"""Which runs may be handed out now, and in which order."""
 
 from __future__ import annotations
 
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.orm import lazyload
 
 from ..rules.lifecycle import ACTIVE
+from ..rules.settings import is_paused
+from ..tables import columns
+from ..tables.backfill_table import BackfillTable
 from ..tables.settings import settings_of
+from .flight import Flight
 from .rollup import Rollup
 
 
 class Next:
-    """The next runs of a backfill that is held, as its settings allow."""
+    """The next runs, as the settings of their backfills allow."""
 
-    def __init__(self, rollup: Rollup) -> None:
+    def __init__(self, table: BackfillTable, rollup: Rollup) -> None:
+        self.table = table
         self.runs = rollup.runs
         self.rollup = rollup
 
-    def room(self, backfill: t.Any, most: int) -> int:
-        """How many runs of a backfill may be handed out now, up to a number."""
-        if backfill is None or self.rollup.status_of(backfill) not in ACTIVE:
+    def backfills(self) -> list[t.Any]:
+        """The keys of the backfills that may have runs to hand out: one SELECT.
+
+        The highest priority comes first, then the fewest running runs, then the oldest.
+        """
+        model = self.table.model
+        runs = self.runs
+        of_it = runs.columns["backfill_id"] == self.table.key
+        waits = sa.exists().where(of_it, runs.has("initial"), *runs.available())
+        count = sa.select(sa.func.count())
+        running = count.where(of_it, runs.has("running")).scalar_subquery()
+        failed = count.where(of_it, runs.has("failed"), *runs.wanted_only()).scalar_subquery()
+        settings = getattr(model, "settings", sa.null())
+        schema = self.rollup.schema
+        active = model.status.in_([schema.member("status", word) for word in ACTIVE])
+        query = sa.select(self.table.key, settings.label("settings"), running, failed)
+        query = query.where(active, self._not_paused(), waits).order_by(self.table.key)
+        found = [
+            (-settings_of(row).get("priority", 0), row[2], place, row[0])
+            for place, row in enumerate(self.runs.database.execute(query))
+            if not is_paused(row.settings) and self._has_room(settings_of(row), *row[2:])
+        ]
+        return [key for *_, key in sorted(found, key=lambda one: one[:3])]
+
+    @staticmethod
+    def _has_room(settings: t.Mapping[str, t.Any], running: int, failed: int) -> bool:
+        limit, failures = settings.get("pipeline_run_limit"), settings.get("max_failures")
+        if settings.get("run_timeout") is not None:
+            # One that takes too long may have to make room.
+            return True
+        return (limit is None or running < limit) and (failures is None or failed < failures)
+
+    def _not_paused(self) -> t.Any:
+        """What the database can tell of it, so that thousands of paused ones cost little."""
+        column = columns.column_of(self.table.mapper, "settings")
+        if column is None or not isinstance(column.type, sa.JSON):
+            return sa.true()
+        paused = column["paused"].as_string()
+        if self.table.database.is_sqlite:
+            # There, JSON's true is a 1.
+            paused = sa.cast(column["paused"].as_string(), sa.String)
+            return sa.or_(paused.is_(None), paused != "1")
+        return sa.or_(paused.is_(None), paused != "true")
+
+    def room(self, backfill: t.Any, flight: Flight, most: int) -> int:
+        """How many runs of a locked backfill may be handed out now, up to a number."""
+        if self.rollup.status_of(backfill) not in ACTIVE:
             return 0
         settings = settings_of(backfill)
         failures = settings.get("max_failures")
@@ -29,21 +79,26 @@ class Next:
         if failures and self.rollup.some(backfill, "failed", failures) >= failures:
             return 0
         at_once: int | None = settings.get("pipeline_run_limit")
-        if at_once is None:
-            return most
-        return min(most, at_once - self.rollup.some(backfill, "running", at_once))
+        return most if at_once is None else min(most, at_once - flight.at_once)
 
-    def find(self, backfill: t.Any, most: int) -> list[t.Any]:
-        """The next runs of a backfill, locked."""
-        room = self.room(backfill, most)
+    def is_due(self, run: t.Any) -> bool:
+        """Whether a run need not wait any longer for its next try."""
+        at = getattr(run, "available_at", None)
+        return at is None or columns.in_utc(at, True) <= self.runs.now()
+
+    def find(self, backfill: t.Any, flight: Flight, most: int) -> list[t.Any]:
+        """The next runs of a locked backfill, locked."""
+        room = self.room(backfill, flight, most)
         if room < 1:
             return []
         order: tuple[t.Any, ...] = (self.runs.date, self.runs.key)
         if settings_of(backfill).get("order") == "backwards":
             order = tuple(sa.desc(one) for one in order)
-        waiting = self.runs.of(backfill), self.runs.has("initial")
-        query = sa.select(self.runs.model).where(*waiting).order_by(*order).limit(room)
-        # A session that keeps what it has read may know them from before.
-        query = query.execution_options(populate_existing=True)
-        session = self.runs.database.session
-        return list(session.scalars(query.with_for_update(skip_locked=True)))
+        waiting = self.runs.has("initial"), *self.runs.free_only(), *self.runs.available()
+        query = sa.select(self.runs.model).where(self.runs.of(backfill), *waiting)
+        # Of the run's own table alone: a joined relationship can't be locked. And a session
+        # that keeps what it has read may know the runs from before.
+        query = query.options(lazyload("*")).execution_options(populate_existing=True)
+        query = query.order_by(*order).limit(room)
+        query = query.with_for_update(of=self.runs.model, key_share=True, skip_locked=True)
+        return list(self.runs.database.session.scalars(query))

@@ -21,6 +21,9 @@ from ..rules.plan import Run
 from ..rules.plan import Wanted
 from ..tables import columns
 from ..tables.run_table import RunTable
+from .attempts import Attempts
+from .flight import Flight
+from .lease import lease
 from .rollup import Rollup
 
 #: How many rows one statement writes.
@@ -38,6 +41,7 @@ class Planned:
     def __init__(self, table: RunTable, rollup: Rollup) -> None:
         self.table = table
         self.rollup = rollup
+        self.attempts = Attempts(table)
 
     def load(self, backfill: t.Any, *criteria: t.Any) -> Iterator[Run]:
         """The runs that there are, read as plain rows."""
@@ -73,11 +77,11 @@ class Planned:
             wanted=True,
         )
         again = self.table.row(wanted=True)
-        own = self._own_values(backfill)
+        own = self._own_values()
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
             "add": (partial(_row_of, own, new), self._insert),
-            "redo": (partial(_row_of, own, again), self._requeue),
+            "redo": (partial(_row_of, own, again), partial(self._requeue, backfill)),
             "renew": (partial(_row_of, own, {}), self._update),
             "drop": (_id_of, self._drop),
             "retire": (_id_of, partial(self._mark, wanted=False)),
@@ -96,18 +100,26 @@ class Planned:
             if chunk:
                 writes[what][1](chunk)
 
+    def are_active(self, backfill: t.Any) -> bool:
+        """Whether a run waits, or a worker has one, be it that it was cancelled."""
+        flight = Flight(self.table, backfill)
+        self.rollup.fold(backfill, flight)
+        if self.table.database.clock.is_known:
+            self.attempts.sweep(backfill, flight, lease(self.table))
+        waits = self.rollup.some(backfill, "initial", 1)
+        return bool(flight.at_once or waits)
+
     def delete(self, backfill: t.Any) -> None:
         """Delete the runs of a backfill."""
         self._execute(sa.delete(self.table.table).where(self.table.of(backfill)))
 
-    def _own_values(self, backfill: t.Any) -> Own:
+    def _own_values(self) -> Own:
         """By column, what a run has of its own."""
-        shared = getattr(backfill, "variables", None) or {}
         values: dict[str, Callable[[Wanted], t.Any]] = {
             "key": lambda wanted: wanted.key,
             "execution_date": lambda wanted: wanted.date,
             "interval_end_datetime": lambda wanted: wanted.end,
-            "variables": lambda wanted: {**shared, **wanted.variables()},
+            "variables": lambda wanted: sa.null() if wanted.variables is None else wanted.variables,
         }
         own = []
         for name, value in values.items():
@@ -123,7 +135,13 @@ class Planned:
     def _insert(self, rows: list[t.Any]) -> None:
         self._execute(sa.insert(self.table.table), rows)
 
-    def _requeue(self, rows: list[t.Any]) -> None:
+    def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
+        metrics = self.table.columns.get("metrics")
+        if metrics is not None:
+            # What a run counts again is not counted twice.
+            ids = self.table.columns["id"].in_([row[_RUN] for row in rows])
+            query = sa.select(metrics).where(ids, metrics.is_not(None))
+            self.rollup.add_metrics(backfill, list(self._execute(query).scalars()), -1)
         self._update(rows, self.table.requeued())
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
@@ -131,7 +149,13 @@ class Planned:
         self._execute(query.values(also) if also else query, rows)
 
     def _drop(self, ids: list[t.Any]) -> None:
-        self._execute(sa.delete(self.table.table).where(self.table.columns["id"].in_(ids)))
+        of_them = self.table.columns["id"].in_(ids)
+        free = self.table.free_only()
+        gone = self._execute(sa.delete(self.table.table).where(of_them, *free)).rowcount
+        if gone < len(ids):
+            # A worker that was told to stop is still at it.
+            kept = self.table.row(status="cancelled", wanted=False)
+            self.table.update(kept, of_them, self.table.has("initial"))
 
     def _mark(self, ids: list[t.Any], wanted: bool) -> None:
         if self.table.knows_history:

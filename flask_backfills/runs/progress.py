@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
+from ..tables.run_table import moment
 from ..tables.run_table import RunTable
 
 #: How far back it is looked for how fast runs end.
@@ -49,6 +50,40 @@ class Progress:
             for key, status, count in self.session.execute(query):
                 found[key][self.runs.word(status)] = count
         return found
+
+    def backfill_of(self, run_id: t.Any) -> t.Any:
+        """The key of a run's backfill; ``None`` if there is no such run."""
+        return self.session.scalar(
+            sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
+        )
+
+    def is_due_soon(self, seconds: float) -> bool:
+        """Whether a run waits for its next try, which comes within some seconds."""
+        at = self.runs.columns.get("available_at")
+        if at is None:
+            return False
+        now = self.runs.now()
+        soon = at.between(moment(at, now), moment(at, now + timedelta(seconds=seconds)))
+        query = sa.select(self.runs.key).where(self.runs.has("initial"), soon).limit(1)
+        with self.runs.database.transaction(keep=False):
+            return self.session.scalar(query) is not None
+
+    def silent_backfills(self, before: datetime) -> list[t.Any]:
+        """The keys of the backfills that have runs whose workers were silent since a moment."""
+        leased = t.cast("sa.Column[t.Any]", self.runs.leased)
+        table = self.runs.backfills
+        silent = sa.exists().where(
+            self.runs.columns["backfill_id"] == table.key,
+            self.runs.is_in_flight(),
+            leased < moment(leased, before),
+        )
+        if "heartbeat_at" not in self.runs.columns:
+            # Whose end was not followed by anything can't be told from the runs.
+            active = self.runs.columns["backfill_id"] == table.key, self.runs.has(*ACTIVE)
+            members = [self.runs.status_of_backfills(word) for word in ACTIVE]
+            silent |= table.model.status.in_(members) & ~sa.exists().where(*active)
+        with self.runs.database.transaction(keep=False):
+            return list(self.session.scalars(sa.select(table.key).where(silent)))
 
     def count_active(self) -> int:
         """How many runs of all backfills are waiting or running."""

@@ -1,7 +1,7 @@
-"""The queue that workers use: runs are claimed, ended and taken back.
+"""The queue that workers use: runs are claimed, ended, given back and taken back.
 
-Each is a transaction of its own. Which runs there are is for the plan, and which may be handed
-out now is in :mod:`.next`.
+Each is a transaction of its own. Which runs there are is for the plan. Which may be handed out
+now is in :mod:`.next`, and what becomes of those that failed is in :mod:`.attempts`.
 """
 
 from __future__ import annotations
@@ -11,194 +11,220 @@ from collections import Counter
 from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
-import sqlalchemy as sa
+from flask import current_app
 
+from .. import errors
 from .. import signals
-from ..rules.lifecycle import ACTIVE
-from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
-from ..tables.run_table import moment
-from ..tables.run_table import now
-from ..tables.run_table import RunTable
-from ..tables.schema import BackfillSchema
-from .next import Next
+from .ending import Discarded
+from .ending import Ending
+from .ending import Mine
+from .hand_out import HandOut
+from .hand_out import Variables
+from .lease import lease
 from .progress import Progress
 from .rollup import Rollup
-
-#: How many characters of an error are stored if its column has no length.
-MAX_ERROR = 10_000
+from .upkeep import Upkeep
 
 
 class Queue:
     """The runs of one blueprint's backfills, for workers: ``blueprint.runs``.
 
-    Each method is a transaction of its own in the session that the blueprint was given.
+    :meth:`claim` and :meth:`finish` are the low-level API for workers of your own. Both use
+    the session of the blueprint and commit it.
     """
 
     def __init__(
-        self, table: BackfillTable, schema: BackfillSchema, rollup: Rollup, progress: Progress
+        self, table: BackfillTable, rollup: Rollup, progress: Progress, variables: Variables
     ) -> None:
         self.table = table
-        self.schema = schema
+        self.schema = rollup.schema
         self.runs = rollup.runs
         self.rollup = rollup
         self.progress = progress
-        self.next = Next(rollup)
+        self.hand_out = HandOut(table, rollup, variables)
+        self.ending = Ending(table, self.runs)
+        self.upkeep = Upkeep(table, self.hand_out, progress)
 
     def claim(self, backfill_id: t.Any = None, limit: int = 1) -> list[t.Any]:
-        """Hand out the next runs, and set their status to ``running``.
+        """Claim the next runs to work on. Their status becomes ``running``.
 
-        Runs come in the order of ``execution_date``, then of the primary key. With
-        ``settings.order`` ``backwards``, the order is reversed. Each run goes to one worker
-        only. No run is handed out while ``settings.paused`` is true, beyond
-        ``settings.pipeline_run_limit``, or once ``settings.max_failures`` runs have failed.
+        The backfill with the highest ``settings.priority`` comes first, then the one with the
+        fewest running runs, then the oldest. Its runs come by ``execution_date``, then key; in
+        reverse where ``settings.order`` is ``backwards``. No run is claimed twice, and none
+        while ``settings.paused``, beyond ``settings.pipeline_run_limit``, or after
+        ``settings.max_failures``. A backfill that is locked is skipped, and so is one that
+        can't be handed out for any reason, which is logged.
 
-        The runs are detached from the session, with the values that they had when claimed.
+        The runs are detached from the session, with the values of the moment of the claim. If
+        the process dies here, its runs are taken back when their lease is over.
 
-        :param backfill_id: only runs of this backfill. ``None`` for all backfills, the oldest
-            first.
-        :param limit: the largest number of runs to return.
+        :param backfill_id: claim runs of this backfill only; ``None`` for all backfills.
+        :param limit: the number of runs, at most.
         """
+        self.table.database.synchronize()
         claimed: list[t.Any] = []
+        interrupted: Exception | None = None
         for key in [backfill_id] if backfill_id is not None else self.active_backfills():
             if len(claimed) >= limit:
                 break
-            with self.table.database.transaction():
-                backfill = self.table.hold(key)
-                found = self.next.find(backfill, limit - len(claimed))
-                changes = self._hand_out(backfill, found)
-            signals.tell(self.table.session, self.schema, backfill, changes)
-            claimed += found
+            try:
+                claimed += self._next_of(key, limit - len(claimed))
+            except Exception as error:
+                if errors.passes(error) or backfill_id is not None:
+                    interrupted = error
+                current_app.logger.warning("Backfill %s is skipped: %s", key, errors.words(error))
+        if interrupted is not None and not claimed:
+            # Not the same as nothing to do.
+            raise interrupted
         return claimed
 
     def begin(self, run_id: t.Any) -> t.Any:
-        """Claim one run whose message has arrived from the queue.
+        """Claim one run whose message has arrived.
 
-        If the run may not start now (see :meth:`claim`), it goes back to waiting and can be
-        queued again.
+        If the run may not be handed out now (see :meth:`claim`), it waits to be queued again.
 
-        :returns: the run, detached as in :meth:`claim`. ``None`` if it is no longer waiting
-            or may not start now.
+        :returns: the run, detached as those of :meth:`claim`; ``None`` if it is no longer
+            waiting, or may not run now.
         """
-        with self.table.database.transaction():
-            backfill, run = self._hold_run(run_id)
-            if run is None or self.runs.word(run.status) != "initial":
-                return None
-            if self.next.room(backfill, 1) < 1:
-                self.runs.assign(run, queued_at=None)
-                return None
-            changes = self._hand_out(backfill, [run])
+        self.table.database.synchronize()
+        with self.table.database.transaction(keep=False):
+            key = self.progress.backfill_of(run_id)
+        backfill, found, changes = self.table.database.again(lambda: self.hand_out.one(key, run_id))
         signals.tell(self.table.session, self.schema, backfill, changes)
-        return run
+        return found[0] if found else None
 
     def finish(
         self,
-        run_id: t.Any,
+        run: t.Any,
         status: str,
         metrics: Mapping[str, t.Any] | None = None,
         error: str | None = None,
         attempt: int | None = None,
     ) -> bool:
-        """End a claimed run. The last run to end also ends its backfill.
+        """End a claimed run. The last run of a backfill ends the backfill too.
 
-        :param status: ``completed`` or ``failed``.
-        :param metrics: numbers in it are added to the metrics of the backfill.
-        :param error: why the run failed. Stored if the run model maps ``error``.
-        :param attempt: the ``attempt`` of the run when it was claimed. A late result of an
-            earlier attempt is then ignored.
-        :returns: ``False`` if the result was discarded, because the run was cancelled, has
-            ended or was handed out again. Then nothing is changed, and uncommitted work in
-            the session is rolled back.
+        The run's end touches its own row alone, and is committed with what is uncommitted in
+        the session. What follows for the backfill is a transaction of its own: if the process
+        dies between the two, the next end, claim or :meth:`recover` does it.
+
+        :param run: the run as it was claimed, or its id.
+        :param status: ``completed`` or ``failed``. What has failed is tried again, where
+            ``settings.max_attempts`` says so.
+        :param metrics: the numbers in it are added to those of the backfill.
+        :param error: the reason of the failure, stored if the run model maps ``error``.
+        :param attempt: the attempt of the run as it was claimed. A result of an earlier attempt
+            is refused.
+        :returns: ``False``, and nothing is changed, if the run was cancelled, has ended, or was
+            handed out again.
         """
+        ended = self.end(run, status, metrics, error, attempt)
+        if ended:
+            key = getattr(run, "backfill_id", None)
+            if key is None:
+                with self.table.database.transaction(keep=False):
+                    key = self.progress.backfill_of(run)
+            self.upkeep.roll_up(key, None if self.can_wait else metrics)
+        return ended
+
+    def end(
+        self,
+        run: t.Any,
+        status: str,
+        metrics: Mapping[str, t.Any] | None = None,
+        error: str | None = None,
+        attempt: int | None = None,
+    ) -> bool:
+        """The same as :meth:`finish`, less what follows for the backfill."""
         if status not in ("completed", "failed"):
             raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
-        with self.table.database.transaction():
-            backfill, run = self._hold_run(run_id)
-            ours = run is not None and self.runs.word(run.status) == "running"
-            if not ours or attempt not in (None, getattr(run, "attempt", None)):
-                # With what the caller has left in the session, if anything.
-                self.table.session.rollback()
-                return False
-            self.runs.assign(run, status=status, completed_at=now(), error=_told(self.runs, error))
-            changes: Changes = {}
-            if backfill is not None:
-                self.rollup.add_metrics(backfill, metrics or {})
-                self.table.session.flush()
-                changes = self.rollup.settle(backfill)
-        signals.tell(self.table.session, self.schema, backfill, changes)
+        mine = Mine(self.runs, run, attempt)
+        end = partial(self.ending.end, mine, status, metrics or {}, error)
+        try:
+            if self.table.database.has_work():
+                # With the runner's own work, which can't be done again from here.
+                with self.table.database.transaction():
+                    end()
+            else:
+                self.table.database.again(end, seconds=lease(self.runs).total_seconds())
+        except Discarded:
+            self.table.database.again(lambda: self.ending.let_go(mine))
+            return False
         return True
 
-    def recover(self, older_than: timedelta) -> int:
-        """Take back runs that have been running for too long, because their worker has died.
+    @property
+    def can_wait(self) -> bool:
+        """Whether what follows from an end is known from rows, so that it can be done later."""
+        return {"heartbeat_at", "metrics"} <= self.runs.columns.keys()
 
-        They wait again, as a new attempt. Runs that are no longer needed are cancelled.
+    def interrupted(self, run: t.Any, error: str) -> None:
+        """Let a run wait again whose own work the database has undone."""
+        mine = Mine(self.runs, run)
+        again = partial(self.table.database.again, seconds=lease(self.runs).total_seconds())
+        try:
+            again(lambda: self.ending.interrupted(mine, error))
+            self.upkeep.roll_up(run.backfill_id, wait=False)
+        except Discarded:
+            again(lambda: self.ending.let_go(mine))
 
-        :param older_than: take back runs that were claimed longer ago than this. If a worker
-            is still alive, :meth:`finish` returns ``False`` to it, provided that it passes
-            ``attempt``.
-        :returns: how many runs were taken back.
+    def give_back(self, runs: Collection[t.Any]) -> int:
+        """Let claimed runs wait again that were not done; the attempt does not count.
+
+        :returns: how many were the caller's to give back.
         """
-        started_at = self.runs.columns.get("started_at")
-        if started_at is None:
-            raise TypeError(f"{self.runs.model.__name__} has no started_at, which recover() needs")
-        before = started_at < moment(started_at, now() - older_than)
-        running = self.runs.has("running")
-        of_backfill = self.runs.columns["backfill_id"]
-        with self.table.database.transaction():
-            query = sa.select(of_backfill).where(running, before).distinct()
-            keys = list(self.runs.database.execute(query).scalars())
-        taken = 0
-        for key in keys:
-            with self.table.database.transaction():
-                backfill = self.table.hold(key)
-                lost = (of_backfill == key, running, before)
-                wanted = self.runs.columns.get("wanted")
-                if wanted is not None:
-                    taken += self.runs.cancel(*lost, wanted.is_(False))
-                taken += self.runs.update(self.runs.requeued(), *lost)
-                changes = {} if backfill is None else self.rollup.settle(backfill)
-            signals.tell(self.table.session, self.schema, backfill, changes)
-        return taken
+        mine = [Mine(self.runs, run) for run in runs]
+        given = self.table.database.again(
+            lambda: sum(map(self.ending.give_back, mine)),
+            seconds=lease(self.runs).total_seconds(),
+        )
+        for backfill_id in {run.backfill_id for run in runs}:
+            # One that was no longer wanted may have been the last.
+            self.upkeep.roll_up(backfill_id, wait=False)
+        return given
+
+    def renew(self, runs: Collection[t.Any]) -> None:
+        """Renew the lease of claimed runs."""
+        if runs:
+            self.table.database.synchronize()
+            mine = [Mine(self.runs, run) for run in runs]
+            self.table.database.again(lambda: self.ending.renew(mine))
+
+    def still_ours(self, runs: Collection[t.Any]) -> set[t.Any]:
+        """The ids of those claimed runs whose results will be used.
+
+        A run that takes longer than ``settings.run_timeout`` fails here.
+        """
+        with self.table.database.transaction(keep=False):
+            ours, late = self.ending.look(runs)
+        for backfill_id in late:
+            self.upkeep.roll_up(backfill_id, wait=False)
+        return ours
+
+    def recover(self, older_than: timedelta | None = None) -> int:
+        """Take back the runs of workers that died, and roll up what was not.
+
+        These runs wait again as a new attempt. Runs that are no longer wanted are cancelled.
+
+        :param older_than: take back runs whose worker has not renewed its lease for this time;
+            for a lease if ``None``. Should the worker still live, its result is refused.
+        :returns: the number of runs taken back.
+        """
+        return self.upkeep.recover(older_than)
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
         """Count the runs of each backfill by status, without history. One statement."""
         return self.progress.counts(backfill_ids)
 
     def active_backfills(self) -> list[t.Any]:
-        """The primary keys of the active backfills, the oldest first."""
-        model = self.table.model
-        statuses = [self.schema.member("status", word) for word in ACTIVE]
-        query = sa.select(self.table.key).where(model.status.in_(statuses)).order_by(self.table.key)
-        with self.table.database.transaction():
-            return list(self.table.session.scalars(query))
+        """Return the keys of the backfills that may have runs to hand out, the next one first."""
+        self.table.database.synchronize()
+        with self.table.database.transaction(keep=False):
+            return self.hand_out.next.backfills()
 
-    def _hand_out(self, backfill: t.Any, found: list[t.Any]) -> Changes:
-        """Let runs and their backfill begin, and the runs out of the session."""
-        for run in found:
-            self.runs.assign(
-                run, status="running", started_at=now(), completed_at=None, queued_at=None
-            )
-        changes = self.rollup.begin(backfill) if found else {}
-        self.table.session.flush()
-        for run in found:
-            # Readable after the commit, in any context or thread of the worker.
-            self.table.session.expunge(run)
-        return changes
-
-    def _hold_run(self, run_id: t.Any) -> tuple[t.Any, t.Any]:
-        """A run and its backfill, both locked; ``None`` for what is gone."""
-        self.table.database.begin_writing()
-        of_run = sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
-        backfill = self.table.hold(self.table.session.scalar(of_run))
-        query = sa.select(self.runs.model).where(self.runs.key == run_id).with_for_update()
-        run = self.table.session.scalar(query.execution_options(populate_existing=True))
-        return backfill, run
-
-
-def _told(runs: RunTable, error: str | None) -> str | None:
-    """An error as its column takes it."""
-    if error is None or "error" not in runs.columns:
-        return None
-    most = getattr(runs.columns["error"].type, "length", None) or MAX_ERROR
-    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]
+    def _next_of(self, backfill_id: t.Any, most: int) -> list[t.Any]:
+        with self.table.database.transaction(ranges=True):
+            backfill, found, changes = self.hand_out.next_of(backfill_id, most)
+        signals.tell(self.table.session, self.schema, backfill, changes)
+        return found

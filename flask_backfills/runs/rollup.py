@@ -1,8 +1,11 @@
-"""What follows for a backfill from its runs: its status and its metrics."""
+"""What follows for a backfill from its runs: its status and its metrics.
+
+What it adds is derived from rows. So it can be done again after a crash: by the next end, the
+next claim or the next look for lost runs.
+"""
 
 from __future__ import annotations
 
-import math
 import typing as t
 from collections import Counter
 from collections.abc import Mapping
@@ -17,36 +20,75 @@ from ..tables.assign import enter
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
+from . import metrics
+from .flight import Flight
 
 
 class Rollup:
-    """A backfill that is held, brought in line with its runs."""
+    """Updates a locked backfill to match its runs."""
 
     def __init__(self, runs: RunTable, schema: BackfillSchema) -> None:
         self.runs = runs
         self.schema = schema
 
     def status_of(self, backfill: t.Any) -> str | None:
-        """The word for the status of a backfill."""
+        """Return the status of a backfill, as a word."""
         return self.schema.word("status", backfill.status)
 
     def begin(self, backfill: t.Any) -> Changes:
-        """Let a backfill be running whose first run is handed out."""
+        """Set a backfill to ``running`` when its first run is handed out."""
         if self.status_of(backfill) != "initial":
             return {}
         return enter(backfill, "running", self.schema)
 
-    def settle(self, backfill: t.Any, statuses: Mapping[str, int] | None = None) -> Changes:
-        """End an active backfill that leaves nothing to run.
+    def fold(self, backfill: t.Any, flight: Flight) -> None:
+        """Add the metrics of the runs that have ended, each once."""
+        ended = flight.ended
+        if not ended:
+            return
+        done = self.runs.row(heartbeat_at=None)
+        beat = self.runs.columns["heartbeat_at"]
+        for one in ended:
+            # Read in a transaction of the host's, it may have been rolled up since.
+            mark = self.runs.columns["id"] == one.id, beat.is_not(None), self.runs.has(one.status)
+            if self.runs.update(done, *mark):
+                self.add_metrics(backfill, [one.metrics])
+        flight.without(ended)
 
-        :param statuses: of its runs, where they are known already.
+    def add_metrics(self, backfill: t.Any, of_runs: list[t.Any], sign: int = 1) -> None:
+        """Add the numbers among the metrics of runs to those of their backfill."""
+        if columns.column_of(self.schema.mapper, "metrics") is None:
+            return
+        sums = backfill.metrics
+        for one in of_runs:
+            if metrics.numbers_of(one):
+                sums = metrics.add(sums, one, sign)
+        if sums is not backfill.metrics:
+            backfill.metrics = sums
+
+    def settle(
+        self,
+        backfill: t.Any,
+        statuses: Mapping[str, int] | None = None,
+        flight: Flight | None = None,
+    ) -> Changes:
+        """End an active backfill if nothing is left to run.
+
+        :param statuses: the number of its runs by status, if known.
+        :param flight: what is in flight, if known.
         """
         if self.status_of(backfill) not in ACTIVE:
             return {}
         most = settings_of(backfill).get("max_failures")
         if statuses is None:
-            bounds = {"initial": 1, "running": 1, "failed": most or 1}
-            statuses = Counter({word: self.some(backfill, word, n) for word, n in bounds.items()})
+            running = (flight or Flight(self.runs, backfill)).running
+            if running:
+                return {}
+            waiting = self.some(backfill, "initial", 1)
+            if waiting and most is None:
+                return {}
+            failed = self.some(backfill, "failed", most or 1)
+            statuses = Counter({"initial": waiting, "failed": failed})
         ended = outcome(statuses, most)
         if ended is None:
             return {}
@@ -54,38 +96,22 @@ class Rollup:
             self.cancel(backfill)
         return enter(backfill, ended, self.schema)
 
-    def are_active(self, backfill: t.Any) -> bool:
-        """Whether a run is waiting or running."""
-        return any(self.some(backfill, word, 1) for word in ACTIVE)
-
     def cancel(self, backfill: t.Any) -> None:
-        """Cancel every run that has not ended: one statement."""
-        self.runs.cancel(self.runs.of(backfill), self.runs.has(*ACTIVE))
+        """Cancel every run that waits or runs.
+
+        One that a worker has gets its ``completed_at`` when the worker lets go of it.
+        """
+        values = self.runs.row(status="cancelled", completed_at=self.runs.now())
+        beat = self.runs.columns.get("heartbeat_at")
+        ended = self.runs.columns.get("completed_at")
+        if beat is not None and ended is not None:
+            values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
+        self.runs.update(values, self.runs.of(backfill), self.runs.has(*ACTIVE))
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:
-        """How many runs have a status, counted up to a number; history only while it runs.
-
-        Read by locking them, which shows the latest on every database; nobody waits for
-        it, since who changes a run holds its backfill.
-        """
-        query = sa.select(self.runs.key).where(self.runs.of(backfill), self.runs.has(status))
-        if status != "running":
-            query = query.where(*self.runs.wanted_only())
-        session = self.runs.database.session
-        return len(session.scalars(query.limit(most).with_for_update()).all())
-
-    def add_metrics(self, backfill: t.Any, metrics: Mapping[str, t.Any]) -> None:
-        """Add the numbers among a run's metrics to those of its backfill."""
-        numbers = {name: value for name, value in metrics.items() if _is_number(value)}
-        if numbers and columns.column_of(self.schema.mapper, "metrics") is not None:
-            there = backfill.metrics or {}
-            sums = {name: value + _number(there.get(name)) for name, value in numbers.items()}
-            backfill.metrics = {**there, **sums}
-
-
-def _is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _number(value: t.Any) -> t.Any:
-    return value if _is_number(value) else 0
+        """Count the wanted runs that have a status, up to a number."""
+        query = sa.select(self.runs.key).where(
+            self.runs.of(backfill), self.runs.has(status), *self.runs.wanted_only()
+        )
+        rows = self.runs.database.execute(self.runs.database.latest(query.limit(most)))
+        return len(rows.all())

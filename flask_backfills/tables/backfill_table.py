@@ -10,6 +10,7 @@ from functools import cached_property
 import sqlalchemy as sa
 from sqlalchemy.orm import lazyload
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Session
 
 from .. import errors
 from . import columns
@@ -30,6 +31,10 @@ class BackfillTable:
         session: AnySession,
         scope: Scope | None = None,
     ) -> None:
+        if isinstance(session, Session):
+            raise TypeError(
+                "one Session can't serve several threads: pass a scoped session, such as db.session"
+            )
         self.model = model
         self.session = session
         self.scope = scope
@@ -100,9 +105,15 @@ class BackfillTable:
     def _of_any_locked(self) -> t.Any:
         return self._locked(self._of_any)
 
-    def _locked(self, query: t.Any) -> t.Any:
-        # One SELECT of one table: a joined relationship can't be locked on PostgreSQL.
-        query = query.options(lazyload("*")).with_for_update(of=self.model)
+    @cached_property
+    def _of_any_free(self) -> t.Any:
+        return self._locked(self._of_any, skip_locked=True)
+
+    def _locked(self, query: t.Any, skip_locked: bool = False) -> t.Any:
+        # One SELECT of one table: a joined relationship can't be locked on PostgreSQL. There,
+        # the host's rows that refer to this one can still be written (FOR NO KEY UPDATE).
+        query = query.options(lazyload("*"))
+        query = query.with_for_update(of=self.model, key_share=True, skip_locked=skip_locked)
         return query.execution_options(populate_existing=True)
 
     def of_pipelines(self, pipelines: Collection[str]) -> t.Any:
@@ -127,11 +138,14 @@ class BackfillTable:
         page = query.order_by(*order).offset(offset).limit(limit)
         return list(self.session.scalars(page).unique()), total or 0
 
-    def hold(self, backfill_id: t.Any) -> t.Any:
-        """One backfill, locked, whatever the scope; ``None`` if it is gone."""
+    def hold(self, backfill_id: t.Any, *, skip_locked: bool = False) -> t.Any:
+        """One backfill, locked, whatever the scope; ``None`` if it is gone.
+
+        :param skip_locked: ``None`` too if somebody else has it locked.
+        """
         self.database.begin_writing()
-        found = self.session.scalars(self._of_any_locked, {"backfill_id": backfill_id})
-        return found.unique().one_or_none()
+        query = self._of_any_free if skip_locked else self._of_any_locked
+        return self.session.scalars(query, {"backfill_id": backfill_id}).unique().one_or_none()
 
     def _may_be_key(self, value: t.Any) -> bool:
         if isinstance(value, int):

@@ -2,52 +2,134 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import threading
+import time
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import nullcontext
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
+from .. import errors
+from .clock import Clock
+
 #: The host's session.
 AnySession = Session | scoped_session[Session]
+
+#: Seconds for which a request tries again before it is a 503.
+PATIENCE = 1.0
+
+#: What ``session.info`` knows of a transaction that we began, at READ COMMITTED.
+_OURS = "flask_backfills.ours"
+
+#: Levels at which a transaction does not see what others commit while it waits.
+_STRICT = ("REPEATABLE READ", "SNAPSHOT", "SERIALIZABLE")
+
+#: Held by a transaction on a connection that all threads share.
+_ALONE = threading.RLock()
+
+R = t.TypeVar("R")
+
+
+class Unanswered(sa.exc.OperationalError):
+    """A commit that may have been done or not: the connection was lost before the answer."""
 
 
 class Database:
     """The database that a host's model is in.
 
-    :param mapper: the model's, since a session may be bound to several databases.
+    :param mapper: the model's mapper. A session may be bound to several databases.
     """
 
     def __init__(self, session: AnySession, mapper: Mapper[t.Any]) -> None:
         self.session = session
         self.mapper = mapper
+        self.clock = Clock()
+        self._levels: dict[sa.Engine, str] = {}
 
     @contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """All or nothing: commits what was done within, or rolls all of it back.
+    def transaction(self, *, keep: bool = True, ranges: bool = False) -> Iterator[None]:
+        """Commit what was done within the block, or roll all of it back.
 
         :param keep: ``False`` to roll back at the end in any case.
+        :param ranges: whether rows are locked that are not known by their keys. MySQL would
+            lock what is between them, too.
         """
-        try:
-            yield
-            if keep:
-                self.session.commit()
-            else:
+        with _ALONE if self.shares_a_connection else nullcontext():
+            try:
+                self._begin(ranges)
+                yield
+                if keep:
+                    self.session.flush()
+                    self._commit()
+                else:
+                    self.session.rollback()
+            except BaseException:
                 self.session.rollback()
-        except BaseException:
-            self.session.rollback()
+                raise
+
+    def _commit(self) -> None:
+        try:
+            self.session.commit()
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unanswered("COMMIT", None, t.cast(Exception, error.orig)) from error
             raise
+
+    def again(self, do: Callable[[], R], *, keep: bool = True, seconds: float = PATIENCE) -> R:
+        """Do something in a transaction; if the database interrupts it, do it again.
+
+        A deadlock, a serialization failure, a lock timeout and a lost connection pass.
+
+        :param do: leaves nothing behind when its transaction is rolled back.
+        :param seconds: the time for which it is tried.
+        """
+        until = time.monotonic() + seconds
+        pause = 0.01
+        # What the host has in the session is the host's: it would be lost, and not tried again.
+        alone = not (self.session.new or self.session.dirty or self.session.deleted)
+        while True:
+            try:
+                with self.transaction(keep=keep):
+                    return do()
+            except Exception as error:
+                # A commit whose answer was lost may have been done.
+                passes = alone and errors.passes(error) and not isinstance(error, Unanswered)
+                if not passes or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 1)
+
+    def has_work(self) -> bool:
+        """Whether there is something in the session that can't be done again from here."""
+        session = self.current
+        pending = session.new or session.dirty or session.deleted
+        return bool(pending) or self.has_begun(session)
+
+    @staticmethod
+    def has_begun(session: Session) -> bool:
+        """Whether a session has a transaction in the database, not in Python alone."""
+        transaction = session.get_transaction()
+        return transaction is not None and bool(getattr(transaction, "_connections", True))
+
+    @property
+    def current(self) -> Session:
+        """The session of this thread."""
+        return self.session() if isinstance(self.session, scoped_session) else self.session
 
     def begin_writing(self) -> None:
         """On SQLite, take the write lock.
 
-        It has no FOR UPDATE, and its driver begins only at the first write, after the read.
+        It has no FOR UPDATE. Its driver begins only at the first write, after the read.
         """
-        if self._dialect.name != "sqlite":
+        if not self.is_sqlite:
             return
         connection = self.session.connection(bind_arguments={"mapper": self.mapper})
         driver = connection.connection.driver_connection
@@ -61,18 +143,136 @@ class Database:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})
 
     def latest(self, query: t.Any) -> t.Any:
-        """A SELECT that sees what others have committed while this waited for its lock.
+        """Make a SELECT see what others have committed while this waited for its lock.
 
-        Under MySQL's default isolation a plain one shows what there was when the
-        transaction first read, which a host's own function may have done.
+        In a transaction of the host's, MySQL's default isolation would show it what there was
+        when the transaction first read. In one of ours, a plain SELECT sees the latest, and
+        locks nothing.
         """
-        return query.with_for_update(read=True) if self.mysql else query
+        if self.mysql and not self.session.info.get(_OURS):
+            return query.with_for_update(read=True)
+        return query
+
+    def synchronize(self) -> None:
+        """Ask the database for its time, unless that was done lately; in a transaction apart."""
+        if not self.clock.is_old or self.has_begun(self.current):
+            return
+        now = {"postgresql": sa.func.clock_timestamp(), "mysql": sa.func.utc_timestamp(6)}
+        now["mariadb"] = now["mysql"]
+        asked = now.get(self._dialect.name)
+        with self.transaction(keep=False):
+            told = None if asked is None else self.execute(sa.select(asked)).scalar()
+        self.clock.set(told)
+
+    @property
+    def snapshots(self) -> bool:
+        """Whether a transaction of the host's can't write what others wrote since it began."""
+        if self._dialect.name == "postgresql":
+            return self._level() in _STRICT
+        return self._level() == "SNAPSHOT"
+
+    @property
+    def shares_a_connection(self) -> bool:
+        """Whether all threads share one connection, as in SQLite's memory they do."""
+        return isinstance(self._engine.pool, sa.StaticPool)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._dialect.name == "sqlite"
 
     @property
     def mysql(self) -> sa.Dialect | None:
-        """The dialect of the database, if it is MySQL or MariaDB, which differ from the rest."""
+        """The dialect of the database, if it is MySQL or MariaDB."""
         return self._dialect if self._dialect.name in ("mysql", "mariadb") else None
+
+    def _begin(self, ranges: bool) -> None:
+        """Begin a transaction that sees what others commit, whatever the engine's isolation."""
+        if self.has_begun(self.current):
+            self.session.info[_OURS] = False
+            return
+        self.session.info[_OURS] = True
+        arguments = {"bind_arguments": {"mapper": self.mapper}}
+        if self._level() not in _STRICT or self.is_sqlite:
+            return
+        if self._level() == "REPEATABLE READ" and self.mysql and not ranges:
+            # What is read after the lock is the latest there, too.
+            return
+        if self.mysql:
+            # For the next transaction alone: nothing has to be set back after it.
+            connection = self.session.connection(**arguments)
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        else:
+            options = {"isolation_level": "READ COMMITTED"}
+            self.session.connection(**arguments, execution_options=options)
+
+    def _level(self) -> str:
+        """The engine's isolation level, asked for once."""
+        engine = self._engine
+        if engine not in self._levels:
+            with engine.connect() as connection:
+                self._levels[engine] = _level_of(connection)
+        if self._levels[engine] == "AUTOCOMMIT":
+            raise RuntimeError(
+                f"the engine of {self.mapper.class_.__name__} is in AUTOCOMMIT, so that nothing"
+                " can be rolled back: create it with another isolation_level"
+            )
+        return self._levels[engine]
+
+    @property
+    def _engine(self) -> sa.Engine:
+        bind = self.session.get_bind(self.mapper)
+        return bind if isinstance(bind, sa.Engine) else bind.engine
 
     @property
     def _dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
+
+
+@contextmanager
+def marked(database: Database, query: t.Any) -> Iterator[None]:
+    """Let each transaction of the host's in the block begin with a SELECT that locks.
+
+    For PostgreSQL's stricter levels, where a row could not be written any more that
+    somebody else has renewed meanwhile.
+    """
+    if not database.snapshots or database.mysql:
+        yield
+        return
+
+    def lock(session: Session, transaction: t.Any, connection: sa.Connection) -> None:
+        connection.execute(query)
+
+    session = database.current
+    sa.event.listen(session, "after_begin", lock)
+    try:
+        yield
+    finally:
+        sa.event.remove(session, "after_begin", lock)
+
+
+def _level_of(connection: sa.Connection) -> str:
+    if _commits_itself(connection):
+        return "AUTOCOMMIT"
+    level = str(connection.get_isolation_level())
+    if connection.dialect.name != "mariadb" and connection.dialect.name != "mysql":
+        return level
+    # MariaDB's newer versions refuse to write what others wrote since a transaction began.
+    cursor = connection.connection.cursor()
+    cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
+    setting = cursor.fetchone()
+    cursor.close()
+    return "SNAPSHOT" if level == "REPEATABLE READ" and setting and setting[1] == "ON" else level
+
+
+def _commits_itself(connection: sa.Connection) -> bool:
+    asked = connection.engine.get_execution_options().get("isolation_level")
+    set_at_connect = getattr(connection.dialect, "_on_connect_isolation_level", None)
+    driver: t.Any = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        # Its own autocommit is how SQLAlchemy's recipe for SAVEPOINT begins by itself.
+        found = False
+    elif hasattr(driver, "get_autocommit"):
+        found = driver.get_autocommit()
+    else:
+        found = getattr(driver, "autocommit", False) is True
+    return "AUTOCOMMIT" in (asked, set_at_connect) or found

@@ -72,6 +72,16 @@ class BackfillRunMixin:
     started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     error: Mapped[t.Optional[str]] = mapped_column(sa.Text)
+    metrics: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    #: When the worker that has it last said so. Of a run that has ended: not rolled up yet.
+    heartbeat_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    #: Before this moment it is not handed out.
+    available_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    #: Which worker has it, or had it last.
+    worker: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
+    #: How often it was handed out since it was planned, and how many workers died with it.
+    tries: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
+    losses: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
     variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
     @declared_attr.directive
@@ -82,4 +92,6 @@ class BackfillRunMixin:
             sa.Index(
                 f"ix_{cls.__tablename__}_next", "backfill_id", "status", "execution_date", "id"
             ),
+            # For the few that workers have, among many.
+            sa.Index(f"ix_{cls.__tablename__}_held", "backfill_id", "heartbeat_at"),
         )

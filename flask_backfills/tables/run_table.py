@@ -20,6 +20,12 @@ from .fields import Choice
 from .schema import BackfillSchema
 from .schema import RunSchema
 
+#: The columns that are not shown, and may be missing as most of the others.
+_MORE = "wanted queued_at metrics heartbeat_at available_at worker tries losses".split()
+
+#: Before any moment that a column holds, so that an index serves for those that have one.
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 _REQUIRED = ("backfill_id", "key", "status", "execution_date")
 
 
@@ -38,6 +44,7 @@ class RunTable:
         self.backfills = backfills
         #: Of its own, since a session may be bound to several databases.
         self.database = Database(backfills.session, columns.mapper_of(model))
+        self.database.clock = backfills.database.clock
         self.model = model
         self.schema = RunSchema(model)
         self.mapper = columns.mapper_of(model)
@@ -47,10 +54,11 @@ class RunTable:
             if lacking:
                 words = ", ".join(sorted(lacking))
                 raise TypeError(f"the status column of {of.__name__} must also accept {words}")
+        self._of_backfills = schema
         self._words = {self.member(word): word for word in STATUSES}
         self.columns = {
             name: column
-            for name in [*RunSchema._declared_fields, "wanted", "queued_at"]
+            for name in [*RunSchema._declared_fields, *_MORE]
             if (column := columns.column_of(self.mapper, name)) is not None
         }
         self.columns["id"] = columns.key_column(self.mapper)
@@ -81,6 +89,10 @@ class RunTable:
         """What the column holds for a status."""
         return self.schema.member("status", word)
 
+    def status_of_backfills(self, word: str) -> t.Any:
+        """What the backfills' column holds for a status."""
+        return self._of_backfills.member("status", word)
+
     def word(self, status: t.Any) -> str:
         return self._words.get(status) or str(status)
 
@@ -88,7 +100,8 @@ class RunTable:
 
     def of(self, backfill: t.Any) -> t.Any:
         """The criterion that a run is of a backfill."""
-        return self.columns["backfill_id"] == self.backfills.key_of(backfill)
+        key = self.backfills.key_of(backfill)
+        return sa.false() if key is None else self.columns["backfill_id"] == key
 
     def has(self, *words: str) -> t.Any:
         """The criterion that a run has one of some statuses."""
@@ -104,8 +117,64 @@ class RunTable:
         """The criterion that a run's date is one of these or between them."""
         return self.date.between(moment(self.date, first), moment(self.date, last))
 
+    def in_flight(self, *names: str) -> t.Any:
+        """A SELECT of the few runs that workers have, or that are not rolled up yet.
+
+        A model without ``heartbeat_at`` knows only those that are running.
+        """
+        unmapped = sa.null()
+        found = [self.columns.get(name, unmapped).label(name) for name in names]
+        return sa.select(*found).where(self.is_in_flight())
+
+    def is_in_flight(self) -> t.Any:
+        beat = self.columns.get("heartbeat_at")
+        return self.has("running") if beat is None else beat >= moment(beat, _EPOCH)
+
+    def free_only(self) -> tuple[t.Any, ...]:
+        """The criterion that no worker has a run that waits."""
+        beat = self.columns.get("heartbeat_at")
+        return () if beat is None else (beat.is_(None),)
+
+    def available(self) -> tuple[t.Any, ...]:
+        """The criterion that a run need not wait any longer for its next try."""
+        at = self.columns.get("available_at")
+        if at is None:
+            return ()
+        return (sa.or_(at.is_(None), at <= moment(at, self.now())),)
+
+    @property
+    def leased(self) -> sa.Column[t.Any] | None:
+        """The column that says since when a worker did not renew its lease."""
+        return self.columns.get("heartbeat_at", self.columns.get("started_at"))
+
+    def now(self) -> datetime:
+        """The current moment by the database's clock."""
+        return self.database.clock.now()
+
+    def is_older(self, at: datetime | None, seconds: float) -> bool:
+        """Whether a moment that a column holds is more than some seconds ago."""
+        if at is None:
+            return False
+        return (self.now() - columns.in_utc(at, True)).total_seconds() > seconds
+
     def count_by(self, *groups: t.Any) -> t.Any:
         return sa.select(*groups, sa.func.count()).group_by(*groups)
+
+    def unlocked(self, ids: list[t.Any], *, referred: bool = False) -> set[t.Any]:
+        """The ids of the runs that nobody has locked, and that are locked from now on.
+
+        :param referred: those too that rows of somebody's open transaction refer to, where the
+            database can write them all the same.
+        """
+        query = sa.select(self.columns["id"]).where(self.columns["id"].in_(ids))
+        query = query.with_for_update(skip_locked=True, key_share=referred)
+        rows = self.database.execute(query)
+        return set(rows.scalars())
+
+    def key_share(self, run: t.Any) -> t.Any:
+        """A SELECT that marks a run as somebody's, and lets everybody else write to it."""
+        query = sa.select(self.columns["id"]).where(self.columns["id"] == self.key_of(run))
+        return query.with_for_update(read=True, key_share=True)
 
     # Rows
 
@@ -135,12 +204,20 @@ class RunTable:
 
     def cancel(self, *criteria: t.Any) -> int:
         """Cancel the runs that meet some criteria: one statement."""
-        return self.update(self.row(status="cancelled", completed_at=now()), *criteria)
+        return self.update(self.row(status="cancelled", completed_at=self.now()), *criteria)
 
     def requeued(self) -> dict[str, t.Any]:
         """What a run has that waits for another attempt."""
         blank = self.row(
-            status="initial", started_at=None, completed_at=None, queued_at=None, error=None
+            status="initial",
+            started_at=None,
+            completed_at=None,
+            queued_at=None,
+            available_at=None,
+            error=None,
+            metrics=None,
+            tries=0,
+            losses=0,
         )
         attempt = self.columns.get("attempt")
         return blank if attempt is None else {**blank, attempt.key: attempt + 1}
@@ -148,13 +225,12 @@ class RunTable:
     def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
         if name == "status":
             return self.member(value)
+        if value is None and isinstance(column.type, sa.JSON):
+            # Not JSON's own null, which a column may prefer.
+            return sa.null()
         return moment(column, value) if isinstance(value, datetime) else value
 
 
 def moment(column: sa.Column[t.Any], at: datetime) -> datetime:
     """A moment as a column holds it."""
     return columns.in_utc(at, columns.is_aware(column))
-
-
-def now() -> datetime:
-    return datetime.now(timezone.utc)

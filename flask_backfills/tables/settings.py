@@ -23,9 +23,9 @@ def _is_boolean(value: t.Any) -> None:
 
 def _schema() -> Schema:
     known: dict[str, t.Any] = {}
-    for name, least in NUMBERS.items():
-        at_least = validate.Range(min=least)
-        known[name] = fields.Integer(strict=True, allow_none=True, validate=at_least)
+    for name, (least, most) in NUMBERS.items():
+        bounds = validate.Range(min=least, max=most)
+        known[name] = fields.Integer(strict=True, allow_none=True, validate=bounds)
     for name, words in CHOICES.items():
         known[name] = fields.String(allow_none=True, validate=validate.OneOf(words))
     for name in SWITCHES:

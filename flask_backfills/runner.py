@@ -1,0 +1,179 @@
+"""One run: the host's function is called, and how it went is recorded.
+
+Nothing that the function does ends the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import typing as t
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from . import errors
+from .host import Host
+from .host import host_of
+from .host import Served
+from .keeper import Keeper
+from .runs import metrics as numbers
+from .tables.database import marked
+
+_current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
+
+
+class _Interrupted(Exception):
+    """The database has undone the work of a run; it is nobody's failure."""
+
+
+class CurrentRun:
+    """What a runner can ask of its own run: :data:`flask_backfills.current_run`."""
+
+    def __init__(self, run: t.Any) -> None:
+        self.run = run
+        self._stop = threading.Event()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to stop early, since the result will not be used or the worker has to go.
+
+        It is true once the run was cancelled, has timed out or was taken back, or its worker
+        is told to stop.
+        """
+        return self._stop.is_set()
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+
+#: The run that the calling thread does. Only while a runner is called.
+current_run: CurrentRun = LocalProxy(  # type: ignore[assignment]
+    _current, unbound_message="There is no current run: current_run is for runners."
+)
+
+
+def perform(
+    blueprint: Served | Host,
+    run: t.Any,
+    keeper: Keeper | None = None,
+    ended: Callable[[t.Any], None] | None = None,
+) -> str | None:
+    """Call the runner for a claimed run, and record the result.
+
+    Uncommitted work of the runner in the blueprint's session is committed together with the
+    end of its run. It is rolled back if the runner raised, or if the run was cancelled or
+    reassigned meanwhile.
+
+    :param blueprint: a blueprint with a registered runner.
+    :param run: a run of :meth:`claim <flask_backfills.runs.queue.Queue.claim>`.
+    :param keeper: renews the lease of the run; one for this run alone if ``None``.
+    :param ended: called with the key of the backfill when the run has ended, by a worker that
+        brings the backfill in line with its next claim; ``None`` to do it at once.
+    :returns: ``completed`` or ``failed``; ``None`` if the result was discarded.
+    :raises RuntimeError: if no function is registered.
+    """
+    host = host_of(blueprint)
+    if host.runner is None:
+        raise RuntimeError("no runner is registered: register a function with @blueprint.runner")
+    if keeper is None:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        with Keeper(app, host) as own:
+            return perform(host, run, own, ended)
+    current = CurrentRun(run)
+    began = time.monotonic()
+    _log("began", run)
+    with keeper.keep(run, current, host.table.database.current):
+        token = _current.set(current)
+        try:
+            status = _end(host, run, ended, *_call(host, run))
+        except _Interrupted as interrupted:
+            status = None
+            words = errors.words(t.cast(BaseException, interrupted.__cause__))
+            current_app.logger.warning(
+                "Run %s of backfill %s waits again: %s", run.key, run.backfill_id, words
+            )
+            host.runs.interrupted(run, f"The database interrupted it: {words}")
+        finally:
+            _current.reset(token)
+    _log("ended", run, seconds=time.monotonic() - began, status=status)
+    return status
+
+
+def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
+    session = host.table.session
+    process = os.getpid()
+    try:
+        assert host.runner is not None
+        with marked(host.table.database, host.run_table.key_share(run)):
+            # One that belongs to the session: its relationships load, its columns are written.
+            metrics = numbers.read(host.runner(session.merge(run, load=False)))
+            # What the database refuses of its work is its failure too.
+            session.flush()
+        return "completed", metrics, None
+    except BaseException as raised:
+        if os.getpid() != process:
+            # A child that the function has made is not the worker.
+            os._exit(1)
+        # Not Exception alone: sys.exit() and a cancelled task end a run, and no worker.
+        session.rollback()
+        if errors.interrupts(raised):
+            raise _Interrupted from raised
+        current_app.logger.error(
+            "Run %s of backfill %s failed", run.key, run.backfill_id, exc_info=_printable(raised)
+        )
+        return "failed", {}, _words(raised)
+
+
+def _end(
+    host: Host,
+    run: t.Any,
+    ended: Callable[[t.Any], None] | None,
+    status: str,
+    metrics: dict[str, t.Any],
+    error: str | None,
+) -> str | None:
+    try:
+        if ended is None or not host.runs.can_wait:
+            return status if host.runs.finish(run, status, metrics, error) else None
+        if not host.runs.end(run, status, metrics, error):
+            return None
+        ended(run.backfill_id)
+        return status
+    except Exception as raised:
+        host.table.session.rollback()
+        if errors.passes(raised):
+            # What it left uncommitted is lost with the transaction: it has to run again.
+            raise _Interrupted from raised
+        current_app.logger.exception("Run %s of backfill %s failed", run.key, run.backfill_id)
+        return "failed" if host.runs.finish(run, "failed", {}, _words(raised)) else None
+
+
+def _words(raised: BaseException) -> str:
+    """The text of what was raised, even if it can't tell its own."""
+    try:
+        return errors.words(raised)
+    except Exception:
+        return type(raised).__name__
+
+
+def _printable(raised: BaseException) -> t.Any:
+    try:
+        str(raised)
+    except Exception:
+        return None
+    return raised
+
+
+def _log(what: str, run: t.Any, **more: t.Any) -> None:
+    extra = {"backfill": run.backfill_id, "run": run.key, "attempt": getattr(run, "attempt", None)}
+    current_app.logger.log(
+        logging.DEBUG if what == "began" else logging.INFO,
+        "Run %s of backfill %s %s",
+        *(run.key, run.backfill_id, what),
+        extra={**extra, **more},
+    )

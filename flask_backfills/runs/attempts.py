@@ -1,0 +1,127 @@
+"""What becomes of a run that raised, took too long, or whose worker died."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+from datetime import timedelta
+
+from ..rules.settings import delay
+from ..rules.settings import LOST_ATTEMPTS
+from ..rules.settings import MOST_ATTEMPTS
+from ..tables.run_table import RunTable
+from ..tables.settings import settings_of
+from .flight import Flight
+from .flight import Held
+
+
+class Attempts:
+    """Failed runs and lost runs of a table, as the settings of their backfill say."""
+
+    def __init__(self, runs: RunTable) -> None:
+        self.runs = runs
+
+    def sweep(self, backfill: t.Any, flight: Flight, lease: timedelta) -> int:
+        """Take back the runs of workers that died, and fail those that take too long.
+
+        :returns: how many were taken back.
+        """
+        settings = settings_of(backfill)
+        before = self.runs.now() - lease
+        lost = self._dead(flight.silent_since(before))
+        taken = self.lose(backfill, lost)
+        flight.without(lost)
+        if (seconds := settings.get("run_timeout")) is not None:
+            late = [one for one in self._late(flight, seconds) if self._time_out(one, settings)]
+            flight.without([one for one in late if one.status == "running"])
+        return taken
+
+    def lose(self, backfill: t.Any, dead: list[Held]) -> int:
+        """Take runs back from workers that are known to be dead."""
+        settings = settings_of(backfill)
+        return sum(self._lose(one, settings) for one in dead)
+
+    def raised(
+        self, run: t.Any, settings: Mapping[str, t.Any], error: str | None | None
+    ) -> dict[str, t.Any]:
+        """The values of a run that has raised: it waits for its next try, or has failed.
+
+        :param run: a row with ``tries``, ``attempt`` and ``wanted``.
+        """
+        tries = self._tries(run)
+        unwanted = run.wanted is not None and not run.wanted
+        if tries >= settings.get("max_attempts", 1) or unwanted:
+            return self.runs.row(
+                status="failed", completed_at=self.runs.now(), error=error, **self._ends()
+            )
+        at = self.runs.now() + timedelta(seconds=delay(settings, tries))
+        again = self.runs.row(available_at=at, error=error, heartbeat_at=None, worker=None)
+        return {**self._waits(), **again}
+
+    def _tries(self, run: t.Any) -> int:
+        """How often a run was handed out; a model that can't tell has it tried once."""
+        if not {"tries", "attempt"} & self.runs.columns.keys():
+            return MOST_ATTEMPTS
+        return run.tries or run.attempt or 1
+
+    def _ends(self) -> dict[str, t.Any]:
+        return {"heartbeat_at": None}
+
+    def _waits(self) -> dict[str, t.Any]:
+        blank = self.runs.row(status="initial", started_at=None, completed_at=None, queued_at=None)
+        attempt = self.runs.columns.get("attempt")
+        return blank if attempt is None else {**blank, attempt.key: attempt + 1}
+
+    def _lose(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
+        """Take a run from a worker that died.
+
+        If we die before the commit, the next sweep does the same.
+        """
+        free = self.runs.row(heartbeat_at=None, worker=None)
+        if one.status == "initial":
+            return self._write(one, free)
+        if one.status == "cancelled" or not one.wanted:
+            gone = self.runs.row(status="cancelled", completed_at=self.runs.now())
+            return self._write(one, {**gone, **free})
+        losses = (one.losses or 0) + 1
+        times = "once" if losses == 1 else f"{losses} times"
+        told = self.runs.row(losses=losses, error=f"A worker died while it ran: {times}.")
+        most = max(LOST_ATTEMPTS, settings.get("max_attempts", 1))
+        if self._tries(one) >= most:
+            failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
+            return self._write(one, {**failed, **told})
+        return self._write(one, {**self._waits(), **free, **told})
+
+    def _late(self, flight: Flight, seconds: int) -> list[Held]:
+        before = (self.runs.now() - timedelta(seconds=seconds)).replace(tzinfo=None)
+        running = [one for one in flight.held if one.status == "running"]
+        return [one for one in running if one.started_at and one.started_at < before]
+
+    def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
+        """Fail a run that takes too long; its worker may still be at it, and is not heard."""
+        error = f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."
+        values = self.raised(one, settings, error)
+        if one.heartbeat_at is not None and values.get("status") == self.runs.member("initial"):
+            # Not handed out before its worker lets go of it.
+            values = {k: v for k, v in values.items() if k not in self._free_columns()}
+        return self._write(one, values)
+
+    def _free_columns(self) -> set[str]:
+        return set(self.runs.row(heartbeat_at=None, worker=None))
+
+    def _dead(self, silent: list[Held]) -> list[Held]:
+        """Of the silent ones, those that are no worker's.
+
+        A worker whose transaction has the row locked is alive, and could not renew its lease.
+        """
+        if not silent:
+            return []
+        free = self.runs.unlocked([one.id for one in silent])
+        return [one for one in silent if one.id in free]
+
+    def _write(self, one: Held, values: dict[str, t.Any]) -> bool:
+        # An end needs no lock of the backfill's, and may have come first.
+        criteria = [self.runs.columns["id"] == one.id, self.runs.has(one.status)]
+        if "attempt" in self.runs.columns:
+            criteria.append(self.runs.columns["attempt"] == one.attempt)
+        return self.runs.update(values, *criteria) == 1

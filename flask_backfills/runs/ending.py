@@ -1,0 +1,177 @@
+"""Runs that end, are left, or are given back. Each touches the run's own row alone."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Collection
+from collections.abc import Mapping
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from ..tables.backfill_table import BackfillTable
+from ..tables.run_table import RunTable
+from ..tables.settings import settings_of
+from .attempts import Attempts
+
+#: Characters of an error that are kept, where its column has no length.
+MAX_ERROR = 10_000
+
+#: How often a run is done again whose own work the database has undone.
+MAX_INTERRUPTIONS = 20
+
+
+class Discarded(Exception):
+    """A run that is no longer the caller's to end."""
+
+
+class Mine:
+    """The criteria that a run is still as its worker claimed it.
+
+    :param run: the run as it was claimed, or its id, of which less is known.
+    """
+
+    def __init__(self, runs: RunTable, run: t.Any, attempt: int | None = None) -> None:
+        whole = isinstance(run, runs.model)
+        self.id = runs.key_of(run) if whole else run
+        self.row = [runs.columns["id"] == self.id]
+        #: The same, be it planned anew meanwhile.
+        self.worker = list(self.row)
+        if whole:
+            attempt = getattr(run, "attempt", None)
+        column = runs.columns.get("attempt")
+        if attempt is not None and column is not None:
+            self.row.append(column == attempt)
+            self.worker.append(column >= attempt)
+        if whole and (worker := runs.columns.get("worker")) is not None:
+            # SQLite may give a deleted run's id again; nobody gives this name again.
+            self.row.append(worker == run.worker)
+            self.worker.append(worker == run.worker)
+
+
+class Ending:
+    """What workers say of the runs that they have, within the caller's transaction."""
+
+    def __init__(self, table: BackfillTable, runs: RunTable) -> None:
+        self.table = table
+        self.runs = runs
+        self.attempts = Attempts(runs)
+
+    def end(self, mine: Mine, status: str, metrics: Mapping[str, t.Any], error: str | None) -> None:
+        """Write how a run ended.
+
+        :raises Discarded: if it is not the caller's to end.
+        """
+        self.table.database.begin_writing()
+        # What the host's function has set on its own columns of the run, first.
+        self.table.session.flush()
+        told = _told(self.runs, error)
+        if status == "failed":
+            values = self.attempts.raised(*self._row(mine), told)
+        else:
+            values = self.runs.row(
+                status=status, completed_at=self.runs.now(), error=told, metrics=dict(metrics)
+            )
+        if not self.runs.update(values, *mine.row, self.runs.has("running")):
+            raise Discarded
+
+    def let_go(self, mine: Mine) -> None:
+        """Say that a worker has left a run that is not its own any more."""
+        open_ = self.runs.columns.get("completed_at")
+        if open_ is not None:
+            left = self.runs.row(completed_at=self.runs.now(), heartbeat_at=None)
+            self.runs.update(left, *mine.worker, self.runs.has("cancelled"), open_.is_(None))
+        free = self.runs.row(heartbeat_at=None, worker=None)
+        if free:
+            self.runs.update(free, *mine.worker, self.runs.has("initial"))
+
+    def give_back(self, mine: Mine) -> int:
+        """Let a run wait again, if it is still wanted; the attempt does not count."""
+        values = self.runs.row(
+            status="initial", started_at=None, heartbeat_at=None, worker=None, queued_at=None
+        )
+        if (tries := self.runs.columns.get("tries")) is not None:
+            values[tries.key] = tries - 1
+        running = *mine.row, self.runs.has("running")
+        given = 0
+        if (wanted := self.runs.columns.get("wanted")) is not None:
+            gone = self.runs.row(status="cancelled", completed_at=self.runs.now())
+            gone |= self.runs.row(heartbeat_at=None, queued_at=None)
+            given = self.runs.update(gone, *running, wanted.is_(False))
+        given = given or self.runs.update(values, *running)
+        if not given:
+            self.let_go(mine)
+        return given
+
+    def interrupted(self, mine: Mine, error: str) -> None:
+        """Let a run wait again whose transaction was lost; each time a little longer."""
+        row, _ = self._row(mine)
+        losses = (row.losses or 0) + 1
+        told = self.runs.row(losses=losses, error=_told(self.runs, error))
+        if losses > MAX_INTERRUPTIONS:
+            failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
+            self.runs.update({**failed, **told}, *mine.row, self.runs.has("running"))
+        elif self.give_back(mine):
+            seconds = min(0.05 * 2**losses, 60)
+            at = self.runs.now() + timedelta(seconds=seconds)
+            waits = self.runs.row(available_at=at)
+            self.runs.update({**told, **waits}, self.runs.columns["id"] == mine.id)
+
+    def renew(self, mine: Collection[Mine]) -> None:
+        """Renew the lease of runs, be they cancelled meanwhile."""
+        beat = self.runs.row(heartbeat_at=self.runs.now())
+        waiting = self.runs.has("initial", "running", "cancelled")
+        # Where a runner's own rows refer to its run, its transaction may have it locked; then
+        # it is nobody else's, either.
+        free = self.runs.unlocked([one.id for one in mine], referred=True)
+        for one in mine:
+            if one.id in free:
+                self.runs.update(beat, *one.worker, waiting, self.runs.is_in_flight())
+
+    def look(self, runs: Collection[t.Any]) -> tuple[set[t.Any], set[t.Any]]:
+        """The ids of the runs that are still their workers', and the backfills of late ones."""
+        claimed = {self.runs.key_of(run): run for run in runs}
+        columns = self.runs.columns
+        names = ("id", "attempt", "worker", "started_at", "backfill_id")
+        found = [columns.get(name, sa.null()).label(name) for name in names]
+        settings = getattr(self.table.model, "settings", sa.null()).label("settings")
+        query = sa.select(*found, settings).join(
+            self.table.model, self.table.key == columns["backfill_id"]
+        )
+        query = query.where(columns["id"].in_(list(claimed)), self.runs.has("running"))
+        ours, late = set(), set()
+        for row in self.runs.database.execute(query):
+            run = claimed[row.id]
+            if (row.attempt, row.worker) != (
+                getattr(run, "attempt", None),
+                getattr(run, "worker", None),
+            ):
+                continue
+            seconds = settings_of(row).get("run_timeout")
+            if seconds is not None and self.runs.is_older(row.started_at, seconds):
+                late.add(row.backfill_id)
+            else:
+                ours.add(row.id)
+        return ours, late
+
+    def _row(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]]:
+        """What decides whether a run that raised is tried again."""
+        names = ("tries", "losses", "attempt", "wanted", "backfill_id")
+        found = [self.runs.columns.get(name, sa.null()).label(name) for name in names]
+        row = self.runs.database.execute(sa.select(*found).where(*mine.row)).first()
+        if row is None:
+            raise Discarded
+        settings = getattr(self.table.model, "settings", None)
+        if settings is None:
+            return row, {}
+        query = sa.select(settings.label("settings")).where(self.table.key == row.backfill_id)
+        of_backfill = self.table.database.execute(query).first()
+        return row, settings_of(of_backfill)
+
+
+def _told(runs: RunTable, error: str | None) -> str | None:
+    """An error as its column takes it."""
+    if error is None or "error" not in runs.columns:
+        return None
+    most = getattr(runs.columns["error"].type, "length", None) or MAX_ERROR
+    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]

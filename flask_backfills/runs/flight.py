@@ -1,0 +1,81 @@
+"""The few runs of a backfill that workers have, or that are not rolled up yet: one SELECT."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+
+from ..tables import columns
+from ..tables.run_table import RunTable
+
+
+class Held(t.NamedTuple):
+    """A run in flight, as its row stands; moments are naive and in UTC."""
+
+    id: t.Any
+    status: str
+    attempt: int | None
+    tries: int | None
+    losses: int | None
+    wanted: bool
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    completed_at: datetime | None
+    metrics: t.Any
+    worker: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, and waits to be rolled up."""
+        return self.status in ("completed", "failed")
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether a worker still works on it, be it that it was cancelled meanwhile."""
+        return self.status in ("running", "initial") or (
+            self.status == "cancelled" and self.completed_at is None
+        )
+
+
+class Flight:
+    """What is in flight of one backfill that is held."""
+
+    def __init__(self, runs: RunTable, backfill: t.Any) -> None:
+        names = list(Held._fields)
+        query = runs.in_flight(*names).where(runs.of(backfill))
+        rows = runs.database.execute(runs.database.latest(query))
+        self.held = [_held(runs, row) for row in rows]
+
+    @property
+    def running(self) -> int:
+        return sum(one.status == "running" for one in self.held)
+
+    @property
+    def at_once(self) -> int:
+        """How many runs workers have, those included that were cancelled meanwhile."""
+        return sum(one.has_worker for one in self.held)
+
+    @property
+    def ended(self) -> list[Held]:
+        return [one for one in self.held if one.has_ended]
+
+    def silent_since(self, before: datetime) -> list[Held]:
+        """The runs whose worker has not renewed its lease since a moment."""
+        before = columns.in_utc(before, False)
+        silent = []
+        for one in self.held:
+            last = one.heartbeat_at or one.started_at
+            if one.has_worker and last is not None and last < before:
+                silent.append(one)
+        return silent
+
+    def without(self, gone: list[Held]) -> None:
+        self.held = [one for one in self.held if one not in gone]
+
+
+def _held(runs: RunTable, row: t.Any) -> Held:
+    values = row._asdict()
+    for name in ("started_at", "heartbeat_at", "completed_at"):
+        values[name] = values[name] and columns.in_utc(values[name], False)
+    wanted = values["wanted"] is None or bool(values["wanted"])
+    return Held(**{**values, "status": runs.word(values["status"]), "wanted": wanted})

@@ -1,0 +1,101 @@
+"""Runs that begin: the next ones of a backfill, or the one that a message names."""
+
+from __future__ import annotations
+
+import os
+import socket
+import typing as t
+import uuid
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlalchemy.orm import lazyload
+
+from ..tables.assign import Changes
+from ..tables.backfill_table import BackfillTable
+from .attempts import Attempts
+from .flight import Flight
+from .lease import lease
+from .next import Next
+from .rollup import Rollup
+
+#: From a locked backfill to a function that gives a run the variables that it is called with.
+Variables = Callable[[t.Any], Callable[[t.Any], dict[str, t.Any]]]
+
+#: A backfill, what was handed out of it, and what was changed of it.
+HandedOut = tuple[t.Any, list[t.Any], Changes]
+
+
+class HandOut:
+    """Hands out runs within the caller's transaction, whose first statement is the lock."""
+
+    def __init__(self, table: BackfillTable, rollup: Rollup, variables: Variables) -> None:
+        self.table = table
+        self.runs = rollup.runs
+        self.rollup = rollup
+        self.variables = variables
+        self.next = Next(table, rollup)
+        self.attempts = Attempts(self.runs)
+
+    def next_of(self, backfill_id: t.Any, most: int) -> HandedOut:
+        """Hand out the next runs of a backfill, unless somebody else has it locked."""
+        backfill = self.table.hold(backfill_id, skip_locked=True)
+        if backfill is None:
+            return None, [], {}
+        flight = self.flight(backfill)
+        found = self.next.find(backfill, flight, most)
+        if found:
+            return backfill, found, self._begin(backfill, found)
+        return backfill, [], self.rollup.settle(backfill, flight=flight)
+
+    def one(self, backfill_id: t.Any, run_id: t.Any) -> HandedOut:
+        """Hand out one run, if it waits and may run now."""
+        backfill = self.table.hold(backfill_id)
+        if backfill is None:
+            return None, [], {}
+        query = sa.select(self.runs.model).where(self.runs.key == run_id).options(lazyload("*"))
+        query = query.with_for_update(of=self.runs.model, key_share=True)
+        query = query.execution_options(populate_existing=True)
+        run = self.table.session.scalars(query).one_or_none()
+        if run is None or self.runs.word(run.status) != "initial":
+            return backfill, [], {}
+        flight = self.flight(backfill)
+        has_worker = any(one.id == run_id for one in flight.held)
+        if has_worker or not self.next.is_due(run) or self.next.room(backfill, flight, 1) < 1:
+            self.runs.assign(run, queued_at=None)
+            return backfill, [], {}
+        return backfill, [run], self._begin(backfill, [run])
+
+    def flight(self, backfill: t.Any) -> Flight:
+        """What is in flight of a locked backfill, once the rest is rolled up and taken back."""
+        flight = Flight(self.runs, backfill)
+        self.rollup.fold(backfill, flight)
+        # Which workers are dead is told by the database's clock alone.
+        if self.runs.database.clock.is_known:
+            self.attempts.sweep(backfill, flight, lease(self.runs))
+        return flight
+
+    def _begin(self, backfill: t.Any, found: list[t.Any]) -> Changes:
+        """Let runs and their backfill begin, and the runs out of the session."""
+        now = self.runs.now()
+        worker = f"{socket.gethostname()[:200]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        variables_of = self.variables(backfill)
+        for run in found:
+            self.runs.assign(
+                run,
+                status="running",
+                started_at=now,
+                heartbeat_at=now,
+                completed_at=None,
+                queued_at=None,
+                available_at=None,
+                worker=worker,
+                tries=(getattr(run, "tries", None) or 0) + 1,
+                variables=variables_of(run),
+            )
+        changes = self.rollup.begin(backfill)
+        self.table.session.flush()
+        for run in found:
+            # Readable after the commit, in any context or thread of the worker.
+            self.table.session.expunge(run)
+        return changes

@@ -1,0 +1,102 @@
+"""What is made up for later: backfills that were not rolled up, and runs of dead workers."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections.abc import Mapping
+from datetime import timedelta
+
+from flask import current_app
+
+from .. import errors
+from .. import signals
+from ..tables.assign import Changes
+from ..tables.backfill_table import BackfillTable
+from .flight import Flight
+from .hand_out import HandOut
+from .lease import lease
+from .progress import Progress
+
+#: Seconds between two tries to roll up a backfill that somebody else has locked.
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+
+class Upkeep:
+    """Each of its methods is made of transactions of its own, one for each backfill."""
+
+    def __init__(self, table: BackfillTable, hand_out: HandOut, progress: Progress) -> None:
+        self.table = table
+        self.runs = hand_out.runs
+        self.rollup = hand_out.rollup
+        self.schema = hand_out.rollup.schema
+        self.hand_out = hand_out
+        self.progress = progress
+
+    def roll_up(
+        self, backfill_id: t.Any, metrics: Mapping[str, t.Any] | None = None, *, wait: bool = True
+    ) -> None:
+        """Bring a backfill in line with its runs. If that fails, the next one does it.
+
+        :param metrics: of a run whose model can't keep them until then.
+        :param wait: for somebody else who has it locked.
+        """
+
+        # On MySQL, a runner's own rows that refer to the backfill have it locked meanwhile.
+        patient = wait and not self.table.database.mysql
+
+        def roll() -> tuple[t.Any, Changes]:
+            backfill = self.table.hold(backfill_id, skip_locked=not patient)
+            if backfill is None:
+                return None, {}
+            if metrics:
+                self.rollup.add_metrics(backfill, [metrics])
+            flight = self.hand_out.flight(backfill)
+            return backfill, self.rollup.settle(backfill, flight=flight)
+
+        try:
+            backfill, changes = self.table.database.again(roll)
+            for pause in PAUSES if wait and not patient and backfill is None else ():
+                time.sleep(pause)
+                backfill, changes = self.table.database.again(roll)
+                if backfill is not None:
+                    break
+        except Exception as error:
+            current_app.logger.warning(
+                "Backfill %s is rolled up later: %s", backfill_id, errors.words(error)
+            )
+            return
+        signals.tell(self.table.session, self.schema, backfill, changes)
+
+    def recover(self, older_than: timedelta | None = None) -> int:
+        """Take back the runs of workers that died, and roll up what was not.
+
+        If we die here, the next look does the rest.
+        """
+        leased = self.runs.leased
+        if leased is None:
+            raise TypeError(f"{self.runs.model.__name__} has no started_at, which recover() needs")
+        age = lease(self.runs) if older_than is None else older_than
+        self.table.database.synchronize()
+        taken = 0
+        for key in self.progress.silent_backfills(self.runs.now() - age):
+
+            def take_back(key: t.Any = key) -> tuple[t.Any, int, Changes]:
+                # One that somebody has locked is looked at the next time.
+                backfill = self.table.hold(key, skip_locked=True)
+                if backfill is None:
+                    return None, 0, {}
+                flight = Flight(self.runs, backfill)
+                self.rollup.fold(backfill, flight)
+                count = self.hand_out.attempts.sweep(backfill, flight, age)
+                return backfill, count, self.rollup.settle(backfill, flight=flight)
+
+            try:
+                backfill, count, changes = self.table.database.again(take_back)
+            except Exception as error:
+                # The host's own functions may refuse it; the others must not wait for that.
+                current_app.logger.warning("Backfill %s is skipped: %s", key, errors.words(error))
+                continue
+            taken += count
+            signals.tell(self.table.session, self.schema, backfill, changes)
+        return taken

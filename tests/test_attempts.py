@@ -1,0 +1,267 @@
+"""Runs that raise, take too long, lose their worker, or are cancelled."""
+
+from datetime import datetime
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from conftest import URL
+from conftest import wait_for
+
+from flask_backfills import current_run
+
+PROCESSES = Path(__file__).with_name("processes.py")
+DAYS = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
+DAYS |= {"interval_type": "day", "interval_units": 1}
+START = {**DAYS, "status": "initial"}
+
+
+def start(host, **settings):
+    assert host.put({**START, "settings": settings}).status_code == 200
+
+
+# Tried again
+
+
+def test_what_raises_is_tried_again_as_often_as_the_settings_say(runner):
+    called = []
+
+    @runner.blueprint.runner
+    def run(run):
+        called.append((run.key[8:10], run.attempt))
+        if run.key.startswith("2023-03-01") or (
+            run.key.startswith("2023-03-02") and run.attempt < 3
+        ):
+            raise ValueError(f"attempt {run.attempt}")
+
+    start(runner, max_attempts=3, retry_delay=0)
+    runner.work()
+    assert sorted(called) == [
+        *[("01", 1), ("01", 2), ("01", 3)],
+        *[("02", 1), ("02", 2), ("02", 3)],
+        ("03", 1),
+    ]
+    assert runner.stored("status", "error") == [
+        ("failed", "attempt 3"),
+        ("completed", None),
+        ("completed", None),
+    ]
+    assert runner.get()["status"] == "failed"
+
+
+def test_without_a_setting_what_raises_has_failed(runner):
+    start(runner)
+    [run] = runner.claim()
+    assert runner.end(run, "failed")
+    assert [row["status"] for row in runner.rows()] == ["failed", "initial", "initial"]
+
+
+def test_the_next_try_waits_for_a_delay_that_doubles(runner):
+    start(runner, max_attempts=3, retry_delay=100, pipeline_run_limit=1)
+    runner.put({"end_datetime": "2023-03-01"})
+    for delay in (100, 200):
+        [run] = runner.claim()
+        began = run.started_at
+        assert runner.end(run, "failed", None, "no")
+        [(status, at, error)] = runner.stored("status", "available_at", "error")
+        assert (status, error) == ("initial", "no")
+        assert timedelta(seconds=delay) <= at - began < timedelta(seconds=delay + 60)
+        # It waits, and its backfill with it.
+        assert runner.claim() == [] and runner.get()["status"] == "running"
+        runner.store(available_at=began - timedelta(seconds=1))
+    [run] = runner.claim()
+    assert runner.stored("available_at") == [None]
+    assert runner.end(run, "failed")
+    assert runner.get()["status"] == "failed"
+
+
+def test_a_run_that_waits_for_its_next_try_does_not_hold_up_the_others(runner):
+    start(runner, max_attempts=2, retry_delay=3600, pipeline_run_limit=1)
+    [run] = runner.claim()
+    assert runner.end(run, "failed")
+    for _ in range(2):
+        [run] = runner.claim()
+        assert runner.end(run)
+    assert runner.claim() == []
+    assert [row["status"] for row in runner.rows()] == ["initial", "completed", "completed"]
+
+
+def test_failures_that_are_tried_again_are_no_failures_yet(runner):
+    start(runner, max_attempts=2, retry_delay=0, max_failures=1)
+    [run] = runner.claim()
+    runner.end(run, "failed")
+    [again] = runner.claim()
+    assert (again.id, again.attempt) == (run.id, 2)
+    runner.end(again)
+    assert runner.get()["status"] == "running"
+
+
+def test_a_run_of_before_is_not_counted_after_a_start_again(runner):
+    start(runner, max_attempts=2, retry_delay=0, pipeline_run_limit=1)
+    for _ in range(2):
+        [run] = runner.claim()
+        runner.end(run, "failed")
+    runner.put({"status": "cancelled"})
+    runner.put({"status": "initial"})
+    [run] = runner.claim()
+    runner.end(run, "failed")
+    assert runner.rows()[0]["status"] == "initial"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": 101},
+        {"retry_delay": -1},
+        {"run_timeout": 0},
+        {"priority": "high"},
+        {"priority": 1.5},
+        {"max_failures": 10**19},
+        {"pipeline_run_limit": 10**19},
+        {"priority": 10**19},
+    ],
+)
+def test_a_setting_that_no_database_can_hold_is_named(runner, wrong):
+    response = runner.put({"settings": wrong})
+    assert response.status_code == 422
+    assert response.json["error"]["errors"]["settings"].keys() == wrong.keys()
+
+
+# Too long
+
+
+def test_a_run_that_takes_too_long_has_failed_and_its_late_end_is_not_taken(runner):
+    stopped, told = [], []
+
+    @runner.blueprint.runner
+    def run(run):
+        stopped.append(wait_for(lambda: current_run.stop_requested, 30))
+        return {"rows": 1}
+
+    start(runner, run_timeout=1)
+    runner.put({"end_datetime": "2023-03-01"})
+    runner.work(tell=lambda run, status: told.append(status))
+    [row] = runner.rows()
+    assert (row["status"], stopped, told) == ("failed", [True], [None])
+    assert "run_timeout" in row["error"] and "1 second" in row["error"]
+    assert (runner.get()["status"], runner.get()["metrics"]) == ("failed", None)
+
+
+def test_a_claim_fails_what_takes_too_long_if_its_worker_does_not(runner):
+    start(runner, run_timeout=60, pipeline_run_limit=1)
+    [late] = runner.claim()
+    assert runner.claim() == []
+    runner.store(started_at=late.started_at - timedelta(seconds=61))
+    # Its worker may still be at it: until that is known, the limit counts it.
+    runner.claim()
+    assert runner.rows()[0]["status"] == "failed"
+    assert runner.end(late, "completed", {"rows": 1}) is False
+    assert runner.rows()[0]["status"] == "failed"
+
+
+# Lost
+
+
+@pytest.mark.parametrize(("settings", "most"), [({}, 3), ({"max_attempts": 5}, 5)])
+def test_a_run_that_kills_each_worker_fails_and_those_behind_it_run(runner, settings, most):
+    start(runner, pipeline_run_limit=1, **settings)
+    for attempt in range(1, most + 1):
+        [run] = runner.claim()
+        assert (run.key[8:10], run.attempt) == ("01", attempt)
+        runner.recover()
+    row = runner.rows()[0]
+    assert (
+        row["status"] == "failed" and row["error"] == f"A worker died while it ran: {most} times."
+    )
+    for _ in range(2):
+        [run] = runner.claim()
+        assert runner.end(run)
+    assert runner.get()["status"] == "failed"
+
+
+def test_a_worker_that_was_taken_for_dead_does_not_end_the_next_attempt(runner):
+    start(runner)
+    [old] = runner.claim()
+    assert runner.recover() == 1
+    [new] = runner.claim()
+    assert (new.id, new.attempt) == (old.id, 2)
+    assert runner.end(old, "completed", {"rows": 1}) is False
+    assert runner.end(new, "completed", {"rows": 2}) is True
+    assert runner.get()["metrics"] == {"rows": 2}
+
+
+@pytest.mark.parametrize("by", ["end", "claim", "recover"])
+def test_a_crash_between_an_end_and_what_follows_is_made_up(runner, monkeypatch, by):
+    start(runner)
+    one, two, three = runner.claim(limit=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(runner.blueprint.runs.upkeep), "roll_up", lambda self, *args: None)
+        assert runner.end(one, "completed", {"rows": 1})
+        if by == "recover":
+            assert runner.end(two, "completed", {"rows": 1})
+            assert runner.end(three, "completed", {"rows": 1})
+    assert runner.get()["metrics"] is None
+    if by == "end":
+        assert runner.end(two, "completed", {"rows": 1})
+        assert runner.get()["metrics"] == {"rows": 2}
+    elif by == "claim":
+        runner.put({"end_datetime": "2023-03-04"})
+        assert len(runner.claim()) == 1
+        assert runner.get()["metrics"] == {"rows": 1}
+    else:
+        assert runner.recover() == 0
+        assert (runner.get()["status"], runner.get()["metrics"]) == ("completed", {"rows": 3})
+    runner.recover()
+    assert runner.get()["metrics"]["rows"] in (1, 2, 3)
+
+
+# Cancelled while it runs
+
+
+def test_a_cancelled_run_counts_until_its_worker_lets_go_of_it(runner):
+    start(runner, pipeline_run_limit=1)
+    [run] = runner.claim()
+    runner.put({"status": "cancelled"})
+    row = runner.rows()[0]
+    assert (row["status"], row["completed_at"]) == ("cancelled", None)
+    assert runner.client.delete(URL).status_code == 409
+    runner.put({"status": "initial"})
+    assert runner.claim(limit=3) == []
+    assert runner.client.delete(URL).status_code == 409
+    assert runner.end(run) is False
+    [again] = runner.claim(limit=3)
+    assert (again.id, again.attempt) == (run.id, 2)
+
+
+def test_a_cancelled_run_of_a_dead_worker_does_not_keep_its_backfill(runner):
+    start(runner)
+    runner.claim()
+    runner.put({"status": "cancelled"})
+    assert runner.client.delete(URL).status_code == 409
+    runner.store(heartbeat_at=datetime(2023, 1, 1))
+    assert runner.client.delete(URL).status_code == 200
+    assert runner.stored("id") == []
+
+
+def test_a_worker_of_a_backfill_that_was_deleted_ends_no_other_run(runner):
+    start(runner)
+    [old] = runner.claim()
+    runner.put({"status": "cancelled"})
+    with runner.app.app_context():
+        # Not even where a new row has the id of one that was deleted, as in SQLite.
+        run_model = runner.blueprint.host.run_model
+        runner.db.session.execute(sa.delete(run_model))
+        runner.db.session.execute(sa.delete(runner.model))
+        seed = {"id": old.backfill_id, "pipeline_uuid": "arwen_starlight"}
+        runner.db.session.add(runner.model(**seed, status="initial"))
+        row = {"id": old.id, "backfill_id": old.backfill_id, "key": old.key}
+        runner.db.session.add(run_model(**row, execution_date=datetime(2023, 3, 1)))
+        runner.db.session.commit()
+    [new] = runner.claim()
+    assert (new.id, new.attempt) == (old.id, old.attempt)
+    assert runner.end(old, "completed", {"rows": 9}) is False
+    assert runner.get()["metrics"] is None
+    assert runner.end(new, "completed", {"rows": 1}) is True
+    assert runner.get()["metrics"] == {"rows": 1}

@@ -1,0 +1,214 @@
+"""Workers in hosts as they are: with rows, transactions and clocks of their own."""
+
+import asyncio
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+import sqlalchemy as sa
+from conftest import Host
+from conftest import LIST
+from conftest import server_url
+from conftest import URL
+
+from flask_backfills import BackfillRunMixin
+
+WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+START = {**WEEK, "status": "initial"}
+DONE = ["completed"] * 7
+
+# The host's own rows and transactions
+
+LEVELS = [
+    (server, level)
+    for server in ("postgresql", "mariadb")
+    for level in ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+]
+
+
+@pytest.fixture(
+    params=[("sqlite", None), *LEVELS, ("mariadb", "SNAPSHOT")],
+    ids=lambda one: " ".join(map(str, one)),
+)
+def strict(request, sqlite_url):
+    """A host at each isolation level, whose rows of effects refer to their backfill and run."""
+    name, level = request.param
+    snapshot = level == "SNAPSHOT"
+    url = sqlite_url if name == "sqlite" else server_url(name)
+    options = {"isolation_level": "REPEATABLE READ" if snapshot else level} if level else {}
+    host = Host(url, **options)
+
+    class Run(BackfillRunMixin, host.db.Model):
+        __tablename__ = "backfill_run"
+        backfill_id = sa.Column(sa.ForeignKey("backfill.id"))
+
+    class Effect(host.db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+        backfill_id = sa.Column(sa.ForeignKey("backfill.id"))
+        run_id = sa.Column(sa.ForeignKey("backfill_run.id"))
+        key = sa.Column(sa.String(40))
+
+    def prepare(connection, record):
+        if snapshot:
+            with connection.cursor() as cursor:
+                cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
+
+    with host.app.app_context():
+        sa.event.listen(host.db.engine, "connect", prepare)
+    host.app.config["BACKFILLS_LEASE"] = 1.5
+    host.effect = Effect
+    host.serve(run_model=Run)
+    yield host
+    host.close()
+
+
+def effects(host):
+    with host.app.app_context():
+        found = host.db.session.scalars(sa.select(host.effect.key)).all()
+        host.db.session.remove()
+    return sorted(found)
+
+
+def test_a_runner_may_leave_rows_that_refer_to_its_backfill_for_longer_than_a_renewal(strict):
+    db = strict.db
+    # On SQLite, who has flushed keeps everybody else from writing.
+    seconds = 0.05 if strict.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite") else 0.9
+
+    @strict.blueprint.runner
+    def run(run):
+        # A snapshot from before what the others write meanwhile.
+        assert db.session.get(strict.model, run.backfill_id).status == "running"
+        row = strict.effect(backfill_id=run.backfill_id, run_id=run.id, key=run.key)
+        db.session.add(row)
+        db.session.flush()
+        time.sleep(seconds)
+        return {"rows": 1}
+
+    strict.put(START)
+    strict.work(concurrency=3)
+    rows = strict.rows()
+    assert [(row["status"], row["attempt"], row["error"]) for row in rows] == [
+        ("completed", 1, None)
+    ] * 7
+    assert effects(strict) == [row["key"] for row in rows]
+    shown = strict.get()
+    assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 7})
+
+
+def test_a_backfill_is_edited_and_its_runs_end_while_a_runner_refers_to_it(strict):
+    if strict.app.config["SQLALCHEMY_DATABASE_URI"].startswith(("sqlite", "mysql")):
+        pytest.skip("a row that refers to another locks it there")
+    answers = []
+
+    @strict.blueprint.runner
+    def run(run):
+        strict.db.session.add(strict.effect(backfill_id=run.backfill_id))
+        strict.db.session.flush()
+        if run.key.startswith("2023-03-01"):
+            sent = {"name": "new", "settings": {"pipeline_run_limit": 2}}
+            with ThreadPoolExecutor() as pool:
+                client = strict.app.test_client()
+                put = pool.submit(client.put, URL, json={"backfill": sent})
+                answers.append(put.result().status_code)
+
+    strict.put(START)
+    strict.work(concurrency=2)
+    assert set(answers) == {200}
+    assert (strict.get()["name"], strict.stored("status")) == ("new", DONE)
+
+
+def test_backfills_that_start_at_the_same_time_all_start(runner):
+    def start(number):
+        client = runner.app.test_client()
+        sent = {**START, "name": f"b{number}"}
+        return client.post(LIST, json={"backfill": sent}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(start, range(24))) == {201}
+    assert len(runner.stored("id")) == 24 * 7
+
+
+# What a runner does and returns
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def cancel(run):
+    raise asyncio.CancelledError
+
+
+def raise_mute(run):
+    raise Mute
+
+
+def interrupt(run):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda run: sys.exit(3),
+        cancel,
+        raise_mute,
+        interrupt,
+        lambda run: {"n": 10**400},
+        lambda run: {"n": float("nan")},
+        lambda run: {"n": Decimal("Infinity")},
+        lambda run: {("a", "b"): 1},
+        lambda run: {"n": object()},
+        lambda run: {"n": {"deep": [float("nan")]}},
+        lambda run: {"n": {("a", "b"): 1}},
+        lambda run: "done",
+        lambda run: iter([]),
+    ],
+    ids=lambda function: None,
+)
+def test_nothing_that_a_runner_does_ends_its_worker(runner, function):
+    bad = "2023-03-02T00:00:00"
+    runner.blueprint.runner(lambda run: function(run) if run.key == bad else {"rows": 1})
+    runner.put(START)
+    runner.work()
+    rows = runner.stored("status", "error")
+    status, error = rows.pop(1)
+    assert status == "failed" and error
+    assert rows == [("completed", None)] * 6
+    assert (runner.get()["status"], runner.get()["metrics"]) == ("failed", {"rows": 6})
+
+
+def test_numbers_of_any_type_are_metrics(runner):
+    @runner.blueprint.runner
+    def run(run):
+        return {"sum": Decimal("2"), "mean": Decimal("0.5"), "share": Fraction(1, 4), "n": True}
+
+    runner.put(START)
+    runner.work()
+    assert runner.get()["metrics"] == {"sum": 14, "mean": 3.5, "share": 1.75}
+    assert runner.stored("metrics")[0] == {"sum": 2, "mean": 0.5, "share": 0.25, "n": True}
+
+
+def test_sums_beyond_every_float_are_still_json(runner):
+    runner.blueprint.runner(lambda run: {"high": 1.7e308, "low": -1.7e308, "whole": 10**300})
+    runner.put(START)
+    runner.work()
+    text = runner.client.get(URL).text
+    metrics = json.loads(text, parse_constant=pytest.fail)["backfill"]["metrics"]
+    assert metrics["whole"] == 7 * 10**300 and metrics["high"] == -metrics["low"] > 1.7e308
+
+
+def test_a_date_that_runs_again_replaces_its_numbers(runner):
+    runner.blueprint.runner(lambda run: {"rows": 10})
+    runner.put({**START, "settings": {"reprocess": "all"}})
+    runner.work()
+    runner.put({"status": "initial"})
+    assert runner.get()["metrics"] in (None, {}, {"rows": 0})
+    runner.work()
+    assert runner.get()["metrics"] == {"rows": 70}

@@ -1,0 +1,166 @@
+"""Workers and runners that are told to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import URL
+from conftest import wait_for
+
+from flask_backfills import current_run
+
+PROCESSES = Path(__file__).with_name("processes.py")
+DAYS = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
+DAYS |= {"interval_type": "day", "interval_units": 1}
+START = {**DAYS, "status": "initial"}
+
+
+def start(host, **settings):
+    assert host.put({**START, "settings": settings}).status_code == 200
+
+
+def test_a_runner_is_told_that_its_run_was_cancelled(runner):
+    seen = []
+
+    @runner.blueprint.runner
+    def run(run):
+        assert not current_run.stop_requested
+        runner.app.test_client().put(URL, json={"backfill": {"status": "cancelled"}})
+        seen.append(wait_for(lambda: current_run.stop_requested, 30))
+
+    start(runner)
+    runner.work()
+    assert seen == [True]
+    rows = runner.rows()
+    assert {row["status"] for row in rows} == {"cancelled"}
+    assert all(row["completed_at"] for row in rows)
+
+
+def test_outside_of_a_runner_there_is_no_current_run(runner):
+    with pytest.raises(RuntimeError, match="current_run"):
+        current_run.stop_requested  # noqa: B018
+
+
+@pytest.mark.parametrize("how", ["grace", "hurry"])
+def test_what_does_not_end_in_time_is_given_back_and_no_attempt_counts(runner, how):
+    began, let_end = threading.Event(), threading.Event()
+
+    @runner.blueprint.runner
+    def run(run):
+        began.set()
+        let_end.wait(30)
+        return {"rows": 1}
+
+    start(runner, max_attempts=1)
+    stop, hurry = threading.Event(), threading.Event()
+    options = {"stop": stop, "hurry": hurry, "once": False}
+    working = threading.Thread(
+        target=runner.work, kwargs={**options, "grace": 0.2 if how == "grace" else None}
+    )
+    working.start()
+    assert began.wait(30)
+    stop.set()
+    if how == "hurry":
+        hurry.set()
+    working.join(30)
+    assert not working.is_alive()
+    assert runner.stored("status", "attempt")[0] == ("initial", 1)
+    [again] = runner.claim()
+    assert (again.key[8:10], again.attempt) == ("01", 1)
+    let_end.set()
+    time.sleep(0.5)
+    # The thread that was left alone has not ended it, though the attempt is the same.
+    assert runner.stored("status")[0] == "running"
+    assert runner.end(again, "completed", {"rows": 2})
+    assert runner.get()["metrics"] == {"rows": 2}
+
+
+def test_given_back_as_often_as_you_like_a_run_keeps_its_attempts(runner):
+    start(runner, max_attempts=2, retry_delay=0)
+    for _ in range(5):
+        [run] = runner.claim()
+        with runner.app.app_context():
+            assert runner.blueprint.runs.give_back([run]) == 1
+            assert runner.blueprint.runs.give_back([run]) == 0
+    [run] = runner.claim()
+    assert run.attempt == 1
+    runner.end(run, "failed")
+    assert runner.rows()[0]["status"] == "initial"
+
+
+def test_runners_are_told_that_their_worker_has_to_go(runner):
+    stop, seen = threading.Event(), []
+
+    @runner.blueprint.runner
+    def run(run):
+        stop.set()
+        seen.append(wait_for(lambda: current_run.stop_requested, 30))
+        return {"rows": 1}
+
+    start(runner)
+    runner.work(stop=stop, once=False)
+    assert seen == [True] and runner.get()["metrics"] == {"rows": 1}
+
+
+@pytest.fixture
+def command(database_url):
+    """Start ``flask backfills ...`` as a process, in a host whose runs take as they are told."""
+    begun = []
+
+    def begin(line, **options):
+        environment = {**os.environ, "FLASK_APP": f"{PROCESSES}:working"}
+        environment |= {"DATABASE_URL": database_url, "SECONDS": "60"}
+        environment |= options.pop("env", {})
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        line = [sys.executable, "-m", "flask", "backfills", *line.split()]
+        begun.append(subprocess.Popen(line, env=environment, **options))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.kill()
+        one.communicate()
+
+
+@pytest.mark.parametrize(("line", "signals"), [("work --grace 0.5", 1), ("work", 2)])
+def test_a_process_that_has_to_go_gives_its_runs_back(runner, command, line, signals):
+    start(runner)
+    worker = command(f"{line} --concurrency 2")
+    wait_for(lambda: runner.stored("status").count("running") == 2)
+    for _ in range(signals):
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 0, err
+    assert runner.stored("status", "attempt") == [("initial", 1)] * 3
+
+
+def test_output_that_nobody_takes_ends_no_run(runner, command):
+    start(runner)
+    with open("/dev/full", "w") as full:
+        worker = command("work --once", stdout=full, env={"SECONDS": "0"})
+        worker.communicate(timeout=60)
+    assert runner.stored("status", "attempt") == [("completed", 1)] * 3
+
+
+def test_output_into_a_closed_pipe_ends_no_run(runner, command):
+    start(runner)
+    worker = command("work --once", env={"SECONDS": "0.5"})
+    worker.stdout.readline()
+    worker.stdout.close()
+    worker.stdout = None
+    worker.communicate(timeout=60)
+    assert runner.stored("status", "attempt") == [("completed", 1)] * 3
+
+
+def test_a_key_that_the_output_can_not_show_ends_no_run(runner, command):
+    runner.blueprint.generator("sources")(lambda backfill: [{"key": "Zoë"}, {"key": "b"}])
+    runner.put({"block_uuid": "sources", "status": "initial"})
+    worker = command("work --once", env={"SECONDS": "0", "PYTHONIOENCODING": "ascii"})
+    worker.communicate(timeout=60)
+    assert runner.stored("status", "attempt") == [("completed", 1)] * 2
