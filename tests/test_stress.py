@@ -3,6 +3,7 @@
 The long form is run by hand: see the program.
 """
 
+import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -40,6 +41,13 @@ def stress(url, *options):
     return done.stdout
 
 
+#: Minutes on a machine that has nothing else to do; there is no need of them while one works.
+LONG = pytest.mark.skipif(
+    os.environ.get("CI") != "true", reason="the stress program takes minutes: set CI=true"
+)
+
+
+@LONG
 @pytest.mark.parametrize(
     ("database_url", "options"),
     [(name, options) for name, levels in LEVELS.items() for options in levels],

@@ -42,7 +42,7 @@ class Attempts:
         return sum(self._lose(one, settings) for one in dead)
 
     def raised(
-        self, run: t.Any, settings: Mapping[str, t.Any], error: str | None | None
+        self, run: t.Any, settings: Mapping[str, t.Any], error: str | None
     ) -> dict[str, t.Any]:
         """The values of a run that has raised: it waits for its next try, or has failed.
 
@@ -52,7 +52,7 @@ class Attempts:
         unwanted = run.wanted is not None and not run.wanted
         if tries >= settings.get("max_attempts", 1) or unwanted:
             return self.runs.row(
-                status="failed", completed_at=self.runs.now(), error=error, **self._ends()
+                status="failed", completed_at=self.runs.now(), error=error, heartbeat_at=None
             )
         at = self.runs.now() + timedelta(seconds=delay(settings, tries))
         again = self.runs.row(available_at=at, error=error, heartbeat_at=None, worker=None)
@@ -63,9 +63,6 @@ class Attempts:
         if not {"tries", "attempt"} & self.runs.columns.keys():
             return MOST_ATTEMPTS
         return run.tries or run.attempt or 1
-
-    def _ends(self) -> dict[str, t.Any]:
-        return {"heartbeat_at": None}
 
     def _waits(self) -> dict[str, t.Any]:
         blank = self.runs.row(status="initial", started_at=None, completed_at=None, queued_at=None)
