@@ -108,7 +108,7 @@ class Backfills:
             self.table.session.add(backfill)
             return self._save(backfill, sent, wrong, if_plan_match, preview)
 
-        saved = self.table.database.again(create, keep=preview is None)
+        saved = self.table.database.again(create, keep=preview is None, twice=False)
         if preview is not None:
             # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
@@ -142,7 +142,7 @@ class Backfills:
             values = sent(backfill) if callable(sent) else sent
             return self._save(backfill, values, {}, if_plan_match, preview)
 
-        saved = self.table.database.again(write, keep=preview is None)
+        saved = self.table.database.again(write, keep=preview is None, twice=False)
         return self._tell(saved, preview)
 
     def delete(
@@ -172,7 +172,7 @@ class Backfills:
         if self.planned is not None:
             # Which workers are dead is told by the database's clock.
             self.table.database.synchronize()
-        return self.table.database.again(delete)
+        return self.table.database.again(delete, twice=False)
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

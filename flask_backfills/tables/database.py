@@ -83,13 +83,21 @@ class Database:
                 raise Unanswered("COMMIT", None, t.cast(Exception, error.orig)) from error
             raise
 
-    def again(self, do: Callable[[], R], *, keep: bool = True, seconds: float = PATIENCE) -> R:
+    def again(
+        self,
+        do: Callable[[], R],
+        *,
+        keep: bool = True,
+        seconds: float = PATIENCE,
+        twice: bool = True,
+    ) -> R:
         """Do something in a transaction; if the database interrupts it, do it again.
 
         A deadlock, a serialization failure, a lock timeout and a lost connection pass.
 
         :param do: leaves nothing behind when its transaction is rolled back.
         :param seconds: the time for which it is tried.
+        :param twice: whether it may be done again if the answer to its commit was lost.
         """
         until = time.monotonic() + seconds
         pause = 0.01
@@ -100,8 +108,9 @@ class Database:
                 with self.transaction(keep=keep):
                     return do()
             except Exception as error:
-                # A commit whose answer was lost may have been done.
-                passes = alone and errors.passes(error) and not isinstance(error, Unanswered)
+                passes = alone and errors.passes(error)
+                if not twice and isinstance(error, Unanswered):
+                    passes = False
                 if not passes or time.monotonic() + pause > until:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
