@@ -32,8 +32,8 @@ class Attempts:
         taken = self.lose(backfill, lost)
         flight.without(lost)
         if (seconds := settings.get("run_timeout")) is not None:
-            late = [one for one in self._late(flight, seconds) if self._time_out(one, settings)]
-            flight.without([one for one in late if one.status == "running"])
+            late = self._late(flight, seconds)
+            flight.without([one for one in late if self._time_out(one, settings)])
         return taken
 
     def lose(self, backfill: t.Any, dead: list[Held]) -> int:
@@ -90,21 +90,19 @@ class Attempts:
         return self._write(one, {**self._waits(), **free, **told})
 
     def _late(self, flight: Flight, seconds: int) -> list[Held]:
-        before = (self.runs.now() - timedelta(seconds=seconds)).replace(tzinfo=None)
         running = [one for one in flight.held if one.status == "running"]
-        return [one for one in running if one.started_at and one.started_at < before]
+        return [one for one in running if self.runs.is_older(one.started_at, seconds)]
 
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
         """Fail a run that takes too long; its worker may still be at it, and is not heard."""
         error = f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."
         values = self.raised(one, settings, error)
-        if one.heartbeat_at is not None and values.get("status") == self.runs.member("initial"):
+        waits = values[self.runs.columns["status"].key] == self.runs.member("initial")
+        if one.heartbeat_at is not None and waits:
             # Not handed out before its worker lets go of it.
-            values = {k: v for k, v in values.items() if k not in self._free_columns()}
+            kept = self.runs.row(heartbeat_at=None, worker=None)
+            values = {key: value for key, value in values.items() if key not in kept}
         return self._write(one, values)
-
-    def _free_columns(self) -> set[str]:
-        return set(self.runs.row(heartbeat_at=None, worker=None))
 
     def _dead(self, silent: list[Held]) -> list[Held]:
         """Of the silent ones, those that are no worker's.
