@@ -166,9 +166,29 @@ def dates(start, end, units):
     return found
 
 
+def claims(facts):
+    """By run, the entries that handed it to a worker, the oldest first."""
+    found = defaultdict(list)
+    for entry in facts.ledger:
+        if entry.new_status == "running" and entry.old_status != "running":
+            found[entry.run_id].append(entry)
+    return found
+
+
+def claim_of(handed_out, one):
+    """The entry of the claim that an execution follows: the last before it began."""
+    before = [entry for entry in handed_out[one.run] if entry.at <= one.begin]
+    return before[-1] if before else None
+
+
 def lapses(facts):
-    """Each execution whose run was taken back since it began, though its machine went on."""
+    """Each execution whose run was taken back since it began, though its machine went on.
+
+    A run that was given back is handed out again as the same attempt: what took it from the
+    second worker was not taken from the first.
+    """
     lease, lost, found = lease_of(facts), taken_back(facts), executions(facts)
+    handed_out = claims(facts)
     stood = [(one.pid, one.begin, one.stop) for one in found if one.late > lease / 3]
     going = {}
     for note in facts.journal:
@@ -179,7 +199,10 @@ def lapses(facts):
     # On SQLite, who stands may hold the one lock that all need.
     alone = facts.config["url"].startswith("sqlite")
     for one in found:
+        claim = claim_of(handed_out, one)
         for entry in lost[one.run, one.attempt]:
             near = (pid for pid, a, b in stood if a - lease < entry.at < b + lease)
             if entry.at > one.begin and not any(alone or pid == one.pid for pid in near):
-                yield one, entry
+                last = [other for other in handed_out[one.run] if other.at <= entry.at]
+                if claim is None or last[-1] is claim:
+                    yield one, entry

@@ -244,3 +244,14 @@ def test_a_worker_that_stands_still_may_lose_its_lease():
     take_back(facts, 100.9, 98)
     note(facts, {"what": "stands", "at": 100.1, "pid": 7}, {"what": "goes on", "at": 102, "pid": 7})
     assert not list(stress_checks.no_worker_that_lives_loses_its_lease(facts))
+
+
+def test_what_a_second_worker_loses_was_not_taken_from_the_first():
+    facts = good()
+    given = Entry(100.5, 1, 11, FIRST, 1, 1, "running", "initial", 100.4)
+    again = Entry(101, 1, 11, FIRST, 1, 1, "initial", "running", None)
+    facts.ledger[1:1] = [given, again]
+    facts.journal[2:4] = [begin("a", 11, FIRST, 100.1), end("a", 100.4)]
+    take_back(facts, 104, 101)
+    facts.ledger.append(facts.ledger.pop(0))
+    assert not list(stress_checks.no_end_is_lost_while_its_worker_lives(facts))
