@@ -122,14 +122,18 @@ def taken_back(facts):
     """By run and attempt, the entries that took a run from its worker because it seemed lost.
 
     A run that was lost for good has failed, and its runner did not end it. One that was
-    cancelled while it ran stays cancelled, and its worker no longer has it.
+    cancelled while it ran stays cancelled, and its worker no longer has it. One that is no
+    longer wanted is cancelled, but not before the lease is over.
     """
+    lease = lease_of(facts)
     found = defaultdict(list)
     for entry in facts.ledger:
         move = (entry.old_status, entry.new_status)
         if move[0] == "running" and move[1] in ("initial", "running", "failed"):
             found[entry.run_id, entry.old_attempt].append(entry)
         elif move == ("cancelled", "cancelled"):
+            found[entry.run_id, entry.old_attempt].append(entry)
+        elif move == ("running", "cancelled") and entry.at - (entry.seen or entry.at) >= lease:
             found[entry.run_id, entry.old_attempt].append(entry)
     return found
 
