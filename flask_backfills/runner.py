@@ -138,12 +138,11 @@ def _end(
     error: str | None,
 ) -> str | None:
     try:
-        if ended is None or not host.runs.can_wait:
-            return status if host.runs.finish(run, status, metrics, error) else None
-        if not host.runs.end(run, status, metrics, error):
-            return None
-        ended(run.backfill_id)
-        return status
+        later = ended is not None and host.runs.can_wait
+        recorded = host.runs.finish(run, status, metrics, error, later=later)
+        if ended is not None and later:
+            ended(run.backfill_id)
+        return status if recorded else None
     except Exception as raised:
         host.table.session.rollback()
         if errors.passes(raised):

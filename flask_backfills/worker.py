@@ -29,6 +29,10 @@ LOOKS = 3
 #: Seconds from the first look in vain to the next; doubled up to ``idle``.
 PAUSE = 0.02
 
+#: Seconds for which nobody gets a run that was given back, since the thread that does it ends
+#: with the process.
+LEAVING = 1.0
+
 #: Seconds for which ``once`` waits for a run that is to be tried again.
 SOON = 5.0
 
@@ -202,5 +206,5 @@ class _Worker:
             return
         self.keeper.stop()
         with self.app.app_context():
-            count = self.host.runs.give_back(left)
+            count = self.host.runs.give_back(left, pause=LEAVING)
         self.app.logger.warning("Given back %d runs that have not ended", count)

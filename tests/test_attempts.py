@@ -1,5 +1,6 @@
 """Runs that raise, take too long, lose their worker, or are cancelled."""
 
+import time
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
@@ -159,6 +160,21 @@ def test_a_claim_fails_what_takes_too_long_if_its_worker_does_not(runner):
     assert runner.rows()[0]["status"] == "failed"
     assert runner.end(late, "completed", {"rows": 1}) is False
     assert runner.rows()[0]["status"] == "failed"
+
+
+@pytest.mark.parametrize("known", ["whole", "by its id"])
+def test_nobody_need_have_looked_before_a_late_end(runner, known):
+    start(runner, run_timeout=1)
+    late, in_time = runner.claim(limit=2)
+    time.sleep(1.1)
+    runner.put({"settings": {"run_timeout": 60}})
+    assert runner.end(in_time, "completed", {"rows": 1}) is True
+    runner.put({"settings": {"run_timeout": 1}})
+    end = runner.end if known == "whole" else runner.finish
+    assert end(late, "completed", {"rows": 1}) is False
+    row, *_ = runner.rows()
+    assert row["status"] == "failed" and "run_timeout" in row["error"]
+    assert runner.get()["metrics"] == {"rows": 1}
 
 
 # Lost

@@ -100,6 +100,25 @@ def test_a_runner_may_leave_rows_that_refer_to_its_backfill_for_longer_than_a_re
     assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 7})
 
 
+def test_a_runner_may_read_first_and_work_for_longer_than_its_lease(strict):
+    taken = []
+
+    @strict.blueprint.runner
+    def run(run):
+        # A snapshot from before its lease is renewed, and no row that would lock the run.
+        assert strict.db.session.get(strict.model, run.backfill_id).status == "running"
+        time.sleep(2.2)
+        with ThreadPoolExecutor() as pool:
+            taken.append(pool.submit(strict.recover, None).result())
+        return {"rows": 1}
+
+    strict.put({**START, "end_datetime": "2023-03-01"})
+    strict.work()
+    [row] = strict.rows()
+    assert (row["status"], row["attempt"], row["error"], taken) == ("completed", 1, None, [0])
+    assert strict.get()["metrics"] == {"rows": 1}
+
+
 def test_a_backfill_is_edited_and_its_runs_end_while_a_runner_refers_to_it(strict):
     if strict.app.config["SQLALCHEMY_DATABASE_URI"].startswith(("sqlite", "mysql")):
         pytest.skip("a row that refers to another locks it there")

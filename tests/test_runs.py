@@ -286,6 +286,28 @@ def test_a_longer_window_adds_and_a_shorter_one_drops(runner):
     assert counts == {"initial": 3, "running": 1, "completed": 1, "failed": 1}
 
 
+def test_variables_that_are_too_large_for_runs_are_refused(runner):
+    runner.app.config["BACKFILLS_MAX_VARIABLES"] = 20
+    assert runner.put({"variables": {"a": "€" * 5}}).status_code == 422
+    response = runner.post({"variables": {"a": "x" * 13}})
+    message = "Has 21 bytes of JSON. The limit is 20."
+    assert response.json["error"]["errors"] == {"variables": [message]}
+    stored = {"a": "x" * 12}
+    assert runner.put({"variables": stored}).status_code == 200
+    # What is there already may be sent back.
+    runner.app.config["BACKFILLS_MAX_VARIABLES"] = 10
+    assert runner.put({"variables": stored, "name": "another"}).status_code == 200
+
+
+def test_variables_that_no_run_gets_may_be_large(host):
+    assert host.put({"variables": {"a": "x" * 100_000}}).status_code == 200
+
+
+def test_the_default_limit_of_variables_is_64_kib(runner):
+    assert runner.put({"variables": {"a": "x" * (64 * 1024 - 8)}}).status_code == 200
+    assert runner.put({"variables": {"a": "x" * (64 * 1024 - 7)}}).status_code == 422
+
+
 def test_new_variables_reach_those_that_wait(runner):
     runner.put({**START, "variables": {"a": 1}})
     work(runner, "completed", "running")

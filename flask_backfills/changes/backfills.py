@@ -19,6 +19,7 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import wrong_settings
 from .expansion import Expansion
+from .expansion import too_large
 from .flush import flush
 from .replan import follow
 from .replan import Preview
@@ -220,6 +221,7 @@ class Backfills:
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
             wrong = {**wrong, **_wrong_settings(self.schema, sent)}
+            wrong.update(_wrong_variables(self.schema, sent, backfill))
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:
             flush(self.table, self.schema, backfill, sent)
@@ -269,3 +271,14 @@ def _wrong_settings(schema: BackfillSchema, sent: dict[str, t.Any]) -> errors.Er
         return {}
     wrong = wrong_settings(sent[key])
     return {key: wrong} if wrong else {}
+
+
+def _wrong_variables(
+    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
+) -> errors.Errors:
+    key = schema.key_of("variables")
+    asked = sent.get(key)
+    if not isinstance(asked, dict) or schema.show_only([key], backfill) == {key: asked}:
+        return {}
+    wrong = too_large(asked)
+    return {key: [wrong]} if wrong else {}

@@ -34,6 +34,8 @@ class Mine:
     def __init__(self, runs: RunTable, run: t.Any, attempt: int | None = None) -> None:
         whole = isinstance(run, runs.model)
         self.id = runs.key_of(run) if whole else run
+        #: Since when, if it is known.
+        self.started_at = getattr(run, "started_at", None) if whole else None
         self.row = [runs.columns["id"] == self.id]
         #: The same, be it planned anew meanwhile.
         self.worker = list(self.row)
@@ -60,7 +62,7 @@ class Ending:
     def end(self, mine: Mine, status: str, metrics: Mapping[str, t.Any], error: str | None) -> None:
         """Write how a run ended.
 
-        :raises Discarded: if it is not the caller's to end.
+        :raises Discarded: if it is not the caller's to end, or has taken too long.
         """
         self.table.database.begin_writing()
         # What the host's function has set on its own columns of the run, first.
@@ -68,12 +70,17 @@ class Ending:
         told = _told(self.runs, error)
         if status == "failed":
             values = self.attempts.raised(*self._row(mine), told)
+        elif self._took_too_long(mine):
+            # Whoever rolls up its backfill next lets it fail.
+            raise Discarded
         else:
             values = self.runs.row(
                 status=status, completed_at=self.runs.now(), error=told, metrics=dict(metrics)
             )
-        if not self.runs.update(values, *mine.row, self.runs.has("running")):
-            raise Discarded
+        # Its lease may have been renewed since the host's function has read something.
+        with self.table.database.past_snapshot():
+            if not self.runs.update(values, *mine.row, self.runs.has("running")):
+                raise Discarded
 
     def let_go(self, mine: Mine) -> None:
         """Say that a worker has left a run that is not its own any more."""
@@ -85,11 +92,16 @@ class Ending:
         if free:
             self.runs.update(free, *mine.worker, self.runs.has("initial"))
 
-    def give_back(self, mine: Mine) -> int:
-        """Let a run wait again, if it is still wanted; the attempt does not count."""
+    def give_back(self, mine: Mine, pause: float = 0) -> int:
+        """Let a run wait again, if it is still wanted; the attempt does not count.
+
+        :param pause: seconds before it may be handed out.
+        """
         values = self.runs.row(
             status="initial", started_at=None, heartbeat_at=None, worker=None, queued_at=None
         )
+        if pause:
+            values |= self.runs.row(available_at=self.runs.now() + timedelta(seconds=pause))
         if (tries := self.runs.columns.get("tries")) is not None:
             values[tries.key] = tries - 1
         running = *mine.row, self.runs.has("running")
@@ -111,11 +123,8 @@ class Ending:
         if losses > MAX_INTERRUPTIONS:
             failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
             self.runs.update({**failed, **told}, *mine.row, self.runs.has("running"))
-        elif self.give_back(mine):
-            seconds = min(0.05 * 2**losses, 60)
-            at = self.runs.now() + timedelta(seconds=seconds)
-            waits = self.runs.row(available_at=at)
-            self.runs.update({**told, **waits}, self.runs.columns["id"] == mine.id)
+        elif self.give_back(mine, min(0.05 * 2**losses, 60)) and told:
+            self.runs.update(told, self.runs.columns["id"] == mine.id)
 
     def renew(self, mine: Collection[Mine]) -> None:
         """Renew the lease of runs, be they cancelled meanwhile."""
@@ -154,9 +163,17 @@ class Ending:
                 ours.add(row.id)
         return ours, late
 
+    def _took_too_long(self, mine: Mine) -> bool:
+        """Whether a run is over ``settings.run_timeout``, which is a second at the least."""
+        if mine.started_at is not None and not self.runs.is_older(mine.started_at, 1):
+            return False
+        row, settings = self._row(mine)
+        seconds = settings.get("run_timeout")
+        return seconds is not None and self.runs.is_older(row.started_at, seconds)
+
     def _row(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]]:
-        """What decides whether a run that raised is tried again."""
-        names = ("tries", "losses", "attempt", "wanted", "backfill_id")
+        """What decides what becomes of a run: of itself, and the settings of its backfill."""
+        names = ("tries", "losses", "attempt", "wanted", "started_at", "backfill_id")
         found = [self.runs.columns.get(name, sa.null()).label(name) for name in names]
         row = self.runs.database.execute(sa.select(*found).where(*mine.row)).first()
         if row is None:

@@ -103,6 +103,8 @@ class Queue:
         metrics: Mapping[str, t.Any] | None = None,
         error: str | None = None,
         attempt: int | None = None,
+        *,
+        later: bool = False,
     ) -> bool:
         """End a claimed run. The last run of a backfill ends the backfill too.
 
@@ -117,27 +119,10 @@ class Queue:
         :param error: the reason of the failure, stored if the run model maps ``error``.
         :param attempt: the attempt of the run as it was claimed. A result of an earlier attempt
             is refused.
+        :param later: leave what follows for the backfill to its next claim.
         :returns: ``False``, and nothing is changed, if the run was cancelled, has ended, or was
             handed out again.
         """
-        ended = self.end(run, status, metrics, error, attempt)
-        if ended:
-            key = getattr(run, "backfill_id", None)
-            if key is None:
-                with self.table.database.transaction(keep=False):
-                    key = self.progress.backfill_of(run)
-            self.upkeep.roll_up(key, None if self.can_wait else metrics)
-        return ended
-
-    def end(
-        self,
-        run: t.Any,
-        status: str,
-        metrics: Mapping[str, t.Any] | None = None,
-        error: str | None = None,
-        attempt: int | None = None,
-    ) -> bool:
-        """The same as :meth:`finish`, less what follows for the backfill."""
         if status not in ("completed", "failed"):
             raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
         mine = Mine(self.runs, run, attempt)
@@ -149,10 +134,18 @@ class Queue:
                     end()
             else:
                 self.table.database.again(end, seconds=lease(self.runs).total_seconds())
+            recorded = True
         except Discarded:
             self.table.database.again(lambda: self.ending.let_go(mine))
-            return False
-        return True
+            recorded = False
+        if not later:
+            # Be it that the answer to its commit was lost, and it was discarded the second time.
+            key = getattr(run, "backfill_id", None)
+            if key is None:
+                with self.table.database.transaction(keep=False):
+                    key = self.progress.backfill_of(run)
+            self.upkeep.roll_up(key, metrics if recorded and not self.can_wait else None)
+        return recorded
 
     @property
     def can_wait(self) -> bool:
@@ -169,14 +162,15 @@ class Queue:
         except Discarded:
             again(lambda: self.ending.let_go(mine))
 
-    def give_back(self, runs: Collection[t.Any]) -> int:
+    def give_back(self, runs: Collection[t.Any], pause: float = 0) -> int:
         """Let claimed runs wait again that were not done; the attempt does not count.
 
+        :param pause: seconds for which they are not handed out, where ``available_at`` is mapped.
         :returns: how many were the caller's to give back.
         """
         mine = [Mine(self.runs, run) for run in runs]
         given = self.table.database.again(
-            lambda: sum(map(self.ending.give_back, mine)),
+            lambda: sum(self.ending.give_back(one, pause) for one in mine),
             seconds=lease(self.runs).total_seconds(),
         )
         for backfill_id in {run.backfill_id for run in runs}:

@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 
 from .. import errors
 from .clock import Clock
+from .isolation import level_of
+from .isolation import STRICT
 
 #: The host's session.
 AnySession = Session | scoped_session[Session]
@@ -28,9 +30,6 @@ PATIENCE = 1.0
 
 #: What ``session.info`` knows of a transaction that we began, at READ COMMITTED.
 _OURS = "flask_backfills.ours"
-
-#: Levels at which a transaction does not see what others commit while it waits.
-_STRICT = ("REPEATABLE READ", "SNAPSHOT", "SERIALIZABLE")
 
 #: Held by a transaction on a connection that all threads share.
 _ALONE = threading.RLock()
@@ -176,9 +175,23 @@ class Database:
     @property
     def snapshots(self) -> bool:
         """Whether a transaction of the host's can't write what others wrote since it began."""
-        if self._dialect.name == "postgresql":
-            return self._level() in _STRICT
-        return self._level() == "SNAPSHOT"
+        return self._dialect.name == "postgresql" and self._level() in STRICT
+
+    @contextmanager
+    def past_snapshot(self) -> Iterator[None]:
+        """Let the host's transaction write rows in the block that others wrote since it began.
+
+        Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
+        """
+        if not self.mysql or self.session.info.get(_OURS) or self._level() != "SNAPSHOT":
+            yield
+            return
+        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
+        connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = OFF")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = ON")
 
     @property
     def shares_a_connection(self) -> bool:
@@ -201,7 +214,7 @@ class Database:
             return
         self.session.info[_OURS] = True
         arguments = {"bind_arguments": {"mapper": self.mapper}}
-        if self._level() not in _STRICT or self.is_sqlite:
+        if self._level() not in STRICT or self.is_sqlite:
             return
         if self._level() == "REPEATABLE READ" and self.mysql and not ranges:
             # What is read after the lock is the latest there, too.
@@ -218,8 +231,7 @@ class Database:
         """The engine's isolation level, asked for once."""
         engine = self._engine
         if engine not in self._levels:
-            with engine.connect() as connection:
-                self._levels[engine] = _level_of(connection)
+            self._levels[engine] = level_of(engine)
         if self._levels[engine] == "AUTOCOMMIT":
             raise RuntimeError(
                 f"the engine of {self.mapper.class_.__name__} is in AUTOCOMMIT, so that nothing"
@@ -241,10 +253,9 @@ class Database:
 def marked(database: Database, query: t.Any) -> Iterator[None]:
     """Let each transaction of the host's in the block begin with a SELECT that locks.
 
-    For PostgreSQL's stricter levels, where a row could not be written any more that
-    somebody else has renewed meanwhile.
+    For PostgreSQL's stricter levels, where it could not write a row that was renewed since.
     """
-    if not database.snapshots or database.mysql:
+    if not database.snapshots:
         yield
         return
 
@@ -257,31 +268,3 @@ def marked(database: Database, query: t.Any) -> Iterator[None]:
         yield
     finally:
         sa.event.remove(session, "after_begin", lock)
-
-
-def _level_of(connection: sa.Connection) -> str:
-    if _commits_itself(connection):
-        return "AUTOCOMMIT"
-    level = str(connection.get_isolation_level())
-    if connection.dialect.name != "mariadb" and connection.dialect.name != "mysql":
-        return level
-    # MariaDB's newer versions refuse to write what others wrote since a transaction began.
-    cursor = connection.connection.cursor()
-    cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
-    setting = cursor.fetchone()
-    cursor.close()
-    return "SNAPSHOT" if level == "REPEATABLE READ" and setting and setting[1] == "ON" else level
-
-
-def _commits_itself(connection: sa.Connection) -> bool:
-    asked = connection.engine.get_execution_options().get("isolation_level")
-    set_at_connect = getattr(connection.dialect, "_on_connect_isolation_level", None)
-    driver: t.Any = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection):
-        # Its own autocommit is how SQLAlchemy's recipe for SAVEPOINT begins by itself.
-        found = False
-    elif hasattr(driver, "get_autocommit"):
-        found = driver.get_autocommit()
-    else:
-        found = getattr(driver, "autocommit", False) is True
-    return "AUTOCOMMIT" in (asked, set_at_connect) or found
