@@ -10,6 +10,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from ..tables.backfill_table import BackfillTable
+from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .attempts import Attempts
@@ -78,7 +79,7 @@ class Ending:
                 status=status, completed_at=self.runs.now(), error=told, metrics=dict(metrics)
             )
         # Its lease may have been renewed since the host's function has read something.
-        with self.table.database.past_snapshot():
+        with past_snapshot(self.table.database):
             if not self.runs.update(values, *mine.row, self.runs.has("running")):
                 raise Discarded
 

@@ -177,22 +177,6 @@ class Database:
         """Whether a transaction of the host's can't write what others wrote since it began."""
         return self._dialect.name == "postgresql" and self._level() in STRICT
 
-    @contextmanager
-    def past_snapshot(self) -> Iterator[None]:
-        """Let the host's transaction write rows in the block that others wrote since it began.
-
-        Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
-        """
-        if not self.mysql or self.session.info.get(_OURS) or self._level() != "SNAPSHOT":
-            yield
-            return
-        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-        connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = OFF")
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = ON")
-
     @property
     def shares_a_connection(self) -> bool:
         """Whether all threads share one connection, as in SQLite's memory they do."""
@@ -268,3 +252,21 @@ def marked(database: Database, query: t.Any) -> Iterator[None]:
         yield
     finally:
         sa.event.remove(session, "after_begin", lock)
+
+
+@contextmanager
+def past_snapshot(database: Database) -> Iterator[None]:
+    """Let the host's transaction write rows in the block that others wrote since it began.
+
+    Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
+    """
+    session = database.current
+    if not database.mysql or session.info.get(_OURS) or database._level() != "SNAPSHOT":
+        yield
+        return
+    connection = session.connection(bind_arguments={"mapper": database.mapper})
+    connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = OFF")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = ON")
