@@ -5,7 +5,6 @@ Nothing that the function does ends the worker.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -95,7 +94,9 @@ def perform(
             status = None
             words = errors.words(t.cast(BaseException, interrupted.__cause__))
             current_app.logger.warning(
-                "Run %s of backfill %s waits again: %s", run.key, run.backfill_id, words
+                "Run %s of backfill %s waits again: %s",
+                *(run.key, run.backfill_id, words),
+                extra=_fields(run),
             )
             host.runs.interrupted(run, f"The database interrupted it: {words}")
         finally:
@@ -124,7 +125,10 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
         if errors.interrupts(raised):
             raise _Interrupted from raised
         current_app.logger.error(
-            "Run %s of backfill %s failed", run.key, run.backfill_id, exc_info=_printable(raised)
+            "Run %s of backfill %s failed",
+            *(run.key, run.backfill_id),
+            exc_info=_printable(raised),
+            extra=_fields(run),
         )
         return "failed", {}, _words(raised)
 
@@ -148,7 +152,9 @@ def _end(
         if errors.passes(raised):
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised
-        current_app.logger.exception("Run %s of backfill %s failed", run.key, run.backfill_id)
+        current_app.logger.exception(
+            "Run %s of backfill %s failed", run.key, run.backfill_id, extra=_fields(run)
+        )
         return "failed" if host.runs.finish(run, "failed", {}, _words(raised)) else None
 
 
@@ -169,10 +175,11 @@ def _printable(raised: BaseException) -> t.Any:
 
 
 def _log(what: str, run: t.Any, **more: t.Any) -> None:
-    extra = {"backfill": run.backfill_id, "run": run.key, "attempt": getattr(run, "attempt", None)}
-    current_app.logger.log(
-        logging.DEBUG if what == "began" else logging.INFO,
-        "Run %s of backfill %s %s",
-        *(run.key, run.backfill_id, what),
-        extra={**extra, **more},
-    )
+    told = f"Run %s of backfill %s {what}"
+    current_app.logger.info(told, run.key, run.backfill_id, extra={**_fields(run), **more})
+
+
+def _fields(run: t.Any) -> dict[str, t.Any]:
+    """What a log line has of a run, for those who ship them."""
+    attempt = getattr(run, "attempt", None)
+    return {"backfill": run.backfill_id, "run": run.key, "attempt": attempt}

@@ -12,6 +12,7 @@ With ``--kills N``, a worker is killed at N random moments instead, with a check
 
 import argparse
 import faulthandler
+import json
 import logging
 import os
 import re
@@ -198,6 +199,8 @@ def stress(config, app, journal, workers):
     facts = read(config)
     wrong = violations(facts)
     report(config, facts, wrong, drained)
+    with open(os.path.join(config["folder"], "ledger"), "w") as file:
+        file.writelines(f"{json.dumps(entry._asdict(), default=str)}\n" for entry in facts.ledger)
     if not executions(facts):
         print("nothing was executed", file=sys.stderr)
         return 2
@@ -221,7 +224,7 @@ def main(arguments=None):
     finally:
         workers.abandon()
     if config["keep"] or status:
-        print(f"journal and the workers' output: {config['folder']}")
+        print(f"journal, ledger and the workers' output: {config['folder']}")
     else:
         shutil.rmtree(config["folder"])
     if not config["keep"]:

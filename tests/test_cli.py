@@ -1,7 +1,9 @@
 """``flask backfills``: what the API does, at a terminal."""
 
 import contextlib
+import io
 import json
+import logging
 import os
 import pty
 import signal
@@ -22,6 +24,7 @@ from sqlalchemy import Integer
 from sqlalchemy import String
 
 from flask_backfills.cli import Commands
+from flask_backfills.rules.settings import SETTINGS
 from flask_backfills.worker import work
 
 WEEK = "start_datetime=2023-07-10 end_datetime=2023-07-16 interval_type=day interval_units=1"
@@ -445,6 +448,36 @@ def test_on_a_terminal_there_is_a_bar(runner, started):
     shown, code = on_a_terminal(runner.app, f"watch {key}")
     assert "7/7" in shown and "completed" in shown and code == 0
     assert "\x1b" not in runner.app.test_cli_runner().invoke(args=["backfills", "list"]).output
+
+
+def test_what_the_app_prints_and_logs_stands_above_the_bar(runner, started):
+    @runner.blueprint.runner
+    def run(run):
+        print("loading", run.key)
+        runner.app.logger.warning("slow %s", run.key)
+        if run.key.startswith("2023-07-16"):
+            print("and no", end=" more")
+
+    lines = []
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        # One that remembers where it wrote before there was a bar.
+        handler = logging.StreamHandler()
+        runner.app.logger.addHandler(handler)
+        shown, code = on_a_terminal(runner.app, "work --once --concurrency 3")
+    assert handler.stream is errors
+    for line in shown.split("\n"):
+        # What is left on the terminal when the line was cleared.
+        lines.append(line.rpartition("\x1b[K")[2].rstrip("\r"))
+    keys = [row["key"] for row in runner.rows(started)]
+    assert sorted(line for line in lines if "loading" in line) == [f"loading {k}" for k in keys]
+    assert "7/7" in shown and lines[-2] == "and no more" and not code
+    logged = [line for line in errors.getvalue().split("\n") if "slow" in line]
+    assert len(logged) == 7 and not any("\x1b" in line for line in logged)
+
+
+def test_help_names_every_setting(flask):
+    told = flask("create --help").output
+    assert [name for name in SETTINGS if name not in told] == []
 
 
 def test_the_bar_counts_a_discarded_result_as_such(runner, started):

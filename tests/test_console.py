@@ -14,6 +14,7 @@ from sqlalchemy import String
 
 from flask_backfills import BackfillMixin
 from flask_backfills.console import ConsoleBlueprint
+from flask_backfills.rules.settings import SETTINGS
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -176,6 +177,11 @@ def test_a_save_that_was_not_previewed_is_not_taken(console, runner, started):
     form = {**console.form(f"{started}/edit"), "new-end_datetime": "2023-07-12", "do": "save"}
     console.post(f"{started}/edit", form, 412)
     assert len(runner.rows(f"/api/backfills/{started}")) == 7
+
+
+def test_the_form_names_every_setting(console, started):
+    page = console.get(f"{started}/edit")
+    assert [name for name in SETTINGS if name not in page] == []
 
 
 def test_an_edit_that_runs_do_not_allow_keeps_what_was_typed(console, runner, started):

@@ -89,7 +89,9 @@ def create(host: Host, pipeline_uuid: str, changes: tuple[str, ...], as_json: bo
     """Create a backfill. Example: create daily start_datetime=2023-07-10 ...
 
     VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
-    VALUE is text.
+    VALUE is text. How runs are handed out: settings='{"pipeline_run_limit": 3}', with
+    max_attempts, max_failures, order, paused, pipeline_run_limit, priority, reprocess,
+    retry_delay and run_timeout.
     """
     saved = host.backfills.create(pipeline_uuid, _parse(changes))
     print_backfill(saved.shown, as_json, saved.metadata)
@@ -106,8 +108,8 @@ def update(
     """Change attributes of a backfill. If it is active, plan its runs again.
 
     VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
-    VALUE is text. The command asks for confirmation before it removes runs, cancels runs
-    or runs them again.
+    VALUE is text. Settings are replaced whole; create --help lists them. The command asks for
+    confirmation before it removes runs, cancels runs or runs them again.
     """
     _change(host, backfill_id, _parse(changes), yes, as_json)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
 import time
 import typing as t
 from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
 
 import click
 from flask import current_app
@@ -19,6 +23,7 @@ from ..host import Host
 from .printing import counts_of
 from .printing import ended_of
 from .printing import print_json
+from .printing import printable
 from .printing import status_of
 
 #: What people read of a run that was not the worker's to end any more.
@@ -63,7 +68,7 @@ def follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.An
     bar: t.Any = click.progressbar(
         length=1, show_pos=True, item_show_func=lambda shown: shown and counts_of(shown)
     )
-    with bar:
+    with lines_above(threading.RLock()), bar:
         for shown in states:
             bar.label = status_of(shown)
             bar.length = shown["total_run_count"] or 1
@@ -91,11 +96,11 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         return
     if not is_terminal():
         yield lambda run, status: click.echo(
-            f"{status or DISCARDED}: run {run.key} of backfill {run.backfill_id}"
+            f"{status or DISCARDED}: run {printable(run.key)} of backfill {run.backfill_id}"
         )
         return
     ended: Counter[str] = Counter()
-    lock = threading.Lock()
+    lock = threading.RLock()
     counted = -math.inf
     bar: t.Any = click.progressbar(
         length=1,
@@ -103,7 +108,7 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         show_pos=True,
         item_show_func=lambda _: told_of(ended),
     )
-    with bar:
+    with lines_above(lock), bar:
 
         def tell(run: t.Any, status: str | None) -> None:
             nonlocal counted
@@ -116,3 +121,60 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
                 bar.update(1, run)
 
         yield tell
+
+
+@contextmanager
+def lines_above(lock: threading.RLock) -> Iterator[None]:
+    """Let the lines that the app prints and logs in the block stand above the bar.
+
+    The bar is drawn again at its next change.
+
+    :param lock: held while the bar is drawn.
+    """
+    whole = _WholeLines(sys.stdout, lock), _WholeLines(sys.stderr, lock)
+    loggers: list[t.Any] = [logging.getLogger(), current_app.logger]
+    handlers = [one for logger in loggers for one in logger.handlers]
+    # Most handlers remember the stream that there was when they were made.
+    moved = [
+        (handler, one)
+        for handler in handlers
+        for one in whole
+        if getattr(handler, "stream", None) is one.stream
+    ]
+    for handler, one in moved:
+        handler.setStream(one)
+    try:
+        with redirect_stdout(t.cast(t.TextIO, whole[0])):
+            with redirect_stderr(t.cast(t.TextIO, whole[1])):
+                yield
+    finally:
+        for handler, one in moved:
+            handler.setStream(one.stream)
+        for one in whole:
+            one.end()
+
+
+class _WholeLines:
+    """A stream that writes each thread's lines whole, and on a terminal in place of the bar."""
+
+    def __init__(self, stream: t.TextIO, lock: threading.RLock) -> None:
+        self.stream = stream
+        self.lock = lock
+        self.clear = "\r\x1b[K" if stream.isatty() else ""
+        #: The last line of each thread, as far as it goes.
+        self.begun: defaultdict[int, str] = defaultdict(str)
+
+    def write(self, text: str) -> int:
+        thread = threading.get_ident()
+        lines, newline, self.begun[thread] = (self.begun[thread] + text).rpartition("\n")
+        if newline:
+            with self.lock:
+                self.stream.write(f"{self.clear}{lines}\n")
+        return len(text)
+
+    def end(self) -> None:
+        """Write what no line has ended."""
+        self.stream.writelines(f"{line}\n" for line in self.begun.values() if line)
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self.stream, name)

@@ -118,7 +118,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
         "--older-than",
         type=click.FloatRange(0, 10**9),
         metavar="SECONDS",
-        help="Only runs that have been running for longer than this. Default: BACKFILLS_LEASE.",
+        help="Only runs whose worker has been silent for longer. Default: BACKFILLS_LEASE.",
     ),
     JSON,
 )

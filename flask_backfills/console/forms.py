@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ..api import body
 from ..errors import Errors
 from ..errors import Malformed
+from ..rules.settings import SETTINGS
 from ..tables.fields import Choice
 from ..tables.fields import JSONObject
 from ..tables.fields import UTCDateTime
@@ -25,6 +26,13 @@ FIRST = (
     "variables",
     "settings",
 )
+
+#: What stands under a field, by its kind.
+HINTS = {
+    "moment": "Example: 2023-07-18 23:30. Times are in UTC unless you add an offset.",
+    "json": 'A JSON object, such as {"depth": 5}',
+    "settings": f"A JSON object. How runs are handed out: {', '.join(SETTINGS)}.",
+}
 
 #: The actions change it.
 APART = ("status",)
@@ -47,6 +55,11 @@ class Field(t.NamedTuple):
     was: str
     words: tuple[str, ...]
     errors: tuple[str, ...]
+
+    @property
+    def hint(self) -> str | None:
+        """How its text is written."""
+        return HINTS.get(self.key) or HINTS.get(self.kind)
 
     @property
     def label(self) -> str:

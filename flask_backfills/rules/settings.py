@@ -31,6 +31,7 @@ CHOICES = {"order": ("forwards", "backwards"), "reprocess": tuple(REPROCESS)}
 #: True or false.
 SWITCHES = ("paused",)
 
+SETTINGS = sorted([*NUMBERS, *CHOICES, *SWITCHES])
 
 #: Seconds before something that raised is tried again, and the most that they are doubled to.
 RETRY_DELAY = 30
