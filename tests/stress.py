@@ -105,8 +105,12 @@ def disturb(config, app, journal, workers):
     start = workers.get_going()
     end_workers(config, workers)
     stop.set()
+    until = time.monotonic() + 30
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
+        # Who stands still may hold what a thread waits for.
+        workers.reap()
+        time.sleep(0.02)
     for thread in threads:
-        thread.join(30)
         if thread.is_alive() or thread.failure:
             told = repr(thread.failure) if thread.failure else "does not end"
             who = type(thread.who).__name__

@@ -203,10 +203,14 @@ def no_worker_that_lives_loses_its_lease(facts):
 
 
 def no_end_is_lost_while_its_worker_lives(facts):
-    """Whoever waits for the lease to tell what a worker knew works twice."""
+    """Whoever waits for the lease to tell what a worker knew works twice.
+
+    What a worker gives back itself is the same attempt.
+    """
     for one, entry in lapses(facts):
-        expired = entry.new_status != "failed" and entry.at - (entry.seen or 0) >= lease_of(facts)
-        if expired and one.stop < entry.at < one.exit - SLACK:
+        expired = entry.new_status == "initial" and entry.at - (entry.seen or 0) >= lease_of(facts)
+        taken = expired and entry.new_attempt != entry.old_attempt
+        if taken and one.stop < entry.at < one.exit - SLACK:
             yield f"run {one.run} ({one.key}) returned {entry.at - one.stop:.1f} s before that"
 
 
