@@ -12,6 +12,7 @@ import time
 import typing as t
 from collections.abc import Callable
 
+import sqlalchemy as sa
 from flask import Flask
 
 from . import errors
@@ -35,6 +36,9 @@ LEAVING = 1.0
 
 #: Seconds for which ``once`` waits for a run that is to be tried again.
 SOON = 5.0
+
+#: Connections that a worker needs beside one for each run: to claim, and to renew leases.
+MORE_CONNECTIONS = 2
 
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
@@ -65,19 +69,39 @@ def work(
         ``None`` for as long as it takes.
     :param idle: seconds between two checks for runs when there is nothing to do.
     :param tell: called with each run that has ended and the result of :func:`perform`.
-    :raises ValueError: for several runs at a time on a database whose connection all share.
+    :raises ValueError: if the engine has too few connections for so many runs at a time.
     """
     host = host_of(blueprint)
     with app.app_context():
-        if concurrency > 1 and host.table.database.shares_a_connection:
-            raise ValueError(
-                "SQLite's memory has one connection for all threads: use a file for a worker"
-                " with a concurrency of more than 1"
-            )
+        if refusal := lacks_connections(host, concurrency):
+            raise ValueError(refusal)
     with Keeper(app, host) as keeper:
         _Worker(app, host, keeper, concurrency, tell).work(
             once, stop or threading.Event(), hurry or threading.Event(), grace, idle
         )
+
+
+def lacks_connections(host: Host, concurrency: int) -> str | None:
+    """Why the engine can't serve so many runs at a time, and what to do.
+
+    A lease could not be renewed while runs have all connections.
+    """
+    pool = host.table.database.engine.pool
+    if concurrency > 1 and isinstance(pool, sa.StaticPool):
+        return (
+            "SQLite's memory has one connection for all threads: use a file, or a concurrency of 1."
+        )
+    # Below zero, it has no limit.
+    overflow = getattr(pool, "_max_overflow", 0)
+    if not isinstance(pool, sa.QueuePool) or overflow < 0:
+        return None
+    most, needed = pool.size() + overflow, concurrency + MORE_CONNECTIONS
+    if most >= needed:
+        return None
+    return (
+        f"The engine's pool has {most} connections, and a concurrency of {concurrency} needs"
+        f" {needed}: set a larger pool_size in SQLALCHEMY_ENGINE_OPTIONS."
+    )
 
 
 class _Worker:

@@ -235,3 +235,33 @@ def test_one_session_for_all_threads_is_refused(bare):
         BackfillBlueprint(
             bare.mixin_model(), Session(), authorize=allow_anyone, run_model=bare.run_model()
         )
+
+
+@pytest.mark.parametrize(
+    ("engine", "concurrency", "why"),
+    [
+        ({"pool_size": 2, "max_overflow": 1}, 1, None),
+        (
+            {"pool_size": 2, "max_overflow": 1},
+            2,
+            "has 3 connections, and a concurrency of 2 needs 4",
+        ),
+        ({"pool_size": 1, "max_overflow": -1}, 9, None),
+        ({"poolclass": sa.NullPool}, 9, None),
+        ({"poolclass": sa.StaticPool}, 1, None),
+        ({"poolclass": sa.StaticPool}, 2, "one connection for all threads"),
+    ],
+)
+def test_a_worker_needs_a_connection_for_each_run_and_two_more(
+    sqlite_url, engine, concurrency, why
+):
+    host = Host(sqlite_url, **engine)
+    host.serve(run_model=host.run_model())
+    host.blueprint.runner(lambda run: None)
+    command = ["backfills", "work", "--once", "--concurrency", str(concurrency)]
+    result = host.app.test_cli_runner().invoke(args=command)
+    assert result.exit_code == (1 if why else 0) and (why or "Working on") in result.output
+    if why:
+        with pytest.raises(ValueError, match=why):
+            host.work(concurrency=concurrency)
+    host.close()

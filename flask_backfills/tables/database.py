@@ -180,7 +180,7 @@ class Database:
     @property
     def shares_a_connection(self) -> bool:
         """Whether all threads share one connection, as in SQLite's memory they do."""
-        return isinstance(self._engine.pool, sa.StaticPool)
+        return isinstance(self.engine.pool, sa.StaticPool)
 
     @property
     def is_sqlite(self) -> bool:
@@ -213,7 +213,7 @@ class Database:
 
     def _level(self) -> str:
         """The engine's isolation level, asked for once."""
-        engine = self._engine
+        engine = self.engine
         if engine not in self._levels:
             self._levels[engine] = level_of(engine)
         if self._levels[engine] == "AUTOCOMMIT":
@@ -224,7 +224,7 @@ class Database:
         return self._levels[engine]
 
     @property
-    def _engine(self) -> sa.Engine:
+    def engine(self) -> sa.Engine:
         bind = self.session.get_bind(self.mapper)
         return bind if isinstance(bind, sa.Engine) else bind.engine
 
