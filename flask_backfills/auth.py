@@ -12,23 +12,61 @@ from __future__ import annotations
 import hmac
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 
 from flask import current_app
 from flask import request
 from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import Unauthorized
+
+from .parsing import parse
+from .parsing import read_bytes
 
 #: ``(action, pipeline_uuid) -> bool``
 Authorize = Callable[[str, str], t.Any]
 
 
-def api_key(config_key: str = "BACKFILLS_API_KEYS", /) -> Authorize:
+#: What Mage's callers name their credentials, in the query and beside ``backfill`` in a body.
+CREDENTIALS = {"api_key", "oauth_token"}
+
+
+def _in_body() -> str | None:
+    """The ``api_key`` beside ``backfill``; a body of unknown length isn't read for it."""
+    if request.mimetype != "application/json" or not request.content_length:
+        return None
+    try:
+        sent = parse(read_bytes(request))
+    except HTTPException:
+        return None
+    return sent.get("api_key") if isinstance(sent, dict) else None
+
+
+#: Where an API key may be, by the name that ``sources`` has for it.
+SOURCES: dict[str, Callable[[], t.Any]] = {
+    "header": lambda: request.headers.get("X-API-KEY"),
+    "query": lambda: request.args.get("api_key"),
+    "body": _in_body,
+}
+
+
+def api_key(
+    config_key: str = "BACKFILLS_API_KEYS", /, *, sources: Collection[str] = ("header",)
+) -> Authorize:
     """Let in callers that send one of the app's keys in the ``X-API-KEY`` header.
 
     :param config_key: the name in ``app.config`` of the keys: a string, or a list of
         strings. Without a key, every request is refused. Keys are compared in constant
         time.
+    :param sources: where to look for a key, in this order: ``header``, ``query`` (the
+        parameter ``api_key``) and ``body`` (``api_key`` beside ``backfill``). Mage's own web
+        interface sends its key in the query and the body. A key in a URL ends up in access
+        logs and histories, so it is looked for in the header alone unless you say otherwise.
+    :raises ValueError: for other sources.
     """
+    unknown = sorted(set(sources) - SOURCES.keys())
+    if unknown or not sources or isinstance(sources, str):
+        raise ValueError(f"sources must be some of {', '.join(SOURCES)}, not {sources!r}")
 
     def authorize(action: str, pipeline_uuid: str) -> bool:
         configured = current_app.config.get(config_key) or ()
@@ -41,7 +79,8 @@ def api_key(config_key: str = "BACKFILLS_API_KEYS", /) -> Authorize:
                 "Every request is refused: set %s in the app's config to a list of strings.",
                 config_key,
             )
-        sent = request.headers.get("X-API-KEY", "").encode()
+        found = next(filter(None, (SOURCES[source]() for source in sources)), "")
+        sent = str(found).encode("utf-8", "replace")
         # A list, so that every key is compared whichever matches.
         if not any([hmac.compare_digest(sent, key) for key in keys]):
             raise Unauthorized(
@@ -57,15 +96,19 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
     """Let in callers that send a token which your function accepts.
 
     :param verify: called as ``verify(token, action, pipeline_uuid)``. The token comes from
-        the ``oauth_token`` cookie or, without one, from the ``OAUTH-TOKEN`` header. Only
-        ``True`` lets the request in.
+        the ``oauth_token`` cookie. Without one, it comes from the ``OAUTH-TOKEN`` header, or
+        from ``Authorization: Bearer``. Mage's own web interface sends a cookie and a Bearer
+        token, which differ. Only ``True`` lets the request in.
     """
 
     def authorize(action: str, pipeline_uuid: str) -> t.Any:
         token = request.cookies.get("oauth_token") or request.headers.get("OAUTH-TOKEN")
+        if not token and request.authorization and request.authorization.type == "bearer":
+            token = request.authorization.token
         if not token:
             raise Unauthorized(
-                "Send a token in the oauth_token cookie or in the OAUTH-TOKEN header.",
+                "Send a token in the oauth_token cookie, in the OAUTH-TOKEN header, or as"
+                " Authorization: Bearer.",
                 www_authenticate=WWWAuthenticate("Bearer"),
             )
         return verify(token, action, pipeline_uuid)

@@ -22,9 +22,20 @@ from .rules.lifecycle import STATUSES
 Errors = dict[str, t.Any]
 
 
+#: Reasons that a message has beside ``errors``, which has all.
+MOST_REASONS = 10
+
+
 def text(sent: str) -> str:
     """Make a caller's text safe for a message: escape invalid Unicode, and shorten it."""
     return sent.encode("utf-8", "backslashreplace").decode()[:200]
+
+
+def flat(wrong: t.Any) -> list[str]:
+    """The messages under a key, those of its own keys with their names."""
+    if isinstance(wrong, t.Mapping):
+        return [f"{key}: {' '.join(flat(found))}" for key, found in wrong.items()]
+    return [str(one) for one in wrong] if isinstance(wrong, (list, tuple)) else [str(wrong)]
 
 
 class Malformed(http.BadRequest):
@@ -205,13 +216,23 @@ def envelope(error: http.HTTPException) -> dict[str, t.Any]:
         "error": {
             "code": error.code,
             "type": getattr(error, "type", error.name.lower().replace(" ", "_")),
-            "message": error.description,
+            "message": _message(error),
             "errors": getattr(error, "errors", {}),
         }
     }
     if hasattr(error, "metadata"):
         told["metadata"] = error.metadata
     return told
+
+
+def _message(error: http.HTTPException) -> str | None:
+    """The description and the reasons, for clients that show nothing else."""
+    wrong = {key: flat(found) for key, found in getattr(error, "errors", {}).items()}
+    reasons = [
+        f"{key}: {' '.join(found)}" for key, found in wrong.items() if found != [error.description]
+    ]
+    more = [f"And {len(reasons) - MOST_REASONS} more."] if len(reasons) > MOST_REASONS else []
+    return " ".join(filter(None, [error.description, *reasons[:MOST_REASONS], *more])) or None
 
 
 def words(error: BaseException) -> str:

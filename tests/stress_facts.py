@@ -40,6 +40,8 @@ class Execution(t.NamedTuple):
     late: float
     #: When its process has ended; infinity if it goes on.
     exit: float
+    #: Whether the database has undone its work, so that it has no end.
+    undone: bool
 
 
 def read(config):
@@ -91,8 +93,11 @@ def executions(facts):
         gone = exits.get(note["pid"], float("inf"))
         stop = end.get("at", gone)
         claimed = note["claimed"] or note["at"] - 2
+        undone = end.get("undone", False)
         of_run = (note[name] for name in ("pid", "run", "incarnation", "key", "attempt"))
-        found.append(Execution(*of_run, claimed, note["at"], stop, end.get("late", 0), gone))
+        found.append(
+            Execution(*of_run, claimed, note["at"], stop, end.get("late", 0), gone, undone)
+        )
     return sorted(found, key=lambda one: one.begin)
 
 

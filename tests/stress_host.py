@@ -22,6 +22,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy import ForeignKey
 from sqlalchemy import String
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 
@@ -140,11 +141,15 @@ def execute(config, journal, db, Backfill, Effect, run):
         attempt=run.attempt,
         claimed=run.started_at and run.started_at.replace(tzinfo=timezone.utc).timestamp(),
     )
-    late = []
+    late, undone = [], False
     try:
         return work(config, db, Backfill, Effect, run, incarnation, late)
+    except SQLAlchemyError:
+        undone = True
+        raise
     finally:
-        journal.note("end", number=number, pid=os.getpid(), late=max(late, default=0))
+        facts = {"late": max(late, default=0), "undone": undone}
+        journal.note("end", number=number, pid=os.getpid(), **facts)
 
 
 def work(config, db, Backfill, Effect, run, incarnation, late):

@@ -27,6 +27,7 @@ FLOORS = [
     ["runs"],
     ["signals"],
     ["tables"],
+    ["parsing"],
     ["errors"],
     ["rules"],
 ]

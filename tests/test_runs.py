@@ -217,7 +217,12 @@ def test_settings_decide_what_is_handed_out(runner):
     "wrong",
     [
         {"pipeline_run_limit": 0},
-        {"pipeline_run_limit": "3"},
+        {"pipeline_run_limit": "0"},
+        {"pipeline_run_limit": "1.5"},
+        {"pipeline_run_limit": "x"},
+        {"pipeline_run_limit": ""},
+        {"pipeline_run_limit": " 3"},
+        {"max_failures": "-1"},
         {"pipeline_run_limit": True},
         {"order": "sideways"},
         {"order": []},

@@ -73,9 +73,9 @@ def test_a_malformed_body_is_a_400_that_says_why(host, body):
 
 
 def test_a_key_beside_backfill_is_named(host):
-    response = host.client.put(URL, json={"backfill": {}, "api_key": "x"})
+    response = host.client.put(URL, json={"backfill": {}, "api_keys": "x", "api_key": "y"})
     assert response.status_code == 422
-    assert list(response.json["error"]["errors"]) == ["api_key"]
+    assert list(response.json["error"]["errors"]) == ["api_keys"]
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])

@@ -1,23 +1,16 @@
-"""Reads the JSON object from the body of a request."""
+"""Reads the backfill from the body of a request."""
 
 from __future__ import annotations
 
-import json
-import math
 import typing as t
 
-from flask import current_app
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.exceptions import UnsupportedMediaType
 
 from .. import errors
-
-#: Bytes of a body, unless the app's config says otherwise.
-MAX_CONTENT_LENGTH = 1024 * 1024
-
-#: Levels of objects and arrays in a body. MariaDB's JSON holds no more than 32.
-MAX_DEPTH = 32
+from ..auth import CREDENTIALS
+from ..parsing import parse
+from ..parsing import read_bytes
 
 
 def read(request: Request) -> dict[str, t.Any]:
@@ -29,89 +22,16 @@ def read(request: Request) -> dict[str, t.Any]:
         ``BACKFILLS_MAX_CONTENT_LENGTH``.
     :raises flask_backfills.errors.Malformed: for anything but an object with a
         ``backfill`` object in it.
-    :raises flask_backfills.errors.Refused: for keys beside ``backfill``.
+    :raises flask_backfills.errors.Refused: for keys beside ``backfill`` that are no credentials.
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The Content-Type must be application/json.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
-    body = parse(_read_bytes(request))
+    body = parse(read_bytes(request))
     if not isinstance(body, dict) or not isinstance(body.get("backfill"), dict):
         raise errors.Malformed('The body must be an object: {"backfill": {...}}.')
-    if len(body) > 1:
-        unknown = sorted(body.keys() - {"backfill"})
+    if unknown := sorted(body.keys() - {"backfill", *CREDENTIALS}):
         raise errors.Refused({errors.text(key): ["Unknown field."] for key in unknown})
     backfill: dict[str, t.Any] = body["backfill"]
     return backfill
-
-
-def _read_bytes(request: Request) -> bytes:
-    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
-    if request.content_length is None:
-        # Chunked: how long it is shows only while it is read.
-        content = request.stream.read(limit + 1)
-    elif request.content_length > limit:
-        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
-    else:
-        content = request.get_data()
-    if len(content) > limit:
-        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
-    return content
-
-
-def parse(content: bytes, what: str = "The body") -> t.Any:
-    """Parse bytes as JSON.
-
-    :raises flask_backfills.errors.Malformed: for what is no JSON, has a key twice in an
-        object or is nested too deep.
-    """
-    too_deep = f"{what} is nested more than {MAX_DEPTH} levels deep."
-    try:
-        value = _DECODER.decode(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise errors.Malformed(f"{what} is not UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise errors.Malformed(f"{what} is not JSON: {error}.") from None
-    except _Twice as twice:
-        raise errors.Malformed(f"{what} has a key twice: {errors.text(*twice.args)}.") from None
-    except RecursionError:
-        raise errors.Malformed(too_deep) from None
-    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
-        return value
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for node in level for child in _children(node)]
-        if not level:
-            return value
-    raise errors.Malformed(too_deep)
-
-
-class _Twice(Exception):
-    """An object has the same key twice."""
-
-
-def _children(node: t.Any) -> t.Iterable[t.Any]:
-    if isinstance(node, dict):
-        return node.values()
-    return node if isinstance(node, list) else ()
-
-
-def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
-    # json keeps the last of two equal keys and drops the first in silence.
-    found: dict[str, t.Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _Twice(key)
-        found[key] = value
-    return found
-
-
-def _integer(digits: str) -> int | float:
-    try:
-        return int(digits)
-    except ValueError:
-        # More digits than Python reads; the schema refuses what is not finite by its key.
-        return math.inf
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)

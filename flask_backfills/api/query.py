@@ -12,12 +12,14 @@ from marshmallow import validate
 from marshmallow import ValidationError
 
 from .. import errors
+from ..auth import CREDENTIALS
 from ..rules.lifecycle import STATUSES
 from ..tables.fields import Text
 from ..tables.fields import WholeNumber
 
-#: Mage's callers may send credentials here. ``authorize`` may read them.
-CREDENTIALS = {"api_key", "oauth_token"}
+#: What Mage's own callers send with every request: credentials, which ``authorize`` may read,
+#: and whether they want the HTTP status of an error, which they always get.
+LET_THROUGH = {*CREDENTIALS, "_http_error_codes"}
 
 
 class Query(Schema):
@@ -63,7 +65,7 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
         and for values that are not valid.
     """
     lists = request.args.lists() if request.query_string else ()
-    sent = {key: found for key, found in lists if key not in CREDENTIALS}
+    sent = {key: found for key, found in lists if key not in LET_THROUGH}
     wrong: errors.Errors = {
         errors.text(key): ["Given more than once."] for key, found in sent.items() if len(found) > 1
     }

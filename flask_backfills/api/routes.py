@@ -84,7 +84,10 @@ class Routes:
         asked = query.read(request, query.Detail)
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         shown = self.host.backfills.show(backfill)
-        more = self.host.backfills.count([backfill])[0] if asked["include_run_count"] else {}
+        more = {}
+        if asked["include_run_count"] or asked["include_preview_runs"]:
+            # With a preview too: without the total, nobody can page.
+            [more] = self.host.backfills.count([backfill])
         if asked["include_preview_runs"]:
             page = self.host.expansion.preview(backfill, asked["offset"], asked["limit"])
             more["pipeline_run_dates"] = page

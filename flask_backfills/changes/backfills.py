@@ -17,7 +17,7 @@ from ..runs.progress import Progress
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
-from ..tables.settings import wrong_settings
+from ..tables.settings import read_settings
 from .expansion import Expansion
 from .expansion import too_large
 from .flush import flush
@@ -220,8 +220,8 @@ class Backfills:
         """Write the values and update the runs, within the caller's transaction."""
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
-            wrong = {**wrong, **_wrong_settings(self.schema, sent)}
-            wrong.update(_wrong_variables(self.schema, sent, backfill))
+            sent, wrong_settings = _with_settings(self.schema, sent)
+            wrong = {**wrong, **wrong_settings, **_wrong_variables(self.schema, sent, backfill)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:
             flush(self.table, self.schema, backfill, sent)
@@ -265,12 +265,15 @@ def _new(
     return backfill, wrong
 
 
-def _wrong_settings(schema: BackfillSchema, sent: dict[str, t.Any]) -> errors.Errors:
+def _with_settings(
+    schema: BackfillSchema, sent: dict[str, t.Any]
+) -> tuple[dict[str, t.Any], errors.Errors]:
+    """What was sent, with its settings as they are stored, and what is wrong with them."""
     key = schema.key_of("settings")
     if not isinstance(sent.get(key), dict):
-        return {}
-    wrong = wrong_settings(sent[key])
-    return {key: wrong} if wrong else {}
+        return sent, {}
+    settings, wrong = read_settings(sent[key])
+    return {**sent, key: settings}, {key: wrong} if wrong else {}
 
 
 def _wrong_variables(

@@ -9,12 +9,12 @@ from functools import partial
 import click
 
 from .. import errors
-from ..api import body
 from ..changes import actions
 from ..changes.backfills import Saved
 from ..changes.backfills import Sent
 from ..changes.replan import Preview
 from ..host import Host
+from ..parsing import parse
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from .lookup import find
@@ -188,7 +188,7 @@ def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
         if value == "null" or value.startswith(("{", "[", '"')):
             # Python turns argument bytes that it can't decode into surrogates.
             try:
-                sent[key] = body.parse(value.encode("utf-8", "surrogateescape"), key)
+                sent[key] = parse(value.encode("utf-8", "surrogateescape"), key)
             except errors.Malformed as error:
                 raise click.UsageError(str(error.description)) from None
     return sent

@@ -62,12 +62,8 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
 
 
 def _told(error: HTTPException) -> str:
-    wrong = {key: _flat(found) for key, found in getattr(error, "errors", {}).items()}
+    wrong = {
+        key: " ".join(errors.flat(found)) for key, found in getattr(error, "errors", {}).items()
+    }
     lines = [f"  {key}: {text}" for key, text in wrong.items() if text != error.description]
     return "\n".join([str(error.description), *lines])
-
-
-def _flat(wrong: t.Any) -> str:
-    if isinstance(wrong, dict):
-        return "; ".join(f"{key}: {_flat(found)}" for key, found in wrong.items())
-    return " ".join(map(str, wrong)) if isinstance(wrong, (list, tuple)) else str(wrong)

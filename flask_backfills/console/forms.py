@@ -6,9 +6,10 @@ import json
 import typing as t
 from collections.abc import Mapping
 
-from ..api import body
 from ..errors import Errors
+from ..errors import flat
 from ..errors import Malformed
+from ..parsing import parse
 from ..rules.settings import SETTINGS
 from ..tables.fields import Choice
 from ..tables.fields import JSONObject
@@ -121,7 +122,7 @@ class Form:
             sent[field.key] = field.text or None
             if field.text and field.kind == "json":
                 try:
-                    sent[field.key] = body.parse(field.text.encode("utf-8", "replace"), "The text")
+                    sent[field.key] = parse(field.text.encode("utf-8", "replace"), "The text")
                 except Malformed as error:
                     wrong[field.key] = [str(error.description)]
         if wrong:
@@ -132,10 +133,10 @@ class Form:
         """The same form, with what is wrong at its fields."""
         known = {field.key for field in self.fields}
         self.fields = [
-            field._replace(errors=tuple(_flat(errors[field.key]))) if field.key in errors else field
+            field._replace(errors=tuple(flat(errors[field.key]))) if field.key in errors else field
             for field in self.fields
         ]
-        self.other_errors = {k: " ".join(_flat(e)) for k, e in errors.items() if k not in known}
+        self.other_errors = {k: " ".join(flat(e)) for k, e in errors.items() if k not in known}
         return self
 
 
@@ -158,9 +159,3 @@ def _text(value: t.Any) -> str:
 def _lines(text: str) -> str:
     # As browsers send them, who make one of each kind.
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _flat(wrong: t.Any) -> list[str]:
-    if isinstance(wrong, Mapping):
-        return [f"{key}: {' '.join(_flat(found))}" for key, found in wrong.items()]
-    return [str(one) for one in wrong] if isinstance(wrong, list) else [str(wrong)]

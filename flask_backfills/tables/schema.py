@@ -31,6 +31,9 @@ from .fields import Text
 from .fields import UTCDateTime
 from .fields import WholeNumber
 
+#: What a GET shows beside the attributes, where it is asked to.
+ADDED = {"pipeline_run_dates", "run_status_counts", "total_run_count"}
+
 
 class ModelSchema(Schema):
     """A schema whose fields follow the columns of the host's model.
@@ -207,12 +210,14 @@ class BackfillSchema(ModelSchema):
         """The values of what was sent, by attribute, and what is wrong with the rest.
 
         A key that comes back as it is shown asks for nothing, so that a client can
-        always PUT what it GOT.
+        always PUT what it GOT. So does what a GET adds beside the attributes.
         """
         errors: Errors = {}
         asked: dict[str, t.Any] = {}
         for key, value in sent.items():
             if key in shown and same(value, shown[key]):
+                continue
+            if key in ADDED and key not in self._by_key:
                 continue
             if key not in self.closed:
                 asked[key] = value

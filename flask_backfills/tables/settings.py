@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 from ..rules.settings import CHOICES
 from ..rules.settings import NUMBERS
 from ..rules.settings import SWITCHES
+from .fields import WholeNumber
 
 
 def _is_boolean(value: t.Any) -> None:
@@ -25,7 +26,7 @@ def _schema() -> Schema:
     known: dict[str, t.Any] = {}
     for name, (least, most) in NUMBERS.items():
         bounds = validate.Range(min=least, max=most)
-        known[name] = fields.Integer(strict=True, allow_none=True, validate=bounds)
+        known[name] = WholeNumber(allow_none=True, validate=bounds)
     for name, words in CHOICES.items():
         known[name] = fields.String(allow_none=True, validate=validate.OneOf(words))
     for name in SWITCHES:
@@ -36,9 +37,13 @@ def _schema() -> Schema:
 _SETTINGS = _schema()
 
 
-def wrong_settings(settings: dict[str, t.Any]) -> dict[str, list[str]]:
-    """What is wrong with each of the settings that decide something."""
-    return _SETTINGS.validate(settings)
+def read_settings(settings: dict[str, t.Any]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Settings as they are stored, and what is wrong with each that decides something."""
+    try:
+        found: t.Any = _SETTINGS.load(settings)
+        return {key: found[key] for key in settings}, {}
+    except ValidationError as error:
+        return settings, error.normalized_messages()  # type: ignore[no-untyped-call]
 
 
 def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:
@@ -46,5 +51,5 @@ def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:
     settings = getattr(backfill, "settings", None)
     if not isinstance(settings, dict):
         return {}
-    wrong = wrong_settings(settings)
+    settings, wrong = read_settings(settings)
     return {k: v for k, v in settings.items() if k not in wrong and v is not None}

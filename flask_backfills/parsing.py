@@ -1,0 +1,96 @@
+"""JSON that a caller sent: its bytes within limits, and what they mean."""
+
+from __future__ import annotations
+
+import json
+import math
+import typing as t
+
+from flask import current_app
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from . import errors
+
+#: Bytes of a body, unless the app's config says otherwise.
+MAX_CONTENT_LENGTH = 1024 * 1024
+
+#: Levels of objects and arrays in a body. MariaDB's JSON holds no more than 32.
+MAX_DEPTH = 32
+
+
+def read_bytes(request: Request) -> bytes:
+    """The body of a request.
+
+    :raises werkzeug.exceptions.RequestEntityTooLarge: for more bytes than
+        ``BACKFILLS_MAX_CONTENT_LENGTH``.
+    """
+    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
+    if request.content_length is None:
+        # Chunked: how long it is shows only while it is read.
+        content = request.stream.read(limit + 1)
+    elif request.content_length > limit:
+        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
+    else:
+        content = request.get_data()
+    if len(content) > limit:
+        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
+    return content
+
+
+def parse(content: bytes, what: str = "The body") -> t.Any:
+    """Parse bytes as JSON.
+
+    :raises flask_backfills.errors.Malformed: for what is no JSON, has a key twice in an
+        object or is nested too deep.
+    """
+    too_deep = f"{what} is nested more than {MAX_DEPTH} levels deep."
+    try:
+        value = _DECODER.decode(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise errors.Malformed(f"{what} is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise errors.Malformed(f"{what} is not JSON: {error}.") from None
+    except _Twice as twice:
+        raise errors.Malformed(f"{what} has a key twice: {errors.text(*twice.args)}.") from None
+    except RecursionError:
+        raise errors.Malformed(too_deep) from None
+    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
+        return value
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return value
+    raise errors.Malformed(too_deep)
+
+
+class _Twice(Exception):
+    """An object has the same key twice."""
+
+
+def _children(node: t.Any) -> t.Iterable[t.Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
+
+
+def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    # json keeps the last of two equal keys and drops the first in silence.
+    found: dict[str, t.Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        # More digits than Python reads; the schema refuses what is not finite by its key.
+        return math.inf
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)
