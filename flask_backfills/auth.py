@@ -31,6 +31,15 @@ Authorize = Callable[[str, str], t.Any]
 CREDENTIALS = {"api_key", "oauth_token"}
 
 
+def _in_header() -> str:
+    sent = request.headers.get("X-API-KEY", "")
+    try:
+        # WSGI reads every header as Latin-1, and most callers send UTF-8.
+        return sent.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return sent
+
+
 def _in_body() -> str | None:
     """The ``api_key`` beside ``backfill``; a body of unknown length isn't read for it."""
     if request.mimetype != "application/json" or not request.content_length:
@@ -44,7 +53,7 @@ def _in_body() -> str | None:
 
 #: Where an API key may be, by the name that ``sources`` has for it.
 SOURCES: dict[str, Callable[[], t.Any]] = {
-    "header": lambda: request.headers.get("X-API-KEY"),
+    "header": _in_header,
     "query": lambda: request.args.get("api_key"),
     "body": _in_body,
 }

@@ -12,6 +12,7 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.exceptions import NotFound
 
 from . import errors
+from .api.mage import MageRoutes
 from .api.routes import Routes
 from .auth import Authorize
 from .changes.backfills import Backfills
@@ -64,6 +65,9 @@ class BackfillBlueprint(Blueprint):
     :param openapi: ``True`` to serve an OpenAPI document at ``/backfills/openapi.json``. A
         mapping does the same and adds its items to the document, such as ``security``.
         Needs the extra ``openapi``.
+    :param mage_routes: ``True`` to serve the paths that the table of runs in Mage's own web
+        interface asks too: ``/pipeline_runs`` and ``/pipeline_schedules/<id>/pipeline_runs``.
+        Needs ``run_model``. Leave it off beside a Mage that serves them.
     :param name: the blueprint's name. A second blueprint in an app needs another name.
     :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
         accepted too.
@@ -92,6 +96,7 @@ class BackfillBlueprint(Blueprint):
         timezone: str = "UTC",
         end: str = "inclusive",
         openapi: bool | Mapping[str, t.Any] = False,
+        mage_routes: bool = False,
         name: str = "backfills",
         url_prefix: str = "/api",
         **options: t.Any,
@@ -115,6 +120,10 @@ class BackfillBlueprint(Blueprint):
         )
         self.cli = Commands(self.host)
         Routes(self.host, openapi).add_to(self)
+        if mage_routes and run_model is None:
+            raise TypeError("mage_routes=True needs runs: pass run_model= too")
+        if mage_routes:
+            MageRoutes(self.host).add_to(self)
         errors.register(self)
 
     @property

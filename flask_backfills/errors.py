@@ -50,6 +50,10 @@ class NotFound(http.NotFound):
     description = "There is no such backfill in this pipeline."
 
 
+class RunNotFound(http.NotFound):
+    description = "There is no such run in this backfill."
+
+
 class Refused(http.UnprocessableEntity):
     """Some values can't be stored. ``errors`` gives the reasons by key."""
 
@@ -73,6 +77,10 @@ class TransitionRefused(http.Conflict):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.errors: Errors = {"status": [message]}
+
+
+class NotWanted(http.Conflict):
+    description = "The backfill no longer needs this run. It is kept as history."
 
 
 class NothingToRun(http.Conflict):

@@ -15,10 +15,13 @@ from datetime import tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.orm import Mapper
+
 from .auth import Authorize
 from .changes.backfills import Backfills
 from .changes.expansion import Expansion
 from .changes.expansion import Generator
+from .changes.one_run import OneRun
 from .rules.lifecycle import Transitions
 from .runs.messages import MessageQueue
 from .runs.planned import Planned
@@ -84,7 +87,7 @@ class Host:
         self.generators: dict[str, Generator] = {}
         self.runner: Runner | None = None
         #: The URL converter for the primary key of a backfill.
-        self.converter = _CONVERTERS[columns.python_type(columns.key_column(self.table.mapper))]
+        self.converter = _converter(self.table.mapper)
 
     def check(self) -> None:
         """Make what can't be made of models that can't be served.
@@ -100,6 +103,11 @@ class Host:
     def schema(self) -> BackfillSchema:
         """The schema, with the limits of the model's columns."""
         return self.schema_class(self.table.model)
+
+    @property
+    def run_converter(self) -> str:
+        """The URL converter for the primary key of a run."""
+        return _converter(columns.mapper_of(t.cast("type[t.Any]", self.run_model)))
 
     @cached_property
     def run_table(self) -> RunTable:
@@ -137,10 +145,19 @@ class Host:
         return Backfills(*parts, Planned(self.run_table, self.rollup), self.progress)
 
     @cached_property
+    def one_run(self) -> OneRun:
+        """Single runs, as people change them."""
+        return OneRun(self.table, Planned(self.run_table, self.rollup))
+
+    @cached_property
     def expansion(self) -> Expansion:
         """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
+
+
+def _converter(mapper: Mapper[t.Any]) -> str:
+    return _CONVERTERS[columns.python_type(columns.key_column(mapper))]
 
 
 class Served(t.Protocol):

@@ -20,7 +20,7 @@ from .tables.schema import BackfillSchema
 _signals = Namespace()
 
 #: Sent when a request or a worker has changed a backfill. Not sent when a request sent only
-#: the stored values.
+#: the stored values. ``changes`` is empty if only a run of it was changed.
 backfill_updated = _signals.signal("backfill-updated")
 
 #: Sent when a backfill was started.
@@ -44,9 +44,14 @@ def tell(
     schema: BackfillSchema,
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
+    *,
+    of_run: bool = False,
 ) -> None:
-    """Send the signals for a change, if anything has changed."""
-    if not changes:
+    """Send the signals for a change, if anything has changed.
+
+    :param of_run: whether a run of it was changed, too.
+    """
+    if not (changes or of_run):
         return
     old, new = (schema.word("status", value) for value in changes.get("status", (None, None)))
     _send(backfill_updated, session, backfill, changes)

@@ -13,8 +13,8 @@ from ..parsing import parse
 from ..parsing import read_bytes
 
 
-def read(request: Request) -> dict[str, t.Any]:
-    """Return the object under ``backfill`` in the body of a request.
+def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
+    """Return the object under ``backfill``, or another name, in the body of a request.
 
     :raises werkzeug.exceptions.UnsupportedMediaType: for another type than
         ``application/json``, so that a form of another site can't post here.
@@ -29,9 +29,8 @@ def read(request: Request) -> dict[str, t.Any]:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
     body = parse(read_bytes(request))
-    if not isinstance(body, dict) or not isinstance(body.get("backfill"), dict):
-        raise errors.Malformed('The body must be an object: {"backfill": {...}}.')
-    if unknown := sorted(body.keys() - {"backfill", *CREDENTIALS}):
+    if not isinstance(body, dict) or not isinstance(body.get(name), dict):
+        raise errors.Malformed(f'The body must be an object: {{"{name}": {{...}}}}.')
+    if unknown := sorted(body.keys() - {name, *CREDENTIALS}):
         raise errors.Refused({errors.text(key): ["Unknown field."] for key in unknown})
-    backfill: dict[str, t.Any] = body["backfill"]
-    return backfill
+    return t.cast("dict[str, t.Any]", body[name])

@@ -49,6 +49,11 @@ class RunList(Page):
     status = Text(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
 
 
+class MageRuns(Page):
+    backfill_id = Text(required=True)
+    status = Text(load_default=None, validate=validate.OneOf([*STATUSES, "last_run_failed"]))
+
+
 class Change(Page):
     dry_run = fields.Boolean(load_default=False)
 

@@ -30,7 +30,19 @@ TRANSITIONS: Transitions = {
 }
 
 
-def refusal(transitions: Transitions, old: str | None, new: str) -> str | None:
+#: What people may make of one run: try it again, mark it as done, cancel it.
+RUN_TRANSITIONS: Transitions = {
+    "initial": ("completed", "cancelled"),
+    "running": ("cancelled",),
+    "completed": ("initial",),
+    "failed": ("initial", "completed"),
+    "cancelled": ("initial", "completed"),
+}
+
+
+def refusal(
+    transitions: Transitions, old: str | None, new: str, of: str = "backfill"
+) -> str | None:
     """The reason why ``new`` can't follow ``old``, with the valid statuses; ``None`` if it can.
 
     >>> refusal(TRANSITIONS, "completed", "running")
@@ -41,7 +53,7 @@ def refusal(transitions: Transitions, old: str | None, new: str) -> str | None:
     if new in allowed:
         return None
     return (
-        f"A backfill that is {old or 'not started'} can't become {new};"
+        f"A {of} that is {old or 'not started'} can't become {new};"
         f" allowed: {', '.join(allowed) or 'none'}."
     )
 

@@ -100,6 +100,10 @@ class Planned:
             if chunk:
                 writes[what][1](chunk)
 
+    def run_again(self, backfill: t.Any, run_id: t.Any) -> None:
+        """Let a run that has ended, or was cancelled, wait as a new attempt."""
+        self._requeue(backfill, [{_RUN: run_id}])
+
     def are_active(self, backfill: t.Any) -> bool:
         """Whether a run waits, or a worker has one, be it that it was cancelled."""
         flight = Flight(self.table, backfill)

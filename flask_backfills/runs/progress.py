@@ -93,7 +93,13 @@ class Progress:
         return t.cast(int, self.session.scalar(query))
 
     def page(
-        self, backfill: t.Any, status: str | None, offset: int, limit: int
+        self,
+        backfill: t.Any,
+        status: str | None,
+        offset: int,
+        limit: int,
+        *,
+        newest_first: bool = False,
     ) -> tuple[list[t.Any], int]:
         """Return a page of the runs of a backfill, including history, and the total count."""
         criteria = [self.runs.of(backfill)]
@@ -102,12 +108,11 @@ class Progress:
         total = self.session.scalar(
             sa.select(sa.func.count()).select_from(self.runs.model).where(*criteria)
         )
-        query = sa.select(self.runs.model).where(*criteria)
-        query = (
-            query.order_by(self.runs.model.execution_date, self.runs.key)
-            .offset(offset)
-            .limit(limit)
-        )
+        order = [self.runs.model.execution_date, self.runs.key]
+        if newest_first:
+            order = [one.desc() for one in order]
+        query = sa.select(self.runs.model).where(*criteria).order_by(*order)
+        query = query.offset(offset).limit(limit)
         return list(self.session.scalars(query)), total or 0
 
     def groups(self, backfill: t.Any, most: int) -> list[Group]:

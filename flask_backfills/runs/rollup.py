@@ -96,8 +96,8 @@ class Rollup:
             self.cancel(backfill)
         return enter(backfill, ended, self.schema)
 
-    def cancel(self, backfill: t.Any) -> None:
-        """Cancel every run that waits or runs.
+    def cancel(self, backfill: t.Any, *criteria: t.Any) -> None:
+        """Cancel every run that waits or runs, or those of them that meet some criteria.
 
         One that a worker has gets its ``completed_at`` when the worker lets go of it.
         """
@@ -106,7 +106,7 @@ class Rollup:
         ended = self.runs.columns.get("completed_at")
         if beat is not None and ended is not None:
             values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
-        self.runs.update(values, self.runs.of(backfill), self.runs.has(*ACTIVE))
+        self.runs.update(values, self.runs.of(backfill), self.runs.has(*ACTIVE), *criteria)
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:
         """Count the wanted runs that have a status, up to a number."""

@@ -1,0 +1,124 @@
+"""One run of a backfill, as people change it: try it again, mark it as done, cancel it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.orm import lazyload
+
+from .. import errors
+from .. import signals
+from ..rules import lifecycle
+from ..runs.flight import Flight
+from ..runs.planned import Planned
+from ..tables.assign import Changes
+from ..tables.assign import enter
+from ..tables.backfill_table import BackfillTable
+
+
+class OneRun:
+    """Changes single runs. Each change is one transaction; signals are sent after it."""
+
+    def __init__(self, table: BackfillTable, planned: Planned) -> None:
+        self.table = table
+        self.runs = planned.table
+        self.planned = planned
+        self.rollup = planned.rollup
+
+    def set_status(
+        self,
+        pipeline_uuid: str,
+        backfill_id: t.Any,
+        found: t.Any,
+        status: str,
+        *,
+        running_too: bool = False,
+        unless_retried: bool = False,
+    ) -> t.Any:
+        """Let a run wait again (``initial``), count as done (``completed``), or be cancelled.
+
+        Its backfill follows: one that has ended is active again when a run waits, and a failed
+        one whose last failed run is gone is completed.
+
+        :param found: the criterion of the run.
+        :param running_too: try a running run again too: it is cancelled first.
+        :param unless_retried: leave a run alone that waits to be tried again while its worker is
+            still at it: that attempt has been cancelled.
+        :returns: the run.
+        :raises flask_backfills.errors.RunNotFound: if there is no such run.
+        :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
+        :raises flask_backfills.errors.NotWanted: for a run that is history.
+        """
+
+        def change() -> tuple[t.Any, t.Any, Changes]:
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            run = self._locked(backfill, found)
+            flight = Flight(self.runs, backfill)
+            self.rollup.fold(backfill, flight)
+            changes: Changes = {}
+            if not (unless_retried and self._is_retried(run, flight)):
+                self._change(backfill, run, status, running_too)
+                changes = self._follow(backfill)
+            self.table.session.flush()
+            self.table.session.refresh(run)
+            # Readable after the commit.
+            self.table.session.expunge(run)
+            return backfill, run, changes
+
+        backfill, run, changes = self.table.database.again(change, twice=False)
+        signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
+        return run
+
+    def _locked(self, backfill: t.Any, found: t.Any) -> t.Any:
+        query = sa.select(self.runs.model).where(self.runs.of(backfill), found)
+        query = query.options(lazyload("*")).execution_options(populate_existing=True)
+        query = query.with_for_update(of=self.runs.model, key_share=True)
+        run = self.table.session.scalars(query).one_or_none()
+        if run is None:
+            raise errors.RunNotFound()
+        return run
+
+    def _is_retried(self, run: t.Any, flight: Flight) -> bool:
+        waits = self.runs.word(run.status) == "initial"
+        return waits and any(one.id == self.runs.key_of(run) for one in flight.held)
+
+    def _change(self, backfill: t.Any, run: t.Any, status: str, running_too: bool) -> None:
+        old = self.runs.word(run.status)
+        its_own = self.runs.key == self.runs.key_of(run)
+        if running_too and old == "running":
+            self.rollup.cancel(backfill, its_own)
+            old = "cancelled"
+        if refused := lifecycle.refusal(lifecycle.RUN_TRANSITIONS, old, status, "run"):
+            raise errors.TransitionRefused(refused)
+        if self.runs.knows_history and not run.wanted:
+            raise errors.NotWanted()
+        do: dict[str, Callable[[], t.Any]] = {
+            "initial": partial(self.planned.run_again, backfill, self.runs.key_of(run)),
+            "completed": partial(self._mark_as_done, its_own),
+            "cancelled": partial(self.rollup.cancel, backfill, its_own),
+        }
+        do[status]()
+
+    def _mark_as_done(self, its_own: t.Any) -> None:
+        done = self.runs.row(
+            status="completed",
+            completed_at=self.runs.now(),
+            error=None,
+            heartbeat_at=None,
+            queued_at=None,
+            available_at=None,
+        )
+        self.runs.update(done, its_own)
+
+    def _follow(self, backfill: t.Any) -> Changes:
+        status = self.rollup.status_of(backfill)
+        if status in lifecycle.ACTIVE:
+            return self.rollup.settle(backfill)
+        if self.rollup.some(backfill, "initial", 1):
+            return enter(backfill, "initial", self.rollup.schema)
+        if status == "failed" and not self.rollup.some(backfill, "failed", 1):
+            return enter(backfill, "completed", self.rollup.schema)
+        return {}
