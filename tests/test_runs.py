@@ -214,6 +214,38 @@ def test_settings_decide_what_is_handed_out(runner):
 
 
 @pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("pipline_run_limit", "pipeline_run_limit"),
+        ("pipelineRunLimit", "pipeline_run_limit"),
+        ("pause", "paused"),
+        ("max-failures", "max_failures"),
+    ],
+)
+def test_a_setting_that_is_a_slip_of_another_is_refused(runner, slip, meant):
+    response = runner.put({"settings": {slip: 1}})
+    message = f"Not a setting. Did you mean {meant}?"
+    assert response.json["error"]["errors"] == {"settings": {slip: [message]}}
+    assert runner.get()["settings"] is None
+
+
+def test_settings_of_the_hosts_own_are_stored(runner):
+    own = {"owner": "ana", "team": {"paused": 1}, "run": 3, "limits": [], "x": None}
+    assert runner.put({"settings": own}).status_code == 200
+    assert runner.get()["settings"] == own
+
+
+def test_settings_that_are_older_than_a_rule_may_be_sent_back(runner):
+    with runner.app.app_context():
+        runner.db.session.get(runner.model, 6).settings = {"pause": 1, "paused": 1}
+        runner.db.session.commit()
+    shown = runner.get()["settings"]
+    assert runner.put({"settings": shown, "name": "new"}).status_code == 200
+    # 1 and true are equal to Python alone.
+    assert runner.put({"settings": {"pause": True, "paused": 1}}).status_code == 422
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"pipeline_run_limit": 0},

@@ -259,3 +259,22 @@ def test_whatever_is_sent_is_stored_or_refused_whole(host, sent):
 @given(st.binary(max_size=50))
 def test_no_bytes_are_a_500(host, body):
     assert host.client.put(URL, data=body, content_type="application/json").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "url", "message"),
+    [
+        ({"backfill": {"nmae": "x"}}, URL, "Did you mean name?"),
+        ({"backfill": {"endDatetime": None}}, URL, "Did you mean end_datetime?"),
+        ({"backfill": {}, "backfil": {}}, URL, "Did you mean backfill?"),
+        ({"backfill": {}}, f"{URL}?limit=1", "Did you mean _limit?"),
+        ({"backfill": {}}, f"{URL}?dryrun=true", "Did you mean dry_run?"),
+        ({"backfill": {"colour": 1}}, URL, "Unknown field."),
+    ],
+)
+def test_a_name_that_is_almost_right_is_told_the_right_one(host, sent, url, message):
+    response = host.client.put(url, json=sent)
+    assert response.status_code == 422
+    assert message in response.json["error"]["message"]
+    [[told]] = response.json["error"]["errors"].values()
+    assert told.endswith(message)

@@ -11,6 +11,7 @@ from .. import errors
 from ..auth import CREDENTIALS
 from ..parsing import parse
 from ..parsing import read_bytes
+from ..rules import names
 
 
 def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
@@ -32,5 +33,5 @@ def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
     if not isinstance(body, dict) or not isinstance(body.get(name), dict):
         raise errors.Malformed(f'The body must be an object: {{"{name}": {{...}}}}.')
     if unknown := sorted(body.keys() - {name, *CREDENTIALS}):
-        raise errors.Refused({errors.text(key): ["Unknown field."] for key in unknown})
+        raise errors.Refused({errors.text(key): names.unknown(key, [name]) for key in unknown})
     return t.cast("dict[str, t.Any]", body[name])

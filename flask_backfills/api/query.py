@@ -13,6 +13,7 @@ from marshmallow import ValidationError
 
 from .. import errors
 from ..auth import CREDENTIALS
+from ..rules import names
 from ..rules.lifecycle import STATUSES
 from ..tables.fields import Text
 from ..tables.fields import WholeNumber
@@ -79,7 +80,9 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
             return {**_defaults(schema)}
         values = _made(schema).load({key: found[0] for key, found in sent.items()})
     except ValidationError as error:
-        wrong.update(error.normalized_messages())  # type: ignore[no-untyped-call]
+        messages = error.normalized_messages()  # type: ignore[no-untyped-call]
+        known = [field.data_key or name for name, field in _made(schema).fields.items()]
+        wrong.update({k: v if k in known else names.unknown(k, known) for k, v in messages.items()})
     if wrong:
         raise errors.QueryRefused(wrong)
     return t.cast("dict[str, t.Any]", values)

@@ -16,8 +16,10 @@ from ..runs.planned import Planned
 from ..runs.progress import Progress
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.fields import same
 from ..tables.schema import BackfillSchema
 from ..tables.settings import read_settings
+from ..tables.settings import slips
 from .expansion import Expansion
 from .expansion import too_large
 from .flush import flush
@@ -220,7 +222,7 @@ class Backfills:
         """Write the values and update the runs, within the caller's transaction."""
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
-            sent, wrong_settings = _with_settings(self.schema, sent)
+            sent, wrong_settings = _with_settings(self.schema, sent, backfill)
             wrong = {**wrong, **wrong_settings, **_wrong_variables(self.schema, sent, backfill)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:
@@ -266,13 +268,14 @@ def _new(
 
 
 def _with_settings(
-    schema: BackfillSchema, sent: dict[str, t.Any]
+    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
 ) -> tuple[dict[str, t.Any], errors.Errors]:
     """What was sent, with its settings as they are stored, and what is wrong with them."""
     key = schema.key_of("settings")
-    if not isinstance(sent.get(key), dict):
+    if not _asks_for_an_object(schema, sent, key, backfill):
         return sent, {}
     settings, wrong = read_settings(sent[key])
+    wrong = {**wrong, **slips(settings)}
     return {**sent, key: settings}, {key: wrong} if wrong else {}
 
 
@@ -280,8 +283,15 @@ def _wrong_variables(
     schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
 ) -> errors.Errors:
     key = schema.key_of("variables")
-    asked = sent.get(key)
-    if not isinstance(asked, dict) or schema.show_only([key], backfill) == {key: asked}:
+    if not _asks_for_an_object(schema, sent, key, backfill):
         return {}
-    wrong = too_large(asked)
+    wrong = too_large(sent[key])
     return {key: [wrong]} if wrong else {}
+
+
+def _asks_for_an_object(
+    schema: BackfillSchema, sent: dict[str, t.Any], key: str, backfill: t.Any
+) -> bool:
+    """Whether an object was sent that is not what is stored: that may be older than a rule."""
+    asked = sent.get(key)
+    return isinstance(asked, dict) and not same(asked, schema.show_only([key], backfill).get(key))

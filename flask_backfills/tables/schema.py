@@ -21,6 +21,7 @@ from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 from ..errors import Errors
 from ..errors import text
 from ..rules.lifecycle import STATUSES
+from ..rules.names import unknown
 from ..rules.window import INTERVAL_TYPES
 from . import columns
 from .fields import AsColumn
@@ -228,7 +229,10 @@ class BackfillSchema(ModelSchema):
         except ValidationError as error:
             values = error.valid_data if isinstance(error.valid_data, dict) else {}
             messages = error.normalized_messages()  # type: ignore[no-untyped-call]
-            errors.update({text(k): v for k, v in messages.items()})
+            known = self.keys.values()
+            errors.update(
+                {text(k): v if k in known else unknown(k, known) for k, v in messages.items()}
+            )
         return t.cast("dict[str, t.Any]", values), errors
 
 

@@ -11,8 +11,12 @@ from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
 
+from ..errors import text
+from ..rules.names import HARDLY_BY_CHANCE
+from ..rules.names import nearest
 from ..rules.settings import CHOICES
 from ..rules.settings import NUMBERS
+from ..rules.settings import SETTINGS
 from ..rules.settings import SWITCHES
 from .fields import WholeNumber
 
@@ -44,6 +48,16 @@ def read_settings(settings: dict[str, t.Any]) -> tuple[dict[str, t.Any], dict[st
         return {key: found[key] for key in settings}, {}
     except ValidationError as error:
         return settings, error.normalized_messages()  # type: ignore[no-untyped-call]
+
+
+def slips(settings: dict[str, t.Any]) -> dict[str, list[str]]:
+    """What to say of the host's own settings whose names are almost those of ours."""
+    own = (name for name in settings if name not in SETTINGS)
+    return {
+        text(name): [f"Not a setting. Did you mean {near}?"]
+        for name in own
+        if (near := nearest(name, SETTINGS, HARDLY_BY_CHANCE)) is not None
+    }
 
 
 def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:

@@ -1,0 +1,40 @@
+"""Names that are almost right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+#: How alike two names are of which one may be meant by the other; 1 is the same.
+ALIKE = 0.6
+
+#: The same where the other name could be right too.
+HARDLY_BY_CHANCE = 0.85
+
+
+def nearest(name: str, known: Iterable[str], alike: float = ALIKE) -> str | None:
+    """The known name that was meant by one that is not known; ``None`` if it is another.
+
+    >>> nearest("pipline_run_limit", ["order", "pipeline_run_limit"], HARDLY_BY_CHANCE)
+    'pipeline_run_limit'
+    >>> nearest("limit", ["_limit", "_offset"]), nearest("maxFailures", ["max_failures"])
+    ('_limit', 'max_failures')
+    >>> nearest("owner", ["order"], HARDLY_BY_CHANCE)
+    """
+    plain = {_plain(one): one for one in known}
+    found = get_close_matches(_plain(name), plain, n=1, cutoff=alike)
+    return plain[found[0]] if found else None
+
+
+def unknown(name: str, known: Iterable[str]) -> list[str]:
+    """What to say of a name that is not known.
+
+    >>> unknown("nmae", ["name"]), unknown("color", ["name"])
+    (['Unknown field. Did you mean name?'], ['Unknown field.'])
+    """
+    near = nearest(name, known)
+    return ["Unknown field." if near is None else f"Unknown field. Did you mean {near}?"]
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name[:200])).lower()
