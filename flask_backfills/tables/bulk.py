@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 AnyType = TypeEngine[t.Any]
@@ -108,10 +107,10 @@ def _reads_json(dialect: sa.Dialect) -> bool:
 def _is_plain(column: sa.Column[t.Any], dialect: sa.Dialect) -> bool:
     """Whether a column's values are texts or moments, stored by nothing of the host's own."""
     type_ = column.type.dialect_impl(dialect)
-    if isinstance(type_, (TypeDecorator, sa.Enum)):
+    if not isinstance(type_, (sa.String, sa.DateTime)) or isinstance(type_, sa.Enum):
+        # A TypeDecorator is neither.
         return False
-    bound = type_.bind_expression(sa.bindparam(None))
-    return isinstance(type_, (sa.String, sa.DateTime)) and bound is None
+    return type_.bind_expression(sa.bindparam(None)) is None
 
 
 def _texts_of(type_: AnyType, dialect: sa.Dialect) -> Texts:
