@@ -78,6 +78,9 @@ def test_arithmetic_finds_what_a_loop_finds(window, data):
     offset = data.draw(st.integers(0, len(expected) + 2))
     limit = data.draw(st.integers(0, 5))
     assert list(window.dates(offset, limit)) == expected[offset : offset + limit]
+    page = list(window.intervals(offset, limit))
+    edges = [one.start for one in page] + [one.end for one in page[-1:]]
+    assert window.edges(offset, limit) == edges
     for index, moment in enumerate(expected):
         assert window.start <= moment <= window.end
         assert window.index(moment) == index

@@ -49,6 +49,9 @@ DECISIVE = (
 )
 _SECOND = timedelta(seconds=1)
 
+#: The key of a run that is known by its date.
+_key = datetime.isoformat
+
 
 class Expansion:
     """Computes the runs of a backfill.
@@ -130,9 +133,16 @@ class Expansion:
 
     def wanted(self, window: Window, offset: int = 0, limit: int | None = None) -> Iterator[Wanted]:
         """The runs of a page of a window, each known by its date."""
-        for interval in window.intervals(offset, limit):
-            key = show(interval.start).replace(" ", "T")
-            yield Wanted(key, interval.start, interval.end)
+        for start, end, _ in window.intervals(offset, limit):
+            yield Wanted(_key(start), start, end)
+
+    def dated(
+        self, window: Window, size: int
+    ) -> Iterator[tuple[list[str], list[datetime], list[datetime]]]:
+        """All runs of a window, some at a time: their keys, their dates and their ends."""
+        for offset in range(0, window.count(), size):
+            edges = window.edges(offset, size)
+            yield [*map(_key, edges[:-1])], edges[:-1], edges[1:]
 
     def variables_of(self, backfill: t.Any) -> Callable[[t.Any], dict[str, t.Any]]:
         """From a run of a backfill to the variables that it is called with.

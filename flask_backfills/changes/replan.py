@@ -16,7 +16,9 @@ from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
 from ..rules.plan import Wanted
 from ..rules.window import Window
+from ..runs.addition import Addition
 from ..runs.flight import Flight
+from ..runs.planned import CHUNK
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.settings import settings_of
@@ -112,9 +114,12 @@ def _replan(
         wanted = (one._replace(end=None) for one in wanted)
     # What a generator gives a run that waits may have changed; what a date gives can't.
     renew = not isinstance(asked, Window)
-    entries = tally.read(plan(wanted, runs.load(backfill, *criteria), reprocess, renew))
+    there = list(runs.load(backfill, *criteria))
+    entries = tally.read(plan(wanted, there, reprocess, renew))
     try:
-        if preview is None:
+        if preview is None and isinstance(asked, Window) and not there and not same:
+            _add_all(runs, expansion, backfill, asked, tally)
+        elif preview is None:
             runs.write(backfill, entries)
         else:
             for position, entry in enumerate(entries):
@@ -130,6 +135,16 @@ def _replan(
         # History that still runs is waited for.
         tally.statuses["running"] = flight.running
     return tally
+
+
+def _add_all(
+    runs: Planned, expansion: Expansion, backfill: t.Any, window: Window, tally: Tally
+) -> None:
+    """Do the plan of a window that has no runs yet, without an entry for each."""
+    addition = Addition(runs.table, backfill)
+    for keys, dates, ends in expansion.dated(window, CHUNK):
+        tally.add(keys)
+        addition.add_dated(keys, dates, ends)
 
 
 def _settled(runs: Planned, backfill: t.Any, asked: Window, window: Window, tally: Tally) -> range:

@@ -160,6 +160,15 @@ class Tally:
                 self._digest.update(f"{action}\0{entry.key}\0".encode())
             yield entry
 
+    def add(self, keys: t.Sequence[str]) -> None:
+        """Count runs that are added where there are none, without an entry for each.
+
+        It comes to what :meth:`read` comes to with a :func:`plan` from no runs.
+        """
+        self.statuses["initial"] += len(keys)
+        self.counts["add"] += len(keys)
+        self._digest.update("".join([f"add\0{key}\0" for key in keys]).encode())
+
     def keep(self, statuses: t.Mapping[str, int]) -> None:
         """Count runs that stay as they are, without reading them."""
         self.statuses.update(statuses)

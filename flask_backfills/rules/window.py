@@ -8,6 +8,7 @@ arithmetic and rises with its index, so that everything else is a bisection over
 from __future__ import annotations
 
 import itertools
+import operator
 import typing as t
 from bisect import bisect_left
 from calendar import monthrange
@@ -118,6 +119,22 @@ class Window:
             following = self._date_or(index, datetime.max)
             yield Interval(current, following, previous)
             previous, current = current, following
+
+    def edges(self, offset: int, limit: int) -> list[datetime]:
+        """The dates of a page and the one after them, as :meth:`intervals` has them.
+
+        >>> window = Window(datetime(2023, 1, 31), datetime(2023, 4, 30), "month", 1)
+        >>> [f"{date:%d %b}" for date in window.edges(2, 1000)]
+        ['31 Mar', '30 Apr', '31 May']
+        """
+        last = min(self.count(), offset + limit)
+        if offset >= last:
+            return []
+        after = self._date_or(last, datetime.max)
+        if self._step is not None:
+            steps = itertools.repeat(self._step, last - offset - 1)
+            return [*itertools.accumulate(steps, operator.add, initial=self.date(offset)), after]
+        return [*map(self.date, range(offset, last)), after]
 
     def index(self, moment: datetime) -> int | None:
         """Where a date is among the dates; ``None`` if it is not one.

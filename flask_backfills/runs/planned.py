@@ -21,6 +21,7 @@ from ..rules.plan import Run
 from ..rules.plan import Wanted
 from ..tables import columns
 from ..tables.run_table import RunTable
+from .addition import Addition
 from .attempts import Attempts
 from .flight import Flight
 from .lease import lease
@@ -69,18 +70,11 @@ class Planned:
 
     def write(self, backfill: t.Any, entries: Iterable[Entry]) -> None:
         """Do what a plan says, as its entries come, a chunk of rows at a time."""
-        new = self.table.row(
-            backfill_id=self.table.backfills.key_of(backfill),
-            pipeline_uuid=backfill.pipeline_uuid,
-            status="initial",
-            attempt=1,
-            wanted=True,
-        )
         again = self.table.row(wanted=True)
         own = self._own_values()
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
-            "add": (partial(_row_of, own, new), self._insert),
+            "add": (_wanted_of, Addition(self.table, backfill).add),
             "redo": (partial(_row_of, own, again), partial(self._requeue, backfill)),
             "renew": (partial(_row_of, own, {}), self._update),
             "drop": (_id_of, self._drop),
@@ -136,9 +130,6 @@ class Planned:
             own.append((column.key, value))
         return own
 
-    def _insert(self, rows: list[t.Any]) -> None:
-        self._execute(sa.insert(self.table.table), rows)
-
     def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
         metrics = self.table.columns.get("metrics")
         if metrics is not None:
@@ -173,13 +164,15 @@ class Planned:
 
 
 def _row_of(own: Own, same: dict[str, t.Any], entry: Entry) -> dict[str, t.Any]:
-    row = same.copy()
-    if entry.run is not None:
-        row[_RUN] = entry.run.id
-    wanted = t.cast(Wanted, entry.wanted)
+    row = {**same, _RUN: entry.id}
+    wanted = _wanted_of(entry)
     for key, value in own:
         row[key] = value(wanted)
     return row
+
+
+def _wanted_of(entry: Entry) -> Wanted:
+    return t.cast(Wanted, entry.wanted)
 
 
 def _id_of(entry: Entry) -> t.Any:

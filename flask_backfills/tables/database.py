@@ -147,7 +147,7 @@ class Database:
             except sqlite3.OperationalError as error:
                 raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
 
-    def execute(self, statement: t.Any, rows: list[dict[str, t.Any]] | None = None) -> t.Any:
+    def execute(self, statement: t.Any, rows: t.Any = None) -> t.Any:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})
 
     def latest(self, query: t.Any) -> t.Any:
@@ -167,7 +167,7 @@ class Database:
             return
         now = {"postgresql": sa.func.clock_timestamp(), "mysql": sa.func.utc_timestamp(6)}
         now["mariadb"] = now["mysql"]
-        asked = now.get(self._dialect.name)
+        asked = now.get(self.dialect.name)
         with self.transaction(keep=False):
             told = None if asked is None else self.execute(sa.select(asked)).scalar()
         self.clock.set(told)
@@ -175,7 +175,7 @@ class Database:
     @property
     def snapshots(self) -> bool:
         """Whether a transaction of the host's can't write what others wrote since it began."""
-        return self._dialect.name == "postgresql" and self._level() in STRICT
+        return self.dialect.name == "postgresql" and self._level() in STRICT
 
     @property
     def shares_a_connection(self) -> bool:
@@ -184,12 +184,12 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        return self._dialect.name == "sqlite"
+        return self.dialect.name == "sqlite"
 
     @property
     def mysql(self) -> sa.Dialect | None:
         """The dialect of the database, if it is MySQL or MariaDB."""
-        return self._dialect if self._dialect.name in ("mysql", "mariadb") else None
+        return self.dialect if self.dialect.name in ("mysql", "mariadb") else None
 
     def _begin(self, ranges: bool) -> None:
         """Begin a transaction that sees what others commit, whatever the engine's isolation."""
@@ -229,7 +229,7 @@ class Database:
         return bind if isinstance(bind, sa.Engine) else bind.engine
 
     @property
-    def _dialect(self) -> sa.Dialect:
+    def dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
 
 
