@@ -28,6 +28,7 @@ redis""".split()
 def main():
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     print(f"{date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores; {versions}")
+    print(f"Load before: {os.getloadavg()[0]:.1f}")
     with runs.databases() as databases:
         postgresql = databases.get("PostgreSQL")
         if postgresql:
