@@ -1,4 +1,4 @@
-"""All of it: prints the tables of the README and draws its picture.
+"""All of it: prints the tables of the README and draws its pictures.
 
 .ci/with_servers .venv/bin/python benchmarks
 """
@@ -9,34 +9,44 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from datetime import date
 from pathlib import Path
 
+import claims
 import in_process
 import over_http
 import runs
+import starts
+import throughput
 
 HERE = Path(__file__).parent
 PACKAGES = """flask flask-sqlalchemy sqlalchemy marshmallow flask-smorest apiflask flask-restx
-djangorestframework django fastapi pydantic gunicorn psycopg""".split()
+djangorestframework django fastapi pydantic gunicorn psycopg pymysql procrastinate huey celery
+redis""".split()
 
 
 def main():
-    postgresql = os.environ.get("BACKFILLS_TEST_POSTGRESQL")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     print(f"{date.today()}, Python {platform.python_version()}, {os.cpu_count()} cores; {versions}")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        databases = {"SQLite": lambda name: f"sqlite:///{folder}/{name}.db"}
+    print(f"Load before: {os.getloadavg()[0]:.1f}")
+    with runs.databases() as databases:
+        postgresql = databases.get("PostgreSQL")
         if postgresql:
-            databases["PostgreSQL"] = lambda name: postgresql
-        puts = {name: in_a_process(url_for("NAME")) for name, url_for in databases.items()}
-        rates = {
-            name: over_http.compare(url_for, in_process.CONTENDERS)
-            for name, url_for in databases.items()
+            rates = throughput.compare(postgresql("throughput"))
+            throughput.tell(rates)
+            throughput.draw(rates, HERE / "throughput.svg")
+        claims.tell(
+            {name: claims.compare(url_for("claims")) for name, url_for in databases.items()}
+        )
+        starts.tell({name: starts.compare(url_for) for name, url_for in databases.items()})
+        # As many as the other frameworks have drivers for.
+        two = {name: url_for for name, url_for in databases.items() if name != "MariaDB"}
+        puts = {name: in_a_process(url_for("NAME")) for name, url_for in two.items()}
+        http = {
+            name: over_http.compare(url_for, in_process.CONTENDERS) for name, url_for in two.items()
         }
-        curves = {name: runs.curve(url_for) for name, url_for in databases.items()}
-    tell_puts(puts, rates)
+        curves = {name: runs.curve(url_for) for name, url_for in two.items()}
+    tell_puts(puts, http)
     tell_runs(curves)
     tell_windows(runs.pages_of_windows())
     draw(curves, HERE / "runs.svg")

@@ -3,11 +3,14 @@
 Each N is measured in a process of its own, so that its peak memory is its own.
 """
 
+import contextlib
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import datetime
 from datetime import timedelta
@@ -23,6 +26,17 @@ from flask_backfills import BackfillRunMixin
 
 SIZES = (1_000, 10_000, 100_000)
 LIST = "/api/pipelines/p/backfills"
+
+
+@contextlib.contextmanager
+def databases():
+    """Functions from a name to a URL: SQLite in memory, and the servers that are named to us."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        found = {"SQLite": lambda name: f"sqlite:///{folder}/{name}.db"}
+        for title in ("PostgreSQL", "MariaDB"):
+            if url := os.environ.get(f"BACKFILLS_TEST_{title.upper()}"):
+                found[title] = lambda name, url=url: url
+        yield found
 
 
 def timed(call, *args, **kwargs):
@@ -49,8 +63,11 @@ def window(count):
     return {"start_datetime": after(0), "end_datetime": after(count - 1), **step}
 
 
-def create_app(url, with_runs):
-    """A host with empty tables: the app, its database, and the model of its runs."""
+def create_app(url, with_runs, empty=True):
+    """A host: the app, its database, and the model of its runs.
+
+    :param empty: whether its tables are created anew.
+    """
     app = Flask("runs")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db = SQLAlchemy(app)
@@ -65,9 +82,10 @@ def create_app(url, with_runs):
     app.register_blueprint(
         BackfillBlueprint(Backfill, db.session, authorize=allow_anyone, **options)
     )
-    with app.app_context():
-        db.drop_all()
-        db.create_all()
+    if empty:
+        with app.app_context():
+            db.drop_all()
+            db.create_all()
     return app, db, BackfillRun
 
 
