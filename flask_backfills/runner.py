@@ -11,6 +11,7 @@ import time
 import typing as t
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 
 from flask import current_app
 from werkzeug.local import LocalProxy
@@ -110,7 +111,7 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
     process = os.getpid()
     try:
         assert host.runner is not None
-        with marked(host.table.database, host.run_table.key_share(run)):
+        with marked(host.table.database, partial(host.run_table.key_share, run)):
             # One that belongs to the session: its relationships load, its columns are written.
             metrics = numbers.read(host.runner(session.merge(run, load=False)))
             # What the database refuses of its work is its failure too.

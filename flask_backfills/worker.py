@@ -40,6 +40,17 @@ SOON = 5.0
 #: Connections that a worker needs beside one for each run: to claim, and to renew leases.
 MORE_CONNECTIONS = 2
 
+#: Seconds of work that a worker claims beyond what its threads do, where runs are that short;
+#: and how many runs that may be for each thread.
+AHEAD = 0.1
+MOST_AHEAD = 8
+
+#: How much the newest run counts for how long runs take.
+NEWEST = 0.1
+
+#: Seconds after which runs that were claimed ahead are given back, since no thread gets free.
+STUCK = 1.0
+
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
 
@@ -115,10 +126,13 @@ class _Worker:
         self.keeper = keeper
         self.concurrency = concurrency
         self.tell = tell
+        #: How many runs are claimed that have not ended.
         self.busy = 0
-        self.recovered = float("-inf")
+        #: Seconds that a run takes, by those that ended last.
+        self.pace = 1.0
+        self.ended_at = self.recovered = self.looked = float("-inf")
         self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-        self.done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
         #: Backfills that are not in line with their runs.
         self.ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         for number in range(concurrency):
@@ -137,6 +151,9 @@ class _Worker:
         looks = 0
         try:
             while not (stop.is_set() or hurry.is_set()):
+                if self._has_enough(idle):
+                    self._wait(idle)
+                    continue
                 found = self._claim(once)
                 looks = 0 if found else looks + 1
                 if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
@@ -146,11 +163,13 @@ class _Worker:
                     self._wait(pause if self.busy < self.concurrency else idle)
                 else:
                     stop.wait(pause)
+            self._give_back_ahead()
             self.keeper.stop()
             until = float("inf") if grace is None else time.monotonic() + grace
             while self.busy and time.monotonic() < until and not hurry.is_set():
                 self._wait(min(0.1, idle))
         finally:
+            self._give_back_ahead()
             for _ in range(self.concurrency):
                 self.claimed.put(None)
             self._give_back()
@@ -158,15 +177,29 @@ class _Worker:
                 for backfill_id in self._ended():
                     self.host.runs.upkeep.roll_up(backfill_id)
 
+    @property
+    def _most(self) -> int:
+        """How many runs to have at a time: more than threads where they take no time."""
+        ahead = int(self.concurrency * (AHEAD / self.pace - 1))
+        return self.concurrency + min(max(ahead, 0), MOST_AHEAD * self.concurrency)
+
+    def _has_enough(self, idle: float) -> bool:
+        """Whether there is no need to look for runs yet; where they are short, for several."""
+        if self.claimed.qsize() and time.monotonic() - self.ended_at > STUCK:
+            self._give_back_ahead()
+        enough = max(self.concurrency, self._most // 2)
+        return self.busy >= enough and time.monotonic() - self.looked < idle
+
     def _claim(self, once: bool) -> int:
-        """Claim as many runs as there are threads free for them."""
-        free = self.concurrency - self.busy
+        """Claim as many runs as there are threads free for them, or a little more."""
+        self.looked = time.monotonic()
+        free = self._most - self.busy
         found: list[t.Any] = []
         try:
             with self.app.app_context():
                 self._recover()
                 ended = self._ended()
-                if free:
+                if free > 0:
                     found = self.host.runs.claim(limit=free)
                 # A claim of a backfill brings it in line with its runs.
                 for backfill_id in ended - {run.backfill_id for run in found}:
@@ -175,6 +208,8 @@ class _Worker:
             if once or errors.is_missing(error):
                 raise
             self.app.logger.warning("No run was claimed: %s", errors.words(error))
+        if found and not self.busy:
+            self.ended_at = time.monotonic()
         for run in found:
             self.busy += 1
             self.claimed.put(run)
@@ -196,14 +231,16 @@ class _Worker:
     def _wait(self, seconds: float) -> None:
         """Wait until a run has ended, and take note of all that have."""
         with contextlib.suppress(queue.Empty):
-            self.done.get(timeout=seconds)
-            self.busy -= 1
+            taken = self.done.get(timeout=seconds)
             while True:
-                self.done.get_nowait()
                 self.busy -= 1
+                self.pace += NEWEST * (taken - self.pace)
+                self.ended_at = time.monotonic()
+                taken = self.done.get_nowait()
 
     def _perform(self) -> None:
         while (run := self.claimed.get()) is not None:
+            begun = time.monotonic()
             try:
                 with self.app.app_context():
                     status = perform(self.host, run, self.keeper, self.ended.put)
@@ -213,7 +250,7 @@ class _Worker:
                 # The run stays running until it is taken back after the lease.
                 self.app.logger.exception("Could not record how run %s ended", run.key)
             finally:
-                self.done.put(None)
+                self.done.put(time.monotonic() - begun)
 
     def _ended(self) -> set[t.Any]:
         """The backfills of which runs have ended lately."""
@@ -222,6 +259,23 @@ class _Worker:
             while True:
                 found.add(self.ended.get_nowait())
         return found
+
+    def _give_back_ahead(self) -> None:
+        """Give back the runs that no thread has begun."""
+        left: list[t.Any] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                left.append(self.claimed.get_nowait())
+        if not left:
+            return
+        self.busy -= len(left)
+        self.pace = 1.0
+        try:
+            with self.app.app_context():
+                self.host.runs.give_back(left)
+        except Exception as error:
+            # They are taken back after the lease.
+            self.app.logger.warning("Runs were not given back: %s", errors.words(error))
 
     def _give_back(self) -> None:
         """Give back the runs that are not done, so that others need not wait for the lease."""

@@ -37,19 +37,25 @@ class Mine:
         self.id = runs.key_of(run) if whole else run
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
-        self.row = [runs.columns["id"] == self.id]
-        #: The same, be it planned anew meanwhile.
-        self.worker = list(self.row)
-        if whole:
-            attempt = getattr(run, "attempt", None)
-        column = runs.columns.get("attempt")
-        if attempt is not None and column is not None:
-            self.row.append(column == attempt)
-            self.worker.append(column >= attempt)
+        self._its_own = [runs.columns["id"] == self.id]
         if whole and (worker := runs.columns.get("worker")) is not None:
             # SQLite may give a deleted run's id again; nobody gives this name again.
-            self.row.append(worker == run.worker)
-            self.worker.append(worker == run.worker)
+            self._its_own.append(worker == run.worker)
+        self._attempt = getattr(run, "attempt", None) if whole else attempt
+        self._column = None if self._attempt is None else runs.columns.get("attempt")
+
+    @property
+    def row(self) -> list[t.Any]:
+        if self._column is None:
+            return self._its_own
+        return [*self._its_own, self._column == self._attempt]
+
+    @property
+    def worker(self) -> list[t.Any]:
+        """The same, be it planned anew meanwhile."""
+        if self._column is None:
+            return self._its_own
+        return [*self._its_own, self._column >= self._attempt]
 
 
 class Ending:

@@ -32,7 +32,9 @@ class Next:
         model = self.table.model
         runs = self.runs
         of_it = runs.columns["backfill_id"] == self.table.key
-        waits = sa.exists().where(of_it, runs.has("initial"), *runs.available())
+        # Not EXISTS: PostgreSQL would look at every run that there is.
+        waiting = sa.select(sa.literal(1)).where(of_it, runs.has("initial"), *runs.available())
+        waits = waiting.limit(1).scalar_subquery().is_not(None)
         count = sa.select(sa.func.count())
         running = count.where(of_it, runs.has("running")).scalar_subquery()
         failed = count.where(of_it, runs.has("failed"), *runs.wanted_only()).scalar_subquery()

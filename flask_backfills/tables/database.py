@@ -157,7 +157,7 @@ class Database:
         when the transaction first read. In one of ours, a plain SELECT sees the latest, and
         locks nothing.
         """
-        if self.mysql and not self.session.info.get(_OURS):
+        if self.mysql and not self.is_ours:
             return query.with_for_update(read=True)
         return query
 
@@ -171,6 +171,11 @@ class Database:
         with self.transaction(keep=False):
             told = None if asked is None else self.execute(sa.select(asked)).scalar()
         self.clock.set(told)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the transaction is one that we began, which sees what others have committed."""
+        return bool(self.session.info.get(_OURS))
 
     @property
     def snapshots(self) -> bool:
@@ -234,7 +239,7 @@ class Database:
 
 
 @contextmanager
-def marked(database: Database, query: t.Any) -> Iterator[None]:
+def marked(database: Database, query: Callable[[], t.Any]) -> Iterator[None]:
     """Let each transaction of the host's in the block begin with a SELECT that locks.
 
     For PostgreSQL's stricter levels, where it could not write a row that was renewed since.
@@ -244,7 +249,7 @@ def marked(database: Database, query: t.Any) -> Iterator[None]:
         return
 
     def lock(session: Session, transaction: t.Any, connection: sa.Connection) -> None:
-        connection.execute(query)
+        connection.execute(query())
 
     session = database.current
     sa.event.listen(session, "after_begin", lock)
@@ -261,7 +266,7 @@ def past_snapshot(database: Database) -> Iterator[None]:
     Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
     """
     session = database.current
-    if not database.mysql or session.info.get(_OURS) or database._level() != "SNAPSHOT":
+    if not database.mysql or database.is_ours or database._level() != "SNAPSHOT":
         yield
         return
     connection = session.connection(bind_arguments={"mapper": database.mapper})
