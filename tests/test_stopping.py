@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,62 @@ def test_a_key_that_the_output_can_not_show_ends_no_run(runner, command):
     worker = command("work --once", env={"SECONDS": "0", "PYTHONIOENCODING": "ascii"})
     worker.communicate(timeout=60)
     assert runner.stored("status", "attempt") == [("completed", 1)] * 2
+
+
+# Short runs, of which a worker claims some ahead
+
+
+@pytest.fixture
+def hours(runner):
+    """A backfill of 145 runs."""
+    assert runner.put({**START, "end_datetime": "2023-03-07", "interval_type": "hour"}).json
+    return runner
+
+
+def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(hours):
+    stop, done = threading.Event(), []
+
+    @hours.blueprint.runner
+    def run(run):
+        done.append(run.key)
+        if len(done) == 100:
+            stop.set()
+
+    hours.work(stop=stop, once=False, concurrency=2)
+    rows = hours.stored("status", "tries", "attempt")
+    assert Counter(status for status, *_ in rows) == {
+        "completed": len(done),
+        "initial": 145 - len(done),
+    }
+    assert {attempt for *_, attempt in rows} == {1}
+    # Some had been handed out; it does not count.
+    assert ("initial", 0, 1) in rows
+
+
+def test_what_was_claimed_ahead_does_not_wait_behind_a_long_run(hours):
+    begun, go_on = [], threading.Event()
+
+    @hours.blueprint.runner
+    def run(run):
+        begun.append(run.key)
+        if len(begun) > 100:
+            go_on.wait(60)
+
+    working = threading.Thread(target=hours.work)
+    working.start()
+    try:
+        taken = []
+
+        def take():
+            taken.extend(hours.claim(limit=145))
+            return len(begun) + len(taken) == 145
+
+        wait_for(lambda: len(begun) > 100)
+        wait_for(take)
+        assert not {run.key for run in taken} & set(begun)
+    finally:
+        go_on.set()
+        working.join(60)
+    for one in taken:
+        assert hours.end(one)
+    assert hours.get()["status"] == "completed"
