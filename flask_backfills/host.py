@@ -129,6 +129,11 @@ class Host:
         return Rollup(self.run_table, self.schema)
 
     @cached_property
+    def planned(self) -> Planned:
+        """The runs of backfills, as plans see them."""
+        return Planned(self.run_table, self.rollup)
+
+    @cached_property
     def progress(self) -> Progress:
         """How the runs stand.
 
@@ -142,12 +147,12 @@ class Host:
         parts = self.table, self.schema, self.transitions, self.expansion
         if self.run_model is None:
             return Backfills(*parts, None, None)
-        return Backfills(*parts, Planned(self.run_table, self.rollup), self.progress)
+        return Backfills(*parts, self.planned, self.progress)
 
     @cached_property
     def one_run(self) -> OneRun:
         """Single runs, as people change them."""
-        return OneRun(self.table, Planned(self.run_table, self.rollup))
+        return OneRun(self.table, self.planned)
 
     @cached_property
     def expansion(self) -> Expansion:
