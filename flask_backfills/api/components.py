@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 
 from marshmallow import fields
@@ -94,22 +93,15 @@ class Components:
             for name, field in schema.fields.items()
             if not field.dump_only
         }
-        # A GET may add these, and they may be sent back; no generator need know them.
+        # Of any type: what stands there is not looked at.
         added = sorted(ADDED - {*schema.keys.values()})
+        sent |= {key: {"description": descriptions.LEFT_ALONE} for key in added}
+        beside = {key: {"description": descriptions.CREDENTIAL} for key in sorted(CREDENTIALS)}
         required = list(schema.missing_from({}))
         for name, needed in (("BackfillUpdate", []), ("BackfillCreate", required)):
-            attributes = object_of(sent, needed)
-            attributes["description"] = (
-                f"What may be written. {', '.join(added)}, which a GET may add, may be sent back"
-                " and are left alone."
-            )
-            attributes["patternProperties"] = _any_of_these(added)
-            body = object_of({"backfill": ref(name)}, ["backfill"])
-            body["description"] = (
-                "Beside backfill, the credentials api_key and oauth_token are let through."
-            )
-            body["patternProperties"] = _any_of_these(sorted(CREDENTIALS))
-            self.schemas |= {name: attributes, f"{name}Body": body}
+            self.schemas[name] = object_of(sent, needed)
+            body = object_of({"backfill": ref(name), **beside}, ["backfill"])
+            self.schemas[f"{name}Body"] = body
         backfill = self._shown("Backfill", schema, self._told_of)
         for name in added:
             if self._with_runs or name != "run_status_counts":
@@ -256,7 +248,3 @@ def _told(
         description, example = told[name]
         ours = {"description": description, "examples": [example]}
     return {**ours, **{key: found[key] for key in _METADATA if key in found}} if found else ours
-
-
-def _any_of_these(names: Iterable[str]) -> Document:
-    return {f"^{name}$": {} for name in names}

@@ -70,6 +70,10 @@ ATTRIBUTES: dict[str, Told] = {
     ),
 }
 
+#: Of what may be sent, and is not stored.
+LEFT_ALONE = "May be sent back, as a GET has added it, and is left alone."
+CREDENTIAL = "A credential, as Mage's own web interface sends it. Is let through, and never stored."
+
 RUN_ATTRIBUTES: dict[str, Told] = {
     "id": ("Identifies the run.", 12),
     "attempt": ("How often the run was handed out to a worker, at least 1.", 1),
