@@ -10,7 +10,8 @@ Told = tuple[str, t.Any]
 ABOUT = (
     "Every answer of 200 or 201 means that all that was sent is stored. Any other answer means"
     " that nothing changed; `error.errors` gives the reasons by key.\n\n"
-    "Datetimes are shown as `2023-07-18 23:30:26`, in UTC.\n\n"
+    "Datetimes are shown in UTC, as `2023-07-18 23:30:26`, with a fraction of a second where there"
+    " is one. One that is sent without an offset is in UTC.\n\n"
     "What Mage's own clients send with every request is let through on every path, and is never"
     " stored: the query parameters `api_key`, `oauth_token` and `_http_error_codes`, and the keys"
     " `api_key` and `oauth_token` beside `backfill` in a body."
