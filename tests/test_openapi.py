@@ -91,6 +91,7 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
             metadata={"description": "Who asks.", "examples": ["ocean"]},
         )
         block_uuid = fields.String(dump_only=True)
+        metrics = fields.Dict()
 
     bare.serve(schema=Schema, run_model=bare.run_model(), openapi=True)
     document = bare.client.get(DOCUMENT).json
@@ -99,7 +100,10 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
     sent, shown = schemas["BackfillUpdate"]["properties"], schemas["Backfill"]["properties"]
     assert "name" not in sent and sent["title"]["minLength"] == 3
     assert "name" not in shown and shown["title"]["description"] == sent["title"]["description"]
-    assert sent["team"]["enum"] == ["ocean", "land", None]
+    # Named, or generators would invent a name.
+    assert schemas["BackfillBlockUuid"]["enum"] == ["ocean", "land"]
+    assert named(sent["team"]) == ["BackfillBlockUuid", "null"]
+    assert named(sent["metrics"]) == ["Metrics", "null"]
     assert sent["team"]["description"] == "Who asks." and sent["team"]["examples"] == ["ocean"]
     assert shown["team"]["type"] == ["string", "null"]
     # Of two enums that would have one name, the narrower has its owner's in it.

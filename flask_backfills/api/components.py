@@ -44,6 +44,8 @@ _DATETIME: Document = {
     ]
 }
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "enum")
+#: What the enums of our own are, whose names need no owner.
+_PLAIN = ("interval_type", "order", "reprocess", "status")
 _METADATA = ("description", "examples", "deprecated")
 
 
@@ -129,7 +131,7 @@ class Components:
         found = self._property_of(field)
         kind = self._kind("Backfill", attribute, field, found, sent=True)
         if kind is None:
-            kind = {key: value for key, value in found.items() if key not in _METADATA}
+            kind = self._of_the_hosts_own(attribute, found)
         column = columns.column_of(schema.mapper, attribute)
         # Where the column may be null, null may be sent back even if it can't be written.
         nullable = bool(field.allow_none or (column is not None and column.nullable))
@@ -146,7 +148,7 @@ class Components:
                 attribute, nullable = "id", owner == "Backfill"
             found = self._property_of(field)
             kind = self._kind(owner, attribute, field, found, sent=False)
-            shown = or_null(_of_the_hosts_own(field, found) if kind is None else kind, nullable)
+            shown = or_null(_simple(field, found) if kind is None else kind, nullable)
             properties[field.data_key or name] = shown | _told(told, attribute, found)
         return {"type": "object", "properties": properties, "required": sorted(properties)}
 
@@ -170,6 +172,16 @@ class Components:
             kind["pattern"] = r"^[^\u0000]*$"
         return {**kind, **bounds}
 
+    def _of_the_hosts_own(self, attribute: str, found: Document) -> Document:
+        """What apispec makes of a field, with a name for what generators would invent one."""
+        words = [word for word in found.get("enum", ()) if word is not None]
+        nullable = "null" in found.get("type", ()) or None in found.get("enum", ())
+        if words and all(isinstance(word, str) for word in words):
+            return or_null(self._words("Backfill", attribute, words), nullable)
+        if "object" in found.get("type", ()) and not found.get("additionalProperties"):
+            return or_null(self._json(attribute), nullable)
+        return {key: value for key, value in found.items() if key not in _METADATA}
+
     def _plain(self, field: t.Any) -> Document:
         """The type of a field of ours that is neither a choice nor an object."""
         while isinstance(field, AsColumn):
@@ -183,12 +195,13 @@ class Components:
         return {}
 
     def _words(self, owner: str, attribute: str, words: list[str]) -> Document:
-        """A named enum; with the owner in its name, where the plain name has other words."""
-        words_only: Document = {"type": "string", "enum": words}
+        """A named enum; with the owner in its name, where the plain name is not ours or has
+        other words."""
         name = "".join(part.capitalize() for part in attribute.split("_"))
-        if sorted(self.schemas.setdefault(name, words_only)["enum"]) != sorted(words):
+        named = self.schemas.get(name, {"enum": words})
+        if attribute not in _PLAIN or sorted(named["enum"]) != sorted(words):
             name = f"{owner}{name}"
-            self.schemas[name] = words_only
+        self.schemas[name] = {"type": "string", "enum": words}
         return ref(name)
 
     def _json(self, attribute: str) -> Document:
@@ -231,7 +244,7 @@ class Components:
         return ref("RunStatusCounts")
 
 
-def _of_the_hosts_own(field: fields.Field[t.Any], found: Document) -> Document:
+def _simple(field: fields.Field[t.Any], found: Document) -> Document:
     simple = isinstance(field, (fields.String, fields.Integer, fields.Boolean))
     if not simple or getattr(field, "as_string", False) or "type" not in found:
         return {}
