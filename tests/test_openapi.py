@@ -92,6 +92,7 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
         )
         block_uuid = fields.String(dump_only=True)
         metrics = fields.Dict()
+        pipeline_schedule_id = Text(validate=OneOf(["june", "july"]))
 
     bare.serve(schema=Schema, run_model=bare.run_model(), openapi=True)
     document = bare.client.get(DOCUMENT).json
@@ -104,6 +105,7 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
     assert schemas["BackfillBlockUuid"]["enum"] == ["ocean", "land"]
     assert named(sent["team"]) == ["BackfillBlockUuid", "null"]
     assert named(sent["metrics"]) == ["Metrics", "null"]
+    assert schemas["BackfillPipelineScheduleId"]["enum"] == ["june", "july"]
     assert sent["team"]["description"] == "Who asks." and sent["team"]["examples"] == ["ocean"]
     assert shown["team"]["type"] == ["string", "null"]
     # Of two enums that would have one name, the narrower has its owner's in it.

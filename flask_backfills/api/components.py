@@ -162,13 +162,15 @@ class Components:
         if isinstance(field, JSONObject):
             return self._json(attribute)
         if isinstance(field, UTCDateTime):
-            return {**_DATETIME, "anyOf": [*_DATETIME["anyOf"]]} if sent else {"type": "string"}
+            return _DATETIME if sent else {"type": "string"}
         kind = self._plain(field)
         if not sent or not kind:
             return kind or None
         bare = {key.removeprefix("x-"): value for key, value in found.items()}
         bounds = {key: bare[key] for key in _BOUNDS if key in bare}
         if kind == {"type": "string"}:
+            if "enum" in bounds:
+                return self._of_the_hosts_own(attribute, bounds)
             kind["pattern"] = r"^[^\u0000]*$"
         return {**kind, **bounds}
 
