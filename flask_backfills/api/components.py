@@ -32,15 +32,14 @@ from .answers import or_null
 from .answers import ref
 from .descriptions import Told
 
+_DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6}0*)?)?"
+_OFFSET = "(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)"
 #: What a caller may write; ``date-time`` is what generators know best, but it needs an offset.
 _DATETIME: Document = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {
-            "type": "string",
-            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}"
-            r"(\.[0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$",
-        },
+        {"type": "string", "pattern": f"^{_DAY}([T ]{_TIME}{_OFFSET}?)?$"},
     ]
 }
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "enum")
