@@ -91,8 +91,9 @@ class Keeper:
                     return
                 try:
                     if time.monotonic() - renewed >= third:
-                        renewed = time.monotonic()
+                        begun = time.monotonic()
                         self.host.runs.renew(self._renewable())
+                        renewed = begun
                     self._look()
                 except Exception as error:
                     self.app.logger.warning("No lease was renewed: %s", errors.words(error))

@@ -23,6 +23,7 @@ from .host import Served
 from .keeper import Keeper
 from .runs import metrics as numbers
 from .tables.database import marked
+from .tables.database import undo
 
 _current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
 
@@ -122,7 +123,7 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
             # A child that the function has made is not the worker.
             os._exit(1)
         # Not Exception alone: sys.exit() and a cancelled task end a run, and no worker.
-        session.rollback()
+        undo(session)
         if errors.interrupts(raised):
             raise _Interrupted from raised
         current_app.logger.error(
@@ -149,7 +150,7 @@ def _end(
             ended(run.backfill_id)
         return status if recorded else None
     except Exception as raised:
-        host.table.session.rollback()
+        undo(host.table.session)
         if errors.passes(raised):
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised

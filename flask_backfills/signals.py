@@ -15,6 +15,7 @@ from flask import current_app
 
 from .rules.lifecycle import starts
 from .tables.database import AnySession
+from .tables.database import undo
 from .tables.schema import BackfillSchema
 
 _signals = Namespace()
@@ -73,5 +74,5 @@ def _send(
         try:
             receiver(app, backfill=backfill, changes=changes)
         except Exception:
-            session.rollback()
+            undo(session)
             app.logger.exception("A receiver of the signal %r failed: %r", signal.name, receiver)

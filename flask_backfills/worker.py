@@ -30,9 +30,9 @@ LOOKS = 3
 #: Seconds from the first look in vain to the next; doubled up to ``idle``.
 PAUSE = 0.02
 
-#: Seconds for which nobody gets a run that was given back, since the thread that does it ends
+#: Seconds for which nobody gets a run that was given back while a thread does it, which ends
 #: with the process.
-LEAVING = 1.0
+LEAVING = 5.0
 
 #: Seconds for which ``once`` waits for a run that is to be tried again.
 SOON = 5.0
@@ -212,7 +212,7 @@ class _Worker:
             self.ended_at = time.monotonic()
         for run in found:
             self.busy += 1
-            self.claimed.put(run)
+            self.claimed.put((run, self.looked))
         return len(found)
 
     def _is_due_soon(self) -> bool:
@@ -239,10 +239,13 @@ class _Worker:
                 taken = self.done.get_nowait()
 
     def _perform(self) -> None:
-        while (run := self.claimed.get()) is not None:
+        while (claimed := self.claimed.get()) is not None:
+            run, claimed_at = claimed
             begun = time.monotonic()
             try:
                 with self.app.app_context():
+                    if self._has_lost(run, begun - claimed_at):
+                        continue
                     status = perform(self.host, run, self.keeper, self.ended.put)
                     if self.tell is not None:
                         self.tell(run, status)
@@ -251,6 +254,15 @@ class _Worker:
                 self.app.logger.exception("Could not record how run %s ended", run.key)
             finally:
                 self.done.put(time.monotonic() - begun)
+
+    def _has_lost(self, run: t.Any, seconds: float) -> bool:
+        """Whether a run is another's by now, since this process stood still before it began it."""
+        if seconds < lease(self.host.run_table).total_seconds() / 3:
+            return False
+        if self.host.runs.still_ours([run]):
+            return False
+        self.host.runs.give_back([run])
+        return True
 
     def _ended(self) -> set[t.Any]:
         """The backfills of which runs have ended lately."""
@@ -265,7 +277,8 @@ class _Worker:
         left: list[t.Any] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                left.append(self.claimed.get_nowait())
+                run, _ = self.claimed.get_nowait()
+                left.append(run)
         if not left:
             return
         self.busy -= len(left)
@@ -284,5 +297,5 @@ class _Worker:
             return
         self.keeper.stop()
         with self.app.app_context():
-            count = self.host.runs.give_back(left, pause=LEAVING)
+            count = self.host.runs.give_back(left, leaving=LEAVING)
         self.app.logger.warning("Given back %d runs that have not ended", count)

@@ -23,8 +23,8 @@ LIST = "/api/pipelines/arwen_starlight/backfills"
 URL = f"{LIST}/6"
 MOMENT = datetime(2023, 7, 18, 23, 30, 26)
 
-# It is for Schemathesis, which only the extra `check` brings.
-collect_ignore = ["schemathesis_checks.py"]
+# One is for Schemathesis, which only the extra `check` brings; the other for a generated client.
+collect_ignore = ["schemathesis_checks.py", "generated_client.py"]
 
 #: Each database and where in the environment its URL is; the tests empty it.
 SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}

@@ -138,6 +138,10 @@ def taken_back(facts):
             found[entry.run_id, entry.old_attempt].append(entry)
         elif move == ("cancelled", "cancelled"):
             found[entry.run_id, entry.old_attempt].append(entry)
+        elif move == ("initial", "initial") and entry.old_attempt == entry.new_attempt:
+            # Of a worker that had it before it was started again.
+            for attempt in range(1, entry.old_attempt + 1):
+                found[entry.run_id, attempt].append(entry)
         elif move == ("running", "cancelled") and entry.at - (entry.seen or entry.at) >= lease:
             found[entry.run_id, entry.old_attempt].append(entry)
     return found

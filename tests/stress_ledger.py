@@ -34,10 +34,12 @@ COLUMNS = {
 }
 
 OF_RUN = "OLD.backfill_id, OLD.id, OLD.{key}, OLD.attempt, {attempt}, OLD.status, {status}, {seen}"
-# A run that was cancelled while it ran has no end until its worker has let go of it.
+# A run that was cancelled while it ran has no end until its worker has let go of it. If it was
+# started again meanwhile, it waits for that.
 CHANGED = (
     "OLD.status <> NEW.status OR OLD.attempt <> NEW.attempt"
     " OR (OLD.completed_at IS NULL) <> (NEW.completed_at IS NULL)"
+    " OR (OLD.status = 'initial' AND OLD.heartbeat_at IS NOT NULL AND NEW.heartbeat_at IS NULL)"
 )
 
 

@@ -6,7 +6,19 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from conftest import URL
+from jsonschema import Draft202012Validator
+from marshmallow import fields
+from marshmallow.validate import Length
+from marshmallow.validate import OneOf
 from openapi_spec_validator import validate
+
+from flask_backfills import BackfillSchema
+from flask_backfills.rules.lifecycle import STATUSES
+from flask_backfills.rules.settings import SETTINGS
+from flask_backfills.tables.fields import Choice
+from flask_backfills.tables.fields import Text
+from flask_backfills.tables.schema import ADDED
 
 DOCUMENT = "/api/backfills/openapi.json"
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -32,12 +44,13 @@ def test_the_document_is_valid_and_has_every_route(bare, with_runs):
     validate(document)
     told = {(p, m) for p, methods in document["paths"].items() for m in methods}
     assert told == set(routes(bare.app))
-    change = document["components"]["schemas"]["Change"]["properties"]["backfill"]
+    change = document["components"]["schemas"]["BackfillUpdate"]
     assert change["additionalProperties"] is False
     assert change["properties"]["interval_units"]["minimum"] == 1
     assert change["properties"]["name"]["maxLength"] == 255
     assert "id" not in change["properties"]
     assert document["servers"] == [{"url": "/api"}]
+    assert ("Run" in document["components"]["schemas"]) is with_runs
 
 
 def test_a_model_of_the_hosts_own_is_described_as_it_is(bare):
@@ -52,12 +65,196 @@ def test_a_model_of_the_hosts_own_is_described_as_it_is(bare):
     document = bare.client.get(DOCUMENT).json
     validate(document)
     assert document["info"] == {"title": "Reruns", "version": "7"}
-    new = document["components"]["schemas"]["New"]["properties"]["backfill"]
+    schemas = document["components"]["schemas"]
+    new = schemas["BackfillCreate"]
     assert new["required"] == ["name"]
-    assert set(new["properties"]) == {"name", "interval_type"}
-    assert new["properties"]["interval_type"]["enum"] == ["hour", "day", None]
-    one = document["paths"]["/backfills/{backfill_id}"]["get"]["parameters"]
-    assert one[0]["schema"] == {"type": "string", "format": "uuid"}
+    assert set(new["properties"]) == {"name", "interval_type", *ADDED}
+    assert schemas["IntervalType"]["enum"] == ["hour", "day"]
+    assert named(new["properties"]["interval_type"]) == ["IntervalType", "null"]
+    shown = schemas["Backfill"]["properties"]
+    assert (shown["id"]["type"], shown["id"]["format"]) == (["string", "null"], "uuid")
+    one = document["paths"]["/backfills/{backfill_id}"]
+    schema = one["get"]["parameters"][0]["schema"]
+    assert (schema["type"], schema["format"]) == ("string", "uuid")
+    # The request of Mage's page, as far as this model takes it.
+    content = one["put"]["requestBody"]["content"]["application/json"]
+    assert content["example"] == {"backfill": {"name": "new_name"}}
+
+
+def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
+    class Schema(BackfillSchema):
+        name = Text(data_key="title", validate=Length(min=3))
+        status = Choice(STATUSES, validate=OneOf(["initial", "cancelled"]))
+        team = fields.String(
+            attribute="block_uuid",
+            validate=OneOf(["ocean", "land"]),
+            metadata={"description": "Who asks.", "examples": ["ocean"]},
+        )
+        block_uuid = fields.String(dump_only=True)
+        metrics = fields.Dict()
+        pipeline_schedule_id = Text(validate=OneOf(["june", "july"]))
+
+    bare.serve(schema=Schema, run_model=bare.run_model(), openapi=True)
+    document = bare.client.get(DOCUMENT).json
+    validate(document)
+    schemas = document["components"]["schemas"]
+    sent, shown = schemas["BackfillUpdate"]["properties"], schemas["Backfill"]["properties"]
+    assert "name" not in sent and sent["title"]["minLength"] == 3
+    assert "name" not in shown and shown["title"]["description"] == sent["title"]["description"]
+    # Named, or generators would invent a name.
+    assert schemas["BackfillBlockUuid"]["enum"] == ["ocean", "land"]
+    assert named(sent["team"]) == ["BackfillBlockUuid", "null"]
+    assert named(sent["metrics"]) == ["Metrics", "null"]
+    assert schemas["BackfillPipelineScheduleId"]["enum"] == ["june", "july"]
+    assert sent["team"]["description"] == "Who asks." and sent["team"]["examples"] == ["ocean"]
+    assert shown["team"]["type"] == ["string", "null"]
+    # Of two enums that would have one name, the narrower has its owner's in it.
+    assert schemas["BackfillStatus"]["enum"] == ["initial", "cancelled"]
+    assert named(sent["status"]) == ["BackfillStatus", "null"]
+    assert named(schemas["Run"]["properties"]["status"]) == ["Status"]
+    assert schemas["Status"]["enum"] == list(STATUSES)
+    put = document["paths"]["/backfills/{backfill_id}"]["put"]
+    content = put["requestBody"]["content"]["application/json"]
+    assert content["example"]["backfill"]["title"] == "new_name"
+
+
+# What generators make clients of
+
+
+@pytest.fixture
+def document(bare):
+    bare.serve(openapi=True, run_model=bare.run_model())
+    return bare.client.get(DOCUMENT).json
+
+
+def operations(document):
+    """Each operation, by its id."""
+    every = [one for methods in document["paths"].values() for one in methods.values()]
+    by_id = {one["operationId"]: one for one in every}
+    assert len(by_id) == len(every)
+    return by_id
+
+
+def named(schema):
+    """The components that a schema chooses from, and null."""
+    choices = schema.get("anyOf", [schema])
+    return [one["$ref"].split("/")[-1] if "$ref" in one else one["type"] for one in choices]
+
+
+def test_each_operation_has_a_name_that_a_person_would_use(document):
+    one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
+    flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
+    assert operations(document).keys() == one | flat | {"list_backfills", "create_backfill"}
+    paths = document["paths"]
+    nested = paths["/pipelines/{pipeline_uuid}/backfills/{backfill_id}"]
+    assert nested["put"]["operationId"] == "update_backfill"
+    assert paths["/backfills/{backfill_id}"]["put"]["operationId"] == "update_backfill_by_id"
+
+
+def test_each_operation_says_what_it_does_and_has_a_tag(document):
+    tags = {tag["name"] for tag in document["tags"]}
+    for name, one in operations(document).items():
+        assert one["summary"] and one["description"], name
+        assert set(one["tags"]) <= tags and one["tags"], name
+        assert all(parameter["description"] for parameter in one["parameters"]), name
+
+
+@pytest.mark.parametrize(
+    "component", ["Backfill", "BackfillUpdate", "BackfillCreate", "Run", "Settings", "Plan"]
+)
+def test_each_attribute_and_setting_has_a_description_and_an_example(document, component):
+    properties = document["components"]["schemas"][component]["properties"]
+    for name, schema in properties.items():
+        assert schema["description"], name
+        left_alone = component != "Backfill" and name in ADDED
+        if name != "entries" and not left_alone:
+            assert schema["examples"], name
+        if name.endswith(("_at", "_datetime", "_date")):
+            assert "UTC" in schema["description"], name
+    if component == "Settings":
+        assert sorted(properties) == SETTINGS
+
+
+def test_each_body_and_answer_and_each_object_in_them_has_a_name(document):
+    def objects(schema, at):
+        for key, value in schema.items():
+            if key in ("examples", "example"):
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, dict):
+                    kinds = one.get("type", [])
+                    assert "object" not in kinds and "enum" not in one, (at, key, one)
+                    objects(one, at)
+
+    for name, one in operations(document).items():
+        objects({key: one[key] for key in ("responses", "parameters")}, name)
+        objects(one.get("requestBody", {}), name)
+    for name, schema in document["components"]["schemas"].items():
+        objects(schema, name)
+
+
+def test_an_enum_that_may_be_null_is_one_type(document):
+    schemas = document["components"]["schemas"]
+    for schema in (schemas["Backfill"], schemas["BackfillUpdate"]):
+        assert named(schema["properties"]["status"]) == ["Status", "null"]
+        assert named(schema["properties"]["interval_type"]) == ["IntervalType", "null"]
+    assert None not in schemas["Status"]["enum"] + schemas["IntervalType"]["enum"]
+
+
+def test_ids_have_the_type_of_their_columns(document):
+    schemas = document["components"]["schemas"]
+    shown, run = schemas["Backfill"]["properties"], schemas["Run"]["properties"]
+    # A create that is a dry run shows no id.
+    assert shown["id"]["type"] == ["integer", "null"]
+    assert shown["pipeline_uuid"]["type"] == "string"
+    assert (run["id"]["type"], run["backfill_id"]["type"]) == ("integer", "integer")
+
+
+def test_the_example_is_the_request_of_mages_page(document):
+    content = operations(document)["update_backfill"]["requestBody"]["content"]
+    example = content["application/json"]["example"]
+    assert example["backfill"]["start_datetime"] == "2023-07-17 23:56:05"
+    assert example["backfill"].keys() == {"start_datetime", "end_datetime", "name"}
+    Draft202012Validator(resolved(document, "BackfillUpdateBody")).validate(example)
+
+
+def resolved(document, component):
+    """A schema that a validator can read: the document's, with a reference into it."""
+    return {**document, "$ref": f"#/components/schemas/{component}"}
+
+
+def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(bare, document):
+    started = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-03", "status": "initial"}
+    started |= {"interval_type": "day", "interval_units": 1}
+    assert bare.put(started).status_code == 200
+    query = "include_run_count=true&include_preview_runs=true"
+    answer = bare.client.get(f"{URL}?{query}").json
+    Draft202012Validator(resolved(document, "BackfillAnswer")).validate(answer)
+    update = document["components"]["schemas"]["BackfillUpdate"]
+    assert answer["backfill"].keys() > ADDED
+    sent = {key: answer["backfill"][key] for key in update["properties"]}
+    assert sent.keys() > ADDED
+    body = {"backfill": sent, "api_key": "k", "oauth_token": "t"}
+    Draft202012Validator(resolved(document, "BackfillUpdateBody")).validate(body)
+    assert bare.client.put(f"{URL}?api_key=k&_http_error_codes=1", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2023-07-18",
+        "2023-07-18 23:30",
+        "2023-07-18T23:30:26.5",
+        "2023-07-18T23:30:26Z",
+        "2023-07-18 23:30:26+02",
+        "2023-07-18T23:30:26-0230",
+        "2023-07-18T23:30:26+02:00",
+    ],
+)
+def test_the_document_knows_each_form_of_a_datetime(bare, document, moment):
+    body = {"backfill": {"start_datetime": moment}}
+    Draft202012Validator(resolved(document, "BackfillUpdateBody")).validate(body)
+    assert bare.client.put(URL, json=body).status_code == 200
 
 
 def test_it_is_off_unless_asked_for(host):

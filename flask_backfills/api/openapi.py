@@ -1,4 +1,4 @@
-"""The OpenAPI document of a blueprint, generated from its schemas.
+"""The OpenAPI document of a blueprint: its paths. The schemas stand in ``components.py``.
 
 Needs the extra ``openapi``.
 """
@@ -10,45 +10,22 @@ import uuid
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
-from marshmallow import fields
-from marshmallow import Schema
 
 from ..host import Host
-from ..rules.plan import ACTIONS
 from ..tables import columns
-from ..tables.fields import AsColumn
-from ..tables.fields import Choice
-from ..tables.fields import JSONObject
-from ..tables.fields import Text
-from ..tables.fields import UTCDateTime
-from ..tables.fields import WholeNumber
-from ..tables.schema import ModelSchema
 from . import query
+from .answers import Document
+from .answers import ref
+from .components import Components
+from .descriptions import ABOUT
+from .descriptions import OPERATIONS
+from .descriptions import PARAMETERS
+from .descriptions import REFUSALS
+from .descriptions import TAGS
 
-Document = dict[str, t.Any]
-
-#: The refusals, by HTTP status.
-_REFUSALS = {
-    "400": "The body is not valid JSON, repeats a key, or has no backfill object",
-    "401": "Credentials are missing or wrong",
-    "403": "Not allowed",
-    "404": "The pipeline has no such backfill",
-    "409": "The state of the backfill or a database constraint does not allow this",
-    "412": "If-Match or If-Plan-Match does not match",
-    "413": "The body is too large",
-    "415": "The body is not application/json, or is compressed",
-    "422": "Some values are not valid; errors has the reasons by key",
-    "503": "The database is locked or can't be reached",
-}
 _READS = ("401", "403", "404", "422", "503")
-_WRITES = tuple(_REFUSALS)
+_WRITES = tuple(REFUSALS)
 _DELETES = ("401", "403", "404", "409", "412", "422", "503")
-_DATETIME = {
-    "type": ["string", "null"],
-    "format": "date-time",
-    "description": "ISO 8601. Without an offset, the time is in UTC. null clears the value.",
-}
-_SHOWN_DATETIME = {"type": ["string", "null"], "examples": ["2023-07-18 23:30:26"]}
 
 
 def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
@@ -58,212 +35,133 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     :param more: items that the host adds or replaces, such as ``security``.
     """
     plugin = MarshmallowPlugin()
-    options = {"servers": [{"url": server or "/"}], **more}
-    spec = APISpec("Backfills", "1", "3.1.0", plugins=[plugin], **options)
-    plugin.converter.add_attribute_function(_as_sent)  # type: ignore[union-attr]
-    property_of = plugin.converter.field2property  # type: ignore[union-attr]
-    schema = host.schema
-    sent = {
-        field.data_key or name: _or_null(property_of(field), schema, field.attribute or name)
-        for name, field in schema.fields.items()
-        if not field.dump_only
+    paths = _paths(with_runs=host.run_model is not None)
+    used = sorted({one.tag for operations in paths.values() for one in operations.values()})
+    options = {
+        "info": {"description": ABOUT},
+        "tags": [{"name": name, "description": TAGS[name]} for name in used],
+        "servers": [{"url": server or "/"}],
+        **more,
     }
-    required = schema.missing_from({})
-    for name, component in {
-        "Backfill": _shown(schema),
-        "Run": _shown(host.run_table.schema) if host.run_model else {"type": "object"},
-        "Change": _object({"backfill": _object(sent)}, ["backfill"]),
-        "New": _object({"backfill": _object(sent, list(required))}, ["backfill"]),
-        "Plan": _plan(),
-        "Error": _error(),
-    }.items():
+    spec = APISpec("Backfills", "1", "3.1.0", plugins=[plugin], **options)
+    components = Components(host, plugin.converter.field2property)  # type: ignore[union-attr]
+    for name, component in components.schemas.items():
         spec.components.schema(name, component)
-    for path, operations in _paths(host, property_of).items():
-        spec.path(path=path, operations=operations)
+    ids = {"pipeline_uuid": {"type": "string"}, "backfill_id": _id(host)}
+    for path, operations in paths.items():
+        shared = [_parameter(name, ids[name], "path") for name in ids if f"{{{name}}}" in path]
+        told = {method: _told(one, shared, components) for method, one in operations.items()}
+        spec.path(path=path, operations=told)
     return spec.to_dict()
 
 
-def _paths(host: Host, property_of: t.Any) -> dict[str, Document]:
-    key = columns.key_column(host.table.mapper)
-    kind = columns.python_type(key)
-    id_schema: Document = {"type": "string"}
-    if kind is int:
-        id_schema = {"type": "integer", "minimum": 0}
-    elif kind is uuid.UUID:
-        id_schema["format"] = "uuid"
-    pipeline = _parameter("pipeline_uuid", {"type": "string"}, "path")
-    backfill_id = _parameter("backfill_id", id_schema, "path")
-    condition = [_parameter("If-Match", {"type": "string"}, "header")]
-    plan_condition = [*condition, _parameter("If-Plan-Match", {"type": "string"}, "header")]
+class _Operation(t.NamedTuple):
+    """One operation: what it is called, what it reads, what it answers."""
 
-    def asked(schema: type[Schema]) -> list[Document]:
-        return [
-            _parameter(
-                field.data_key or name, _as_asked(property_of(field)), "query", field.required
-            )
-            for name, field in schema().fields.items()
-        ]
+    id: str
+    query: type[query.Query]
+    refusals: tuple[str, ...]
+    answer: str
+    status: str = "200"
+    body: str | None = None
+    headers: tuple[str, ...] = ()
+    tag: str = "backfills"
 
-    one, many = _answer_of("backfill"), _answer_of("backfills", many=True)
-    saved = _answer_of("backfill", plan=True)
-    change = {"parameters": [*plan_condition, *asked(query.Change)], **_body("Change")}
-    item = {
-        "get": {"parameters": asked(query.Detail), **_responses(_READS, one)},
-        "put": {**change, **_responses(_WRITES, saved)},
-        "patch": {**change, **_responses(_WRITES, saved)},
-        "delete": {"parameters": condition, **_responses(_DELETES, one)},
-    }
-    listing = {"parameters": asked(query.List), **_responses(_READS, many)}
-    create = {
-        "parameters": [plan_condition[1], *asked(query.Change)],
-        **_body("New"),
-        **_responses(_WRITES, saved, "201"),
-    }
-    flat = {"parameters": asked(query.ListAnywhere), **_responses(_READS, many)}
+
+def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
+    """The operations, by path and method."""
+    create = _Operation(
+        "create_backfill",
+        query.Change,
+        _WRITES,
+        "BackfillSaved",
+        status="201",
+        body="BackfillCreateBody",
+        headers=("If-Plan-Match",),
+    )
+    lists = query.List, _READS, "BackfillList"
+    anywhere = query.ListAnywhere, _READS, "BackfillList"
     nested = "/pipelines/{pipeline_uuid}/backfills"
     paths = {
-        nested: ([pipeline], {"get": listing, "post": create}),
-        f"{nested}/{{backfill_id}}": ([pipeline, backfill_id], item),
-        "/backfills": ([], {"get": flat}),
-        "/backfills/{backfill_id}": ([backfill_id], item),
+        nested: {"get": _Operation("list_backfills", *lists), "post": create},
+        f"{nested}/{{backfill_id}}": _of_one(""),
+        "/backfills": {"get": _Operation("list_backfills_of_pipeline", *anywhere)},
+        "/backfills/{backfill_id}": _of_one(_FLAT),
     }
-    if host.run_model is not None:
-        runs = {"parameters": asked(query.RunList)}
-        runs |= _responses(_READS, _answer_of("runs", many=True, component="Run"))
-        paths[f"{nested}/{{backfill_id}}/runs"] = ([pipeline, backfill_id], {"get": runs})
-        paths["/backfills/{backfill_id}/runs"] = ([backfill_id], {"get": runs})
+    if with_runs:
+        for path, suffix in ((nested, ""), ("/backfills", _FLAT)):
+            runs = _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs")
+            paths[f"{path}/{{backfill_id}}/runs"] = {"get": runs}
+    return paths
+
+
+#: What the ids of operations on paths without a pipeline end with.
+_FLAT = "_by_id"
+
+
+def _of_one(suffix: str) -> dict[str, _Operation]:
+    changes = query.Change, _WRITES, "BackfillSaved", "200", "BackfillUpdateBody"
+    conditions = ("If-Match", "If-Plan-Match")
+    answer = "BackfillAnswer"
     return {
-        path: {
-            method: {**operation, "parameters": [*shared, *operation["parameters"]]}
-            for method, operation in operations.items()
-        }
-        for path, (shared, operations) in paths.items()
+        "get": _Operation(f"get_backfill{suffix}", query.Detail, _READS, answer),
+        "put": _Operation(f"update_backfill{suffix}", *changes, conditions),
+        "patch": _Operation(f"patch_backfill{suffix}", *changes, conditions),
+        "delete": _Operation(
+            f"delete_backfill{suffix}", query.Query, _DELETES, answer, headers=("If-Match",)
+        ),
     }
 
 
-def _as_sent(self: t.Any, field: fields.Field[t.Any], ret: Document, **_: t.Any) -> Document:
-    """What a caller may write into a field of ours."""
-    while isinstance(field, AsColumn):
-        nullable, field = field.allow_none, field.inner
-        field.allow_none = nullable
-    if isinstance(field, UTCDateTime):
-        return _DATETIME
-    if isinstance(field, WholeNumber):
-        bounds = {k: ret[f"x-{k}"] for k in ("minimum", "maximum") if f"x-{k}" in ret}
-        return {"type": ["integer", *_null(field)], **bounds}
-    if isinstance(field, Choice):
-        return {"enum": [*field.members, *([None] if _null(field) else [])]}
-    if isinstance(field, Text):
-        return {"type": ["string", *_null(field)], "pattern": r"^[^\u0000]*$"}
-    if isinstance(field, JSONObject):
-        return {"type": ["object", *_null(field)], "additionalProperties": True}
-    return {}
-
-
-def _as_asked(found: Document) -> Document:
-    # A parameter that is left out has no default that could be sent.
-    return {key: value for key, value in found.items() if (key, value) != ("default", None)}
-
-
-def _or_null(found: Document, schema: ModelSchema, attribute: str) -> Document:
-    # Where the column may be null, null may be sent back even if it can't be written.
-    column = columns.column_of(schema.mapper, attribute)
-    if column is None or not column.nullable:
-        return found
-    kinds = found.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and "null" not in kinds:
-        found = {**found, "type": [*kinds, "null"]}
-    if None not in found.get("enum", [None]):
-        found = {**found, "enum": [*found["enum"], None]}
-    return found
-
-
-def _null(field: fields.Field[t.Any]) -> list[str]:
-    return ["null"] if field.allow_none else []
-
-
-def _shown(schema: Schema) -> Document:
-    properties = {}
-    for name, field in schema.fields.items():
-        shown: Document = {}
-        if isinstance(field, UTCDateTime):
-            shown = _SHOWN_DATETIME
-        elif isinstance(field, JSONObject):
-            shown = {"type": ["object", "null"]}
-        elif isinstance(field, WholeNumber):
-            shown = {"type": ["integer", "null"]}
-        elif isinstance(field, (Text, Choice)):
-            shown = {"type": ["string", "null"]}
-        properties[field.data_key or name] = shown
-    return {"type": "object", "properties": properties, "required": sorted(properties)}
-
-
-def _object(properties: Document, required: list[str] | None = None) -> Document:
-    found: Document = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {**found, "required": required} if required else found
-
-
-def _plan() -> Document:
-    counts = {action: {"type": "integer", "minimum": 0} for action in ACTIONS}
-    entry = {
-        "key": {"type": "string"},
-        "execution_date": {"type": ["string", "null"]},
-        "action": {"enum": list(ACTIONS)},
-        "reason": {"type": "string"},
+def _told(one: _Operation, shared: list[Document], components: Components) -> Document:
+    """An operation as the document has it."""
+    known = one.id.removesuffix(_FLAT)
+    summary, description = OPERATIONS[known]
+    if known != one.id:
+        summary += ", by its id alone"
+        description += f" The same as `{known}`, on a path without a pipeline."
+    headers = [_parameter(name, {"type": "string"}, "header") for name in one.headers]
+    asked = [
+        _parameter(
+            field.data_key or name, components.parameter(field), "query", required=field.required
+        )
+        for name, field in one.query().fields.items()
+    ]
+    told: Document = {
+        "operationId": one.id,
+        "summary": summary,
+        "description": description,
+        "tags": [one.tag],
+        "parameters": [*shared, *headers, *asked],
+        "responses": {
+            one.status: {"description": "Done", "content": _json(one.answer)},
+            **{
+                code: {"description": REFUSALS[code], "content": _json("Error")}
+                for code in one.refusals
+            },
+        },
     }
-    properties = {
-        **counts,
-        "hash": {"type": "string"},
-        "entries": {"type": "array", "items": _object(entry, list(entry))},
-    }
-    return _object(properties, [*ACTIONS, "hash"])
-
-
-def _error() -> Document:
-    error = {
-        "code": {"type": "integer"},
-        "type": {"type": "string"},
-        "message": {"type": "string"},
-        "errors": {"type": "object"},
-    }
-    properties = {"error": _object(error, list(error)), "metadata": {"type": "object"}}
-    return _object(properties, ["error"])
-
-
-def _ref(component: str) -> Document:
-    return {"$ref": f"#/components/schemas/{component}"}
+    if one.body:
+        content = _json(one.body)
+        content["application/json"]["example"] = components.example
+        told["requestBody"] = {"required": True, "content": content}
+    return told
 
 
 def _parameter(name: str, schema: Document, where: str, required: bool = False) -> Document:
-    found = {"name": name, "in": where, "schema": schema}
+    told = {"description": PARAMETERS[name]}
+    # In the schema too, where generators look for it.
+    schema = schema if "$ref" in schema else {**schema, **told}
+    found = {"name": name, "in": where, **told, "schema": schema}
     return {**found, "required": True} if required or where == "path" else found
 
 
-def _body(component: str) -> Document:
-    content = {"application/json": {"schema": _ref(component)}}
-    return {"requestBody": {"required": True, "content": content}}
+def _json(component: str) -> Document:
+    return {"application/json": {"schema": ref(component)}}
 
 
-def _answer_of(
-    key: str, *, many: bool = False, plan: bool = False, component: str = "Backfill"
-) -> Document:
-    page = {"count": {"type": "integer"}, "next": {"type": "boolean"}}
-    properties: Document = {key: _ref(component)}
-    if many:
-        properties = {
-            key: {"type": "array", "items": _ref(component)},
-            "metadata": _object(page, list(page)),
-        }
-    if plan:
-        properties["metadata"] = _object({"plan": _ref("Plan"), **page}, ["plan"])
-    return _object(properties, [key, "metadata"] if many else [key])
-
-
-def _responses(refusals: tuple[str, ...], answer: Document, status: str = "200") -> Document:
-    content = {"application/json": {"schema": answer}}
-    told: Document = {status: {"description": "Done", "content": content}}
-    for code in refusals:
-        error = {"application/json": {"schema": _ref("Error")}}
-        told[code] = {"description": _REFUSALS[code], "content": error}
-    return {"responses": told}
+def _id(host: Host) -> Document:
+    kind = columns.python_type(columns.key_column(host.table.mapper))
+    if kind is int:
+        return {"type": "integer", "minimum": 0}
+    return {"type": "string", "format": "uuid"} if kind is uuid.UUID else {"type": "string"}

@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 
 from .. import errors
 from ..host import Host
+from ..tables.database import undo
 
 
 def find(host: Host, backfill_id: str) -> t.Any:
@@ -25,5 +26,5 @@ def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
     """Read a backfill and its run counts."""
     [shown] = host.backfills.show_counted([find(host, backfill_id)])
     # Leave no transaction open until the next read.
-    host.table.session.rollback()
+    undo(host.table.session)
     return shown

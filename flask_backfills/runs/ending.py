@@ -14,6 +14,7 @@ from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .attempts import Attempts
+from .lease import lease
 
 #: Characters of an error that are kept, where its column has no length.
 MAX_ERROR = 10_000
@@ -99,16 +100,24 @@ class Ending:
         if free:
             self.runs.update(free, *mine.worker, self.runs.has("initial"))
 
-    def give_back(self, mine: Mine, pause: float = 0) -> int:
+    def give_back(self, mine: Mine, pause: float = 0, leaving: float = 0) -> int:
         """Let a run wait again, if it is still wanted; the attempt does not count.
 
         :param pause: seconds before it may be handed out.
+        :param leaving: seconds for which its worker may still be at it, if that does not say
+            otherwise.
         """
         values = self.runs.row(
             status="initial", started_at=None, heartbeat_at=None, worker=None, queued_at=None
         )
         if pause:
             values |= self.runs.row(available_at=self.runs.now() + timedelta(seconds=pause))
+        if leaving and "heartbeat_at" in self.runs.columns:
+            # Silent for all of a lease but these seconds.
+            left = timedelta(seconds=leaving) - lease(self.runs)
+            values |= self.runs.row(heartbeat_at=self.runs.now() + min(left, timedelta()))
+            for name in {"worker"} & self.runs.columns.keys():
+                del values[self.runs.columns[name].key]
         if (tries := self.runs.columns.get("tries")) is not None:
             values[tries.key] = tries - 1
         running = *mine.row, self.runs.has("running")

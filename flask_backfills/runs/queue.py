@@ -162,15 +162,16 @@ class Queue:
         except Discarded:
             again(lambda: self.ending.let_go(mine))
 
-    def give_back(self, runs: Collection[t.Any], pause: float = 0) -> int:
+    def give_back(self, runs: Collection[t.Any], leaving: float = 0) -> int:
         """Let claimed runs wait again that were not done; the attempt does not count.
 
-        :param pause: seconds for which they are not handed out, where ``available_at`` is mapped.
+        :param leaving: seconds for which you may still be at them. Until then they count for
+            the limit, and nobody gets them, where ``heartbeat_at`` is mapped.
         :returns: how many were the caller's to give back.
         """
         mine = [Mine(self.runs, run) for run in runs]
         given = self.table.database.again(
-            lambda: sum(self.ending.give_back(one, pause) for one in mine),
+            lambda: sum(self.ending.give_back(one, leaving=leaving) for one in mine),
             seconds=lease(self.runs).total_seconds(),
         )
         for backfill_id in {run.backfill_id for run in runs}:

@@ -69,9 +69,9 @@ class Database:
                     self.session.flush()
                     self._commit()
                 else:
-                    self.session.rollback()
+                    undo(self.session)
             except BaseException:
-                self.session.rollback()
+                undo(self.session)
                 raise
 
     def _commit(self) -> None:
@@ -236,6 +236,14 @@ class Database:
     @property
     def dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
+
+
+def undo(session: AnySession) -> None:
+    """Roll back, even if the connection is lost: then the database has done it."""
+    try:
+        session.rollback()
+    except sa.exc.DBAPIError:
+        session.invalidate()
 
 
 @contextmanager

@@ -1,0 +1,124 @@
+"""The schemas of the OpenAPI document that no model decides: errors, pages and plans."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterable
+
+from ..rules.plan import ACTIONS
+
+Document = dict[str, t.Any]
+
+
+def ref(component: str) -> Document:
+    return {"$ref": f"#/components/schemas/{component}"}
+
+
+def object_of(properties: Document, required: Iterable[str] = ()) -> Document:
+    """An object with these properties and no others."""
+    found: Document = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**found, "required": [*required]} if required else found
+
+
+def list_of(key: str, component: str) -> Document:
+    """A page of a list."""
+    items = {"type": "array", "items": ref(component)}
+    return object_of({key: items, "metadata": ref("Page")}, [key, "metadata"])
+
+
+def or_null(kind: Document, nullable: bool = True) -> Document:
+    """A type with null added, so that generators make one type of it and not several."""
+    if not nullable or not kind:
+        return kind
+    if "$ref" in kind:
+        return {"anyOf": [kind, {"type": "null"}]}
+    if "anyOf" in kind:
+        return {**kind, "anyOf": [*kind["anyOf"], {"type": "null"}]}
+    kinds = kind.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and "null" not in kinds:
+        kind = {**kind, "type": [*kinds, "null"]}
+    if None not in kind.get("enum", [None]):
+        kind = {**kind, "enum": [*kind["enum"], None]}
+    return kind
+
+
+def errors(with_runs: bool) -> dict[str, Document]:
+    """What an answer says that refuses a request."""
+    plan = or_null(ref("Plan")) if with_runs else {"type": "null"}
+    details = {
+        "code": _told({"type": "integer"}, "The HTTP status.", 422),
+        "type": _told({"type": "string"}, "One word for the kind of refusal.", "validation_error"),
+        "message": _told(
+            {"type": "string"},
+            "What was wrong, for people.",
+            "Some keys or values are not valid. Nothing was changed.",
+        ),
+        "errors": ref("ErrorReasons"),
+    }
+    reasons = "The reasons by key: a list of texts, or an object with the reasons of its keys."
+    return {
+        "Error": object_of(
+            {"error": ref("ErrorDetails"), "metadata": ref("ErrorMetadata")}, ["error"]
+        ),
+        "ErrorMetadata": object_of({"plan": plan, **_PAGE}, ["plan"]),
+        "ErrorDetails": object_of(details, details),
+        "ErrorReasons": {
+            "type": "object",
+            "description": reasons,
+            "additionalProperties": True,
+        },
+    }
+
+
+def page() -> Document:
+    """What a list says about itself."""
+    return object_of({**_PAGE}, _PAGE)
+
+
+def plans() -> dict[str, Document]:
+    """What a change, or a preview of one, says about the runs."""
+    counts = {
+        action: _told({"type": "integer", "minimum": 0}, what, 1)
+        for action, what in _COUNTED.items()
+    }
+    named = _told(
+        {"type": "string"},
+        "Names this plan. Send it as If-Plan-Match.",
+        "5f2b7cb1b2fcd5d1c5b1e3c1a5b4b3a1d1f0e2c3",
+    )
+    entries = {
+        "type": "array",
+        "description": "What is done with each run, one page of them. Only in a dry run.",
+        "items": ref("PlanEntry"),
+    }
+    entry = {
+        "key": _told({"type": "string"}, "The key of the run.", "2023-07-17T23:56:05"),
+        "execution_date": _told(
+            {"type": ["string", "null"]}, "The date of the run, in UTC.", "2023-07-17 23:56:05"
+        ),
+        "action": ref("PlanAction"),
+        "reason": _told({"type": "string"}, "Why.", "Not planned before."),
+    }
+    return {
+        "Plan": object_of({**counts, "hash": named, "entries": entries}, [*ACTIONS, "hash"]),
+        "PlanAction": {"type": "string", "enum": list(ACTIONS)},
+        "PlanEntry": object_of(entry, entry),
+        "PlanMetadata": object_of({"plan": ref("Plan"), **_PAGE}, ["plan"]),
+    }
+
+
+def _told(kind: Document, description: str, example: t.Any) -> Document:
+    return {**kind, "description": description, "examples": [example]}
+
+
+_PAGE: Document = {
+    "count": _told({"type": "integer"}, "How many there are in all.", 1),
+    "next": _told({"type": "boolean"}, "Whether there are more after this page.", False),
+}
+_COUNTED = {
+    "keep": "How many runs stay as they are.",
+    "add": "How many runs are added.",
+    "drop": "How many runs that have not begun are removed.",
+    "redo": "How many runs that have ended run again.",
+}
