@@ -12,7 +12,6 @@ import time
 import typing as t
 from collections.abc import Callable
 
-import sqlalchemy as sa
 from flask import Flask
 
 from . import errors
@@ -22,6 +21,7 @@ from .host import Served
 from .keeper import Keeper
 from .runner import perform as perform
 from .runs.lease import lease
+from .tables.pool import lacks_connections
 
 #: Looks in vain after which ``once`` believes that nothing waits: a backfill that somebody else
 #: has locked for a moment is skipped.
@@ -36,9 +36,6 @@ LEAVING = 5.0
 
 #: Seconds for which ``once`` waits for a run that is to be tried again.
 SOON = 5.0
-
-#: Connections that a worker needs beside one for each run: to claim, and to renew leases.
-MORE_CONNECTIONS = 2
 
 #: Seconds of work that a worker claims beyond what its threads do, where runs are that short;
 #: and how many runs that may be for each thread.
@@ -84,35 +81,12 @@ def work(
     """
     host = host_of(blueprint)
     with app.app_context():
-        if refusal := lacks_connections(host, concurrency):
+        if refusal := lacks_connections(host.table.database.engine, concurrency):
             raise ValueError(refusal)
     with Keeper(app, host) as keeper:
         _Worker(app, host, keeper, concurrency, tell).work(
             once, stop or threading.Event(), hurry or threading.Event(), grace, idle
         )
-
-
-def lacks_connections(host: Host, concurrency: int) -> str | None:
-    """Why the engine can't serve so many runs at a time, and what to do.
-
-    A lease could not be renewed while runs have all connections.
-    """
-    pool = host.table.database.engine.pool
-    if concurrency > 1 and isinstance(pool, sa.StaticPool):
-        return (
-            "SQLite's memory has one connection for all threads: use a file, or a concurrency of 1."
-        )
-    # Below zero, it has no limit.
-    overflow = getattr(pool, "_max_overflow", 0)
-    if not isinstance(pool, sa.QueuePool) or overflow < 0:
-        return None
-    most, needed = pool.size() + overflow, concurrency + MORE_CONNECTIONS
-    if most >= needed:
-        return None
-    return (
-        f"The engine's pool has {most} connections, and a concurrency of {concurrency} needs"
-        f" {needed}: set a larger pool_size in SQLALCHEMY_ENGINE_OPTIONS."
-    )
 
 
 class _Worker:

@@ -12,7 +12,7 @@ from flask import current_app
 
 from ..host import Host
 from ..runs.lease import lease
-from ..worker import lacks_connections
+from ..tables.pool import lacks_connections
 from ..worker import work as work_on
 from .lookup import read
 from .moving import EXIT
@@ -79,7 +79,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
         raise click.ClickException(
             "The app has no runner: register a function with @blueprint.runner."
         )
-    if refusal := lacks_connections(host, concurrency):
+    if refusal := lacks_connections(host.table.database.engine, concurrency):
         raise click.ClickException(refusal)
     stop, hurry = threading.Event(), threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -243,7 +243,7 @@ def undo(session: AnySession) -> None:
     try:
         session.rollback()
     except sa.exc.DBAPIError:
-        session.invalidate()
+        (session() if isinstance(session, scoped_session) else session).invalidate()
 
 
 @contextmanager
