@@ -48,6 +48,34 @@ def test_what_a_dying_connection_has_interrupted_is_done_again(runner, method, r
     assert sorted(backfills) == sorted(expected[method])
 
 
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+@pytest.mark.parametrize("how", ["raises", "returns"])
+def test_a_run_whose_connection_is_cut_is_told_of_at_once(runner, request, how):
+    ask, kill = KILL[request.node.callspec.params["database_url"]]
+    session = runner.db.session
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.key.startswith("2023-03-01") and run.losses is None:
+            connection = session.scalar(sa.text(ask))
+            with runner.db.engine.connect() as other:
+                other.execute(sa.text(kill.format(connection)))
+            if how == "raises":
+                # So that the end finds out that there is nothing to roll back any more.
+                raise RuntimeError("of its own")
+        return {"rows": 1}
+
+    runner.put({**DAY, "status": "initial"})
+    runner.work()
+    first, *others = runner.rows()
+    assert [row["status"] for row in others] == ["completed"] * 2
+    if how == "raises":
+        assert (first["status"], first["attempt"], first["error"]) == ("failed", 1, "of its own")
+    else:
+        assert (first["status"], first["attempt"]) == ("completed", 1)
+        assert runner.get()["metrics"] == {"rows": 3}
+
+
 def test_the_run_of_a_worker_that_was_killed_is_taken_back(runner, database_url):
     runner.put({**DAY, "status": "initial"})
     with begin("die", database_url, URL) as worker:
