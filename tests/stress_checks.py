@@ -196,7 +196,8 @@ def no_worker_that_lives_loses_its_lease(facts):
     """Unless it stood still, or was told to stop and gives its runs back."""
     told = {note["pid"]: note["at"] for note in notes(facts, "signal")}
     for one, entry in lapses(facts):
-        if one.begin + SLACK < entry.at < one.stop - SLACK:
+        # Whose connection was cut has no lock any more that says that it lives.
+        if not one.undone and one.begin + SLACK < entry.at < one.stop - SLACK:
             if told.get(one.pid, float("inf")) > entry.at:
                 after = entry.at - one.begin
                 yield f"run {one.run} ({one.key}) was taken back after {after:.1f} s of its work"

@@ -142,9 +142,14 @@ def taken_back(facts):
             # Of a worker that had it before it was started again.
             for attempt in range(1, entry.old_attempt + 1):
                 found[entry.run_id, attempt].append(entry)
-        elif move == ("running", "cancelled") and entry.at - (entry.seen or entry.at) >= lease:
+        elif move == ("running", "cancelled") and is_late(entry, lease) and not entry.left_open:
             found[entry.run_id, entry.old_attempt].append(entry)
     return found
+
+
+def is_late(entry, lease):
+    """Whether the worker had been silent for a lease."""
+    return entry.at - (entry.seen or entry.at) >= lease
 
 
 def counts(one, lost):

@@ -31,9 +31,10 @@ COLUMNS = {
     "old_status": "VARCHAR(16)",
     "new_status": "VARCHAR(16)",
     "seen": "DOUBLE PRECISION",
+    "left_open": "INTEGER",
 }
 
-OF_RUN = "OLD.backfill_id, OLD.id, OLD.{key}, OLD.attempt, {attempt}, OLD.status, {status}, {seen}"
+OF_RUN = "OLD.backfill_id, OLD.id, OLD.{key}, OLD.attempt, {attempt}, OLD.status, {status}, {seen}, {open}"
 # A run that was cancelled while it ran has no end until its worker has let go of it. If it was
 # started again meanwhile, it waits for that.
 CHANGED = (
@@ -75,13 +76,17 @@ def entries(engine, dialect):
         since = f"COALESCE(OLD.heartbeat_at, {since})"
     key = "`key`" if dialect == "mysql" else "key"
     values = OF_RUN.format(
-        key=key, attempt="NEW.attempt", status="NEW.status", seen=moment.format(since)
+        key=key,
+        attempt="NEW.attempt",
+        status="NEW.status",
+        seen=moment.format(since),
+        open="CASE WHEN NEW.completed_at IS NULL THEN 1 ELSE 0 END",
     )
-    gone = OF_RUN.format(key=key, attempt="NULL", status="'gone'", seen="NULL")
+    gone = OF_RUN.format(key=key, attempt="NULL", status="'gone'", seen="NULL", open="0")
     insert = f"INSERT INTO ledger ({', '.join(COLUMNS)}) VALUES ({now}, {{}})"
     yield "backfill_run", "UPDATE", CHANGED, insert.format(values)
     yield "backfill_run", "DELETE", None, insert.format(gone)
-    whole = "OLD.id, NULL, NULL, NULL, NULL, OLD.status, 'gone', NULL"
+    whole = "OLD.id, NULL, NULL, NULL, NULL, OLD.status, 'gone', NULL, 0"
     yield "backfill", "DELETE", None, insert.format(whole)
 
 

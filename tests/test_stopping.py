@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import URL
 from conftest import wait_for
 
@@ -182,10 +183,14 @@ def hours(runner):
 def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(hours):
     stop, done = threading.Event(), []
 
+    session, model = hours.db.session, hours.blueprint.run_model
+    running = sa.select(sa.func.count()).where(model.status == "running")
+
     @hours.blueprint.runner
     def run(run):
         done.append(run.key)
-        if len(done) == 100:
+        # How many it claims ahead depends on how fast the machine is.
+        if session.scalar(running) > 6 and len(done) > 50:
             stop.set()
 
     hours.work(stop=stop, once=False, concurrency=2)

@@ -70,7 +70,9 @@ Backfill = namedtuple(
 Run = namedtuple("Run", "id backfill_id key execution_date status attempt wanted completed_at")
 Effect = namedtuple("Effect", "id backfill_id run_id attempt incarnation key amount")
 Entry = namedtuple(
-    "Entry", "at backfill_id run_id run_key old_attempt new_attempt old_status new_status seen"
+    "Entry",
+    "at backfill_id run_id run_key old_attempt new_attempt old_status new_status seen left_open",
+    defaults=[0],
 )
 
 FIRST, SECOND = "2023-03-01T00:00:00", "2023-03-01T00:01:00"
