@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -14,6 +15,7 @@ from conftest import Host
 from conftest import LIST
 from conftest import server_url
 from conftest import URL
+from conftest import wait_for
 
 from flask_backfills import BackfillRunMixin
 
@@ -231,3 +233,33 @@ def test_a_date_that_runs_again_replaces_its_numbers(runner):
     assert runner.get()["metrics"] in (None, {}, {"rows": 0})
     runner.work()
     assert runner.get()["metrics"] == {"rows": 70}
+
+
+def test_a_worker_that_hurries_does_not_wait_for_what_its_own_runner_has_locked(strict):
+    began, let_end, stop, hurry = (threading.Event() for _ in range(4))
+
+    @strict.blueprint.runner
+    def run(run):
+        if not strict.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+            strict.db.session.add(strict.effect(backfill_id=run.backfill_id, run_id=run.id))
+            strict.db.session.flush()
+        began.set()
+        let_end.wait(60)
+        return {"rows": 1}
+
+    strict.put({**START, "end_datetime": "2023-03-01"})
+    options = {"stop": stop, "hurry": hurry, "once": False}
+    working = threading.Thread(target=strict.work, kwargs=options)
+    working.start()
+    assert began.wait(30)
+    stop.set()
+    hurry.set()
+    working.join(20)
+    ended = not working.is_alive()
+    let_end.set()
+    working.join(60)
+    assert ended
+    # Given back, or taken back after its lease: the run is done.
+    strict.blueprint.runner(lambda run: {"rows": 1})
+    wait_for(lambda: strict.work() or strict.get()["status"] == "completed")
+    assert strict.get()["metrics"] == {"rows": 1}

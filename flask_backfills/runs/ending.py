@@ -131,6 +131,15 @@ class Ending:
             self.let_go(mine)
         return given
 
+    def give_back_free(self, mine: list[Mine], leaving: float) -> tuple[int, list[Mine]]:
+        """Give back the runs that nobody has locked; how many it were, and the others.
+
+        On MySQL, rows of a runner's own that refer to its run have it locked.
+        """
+        free = self.runs.unlocked([one.id for one in mine], referred=True)
+        given = sum(self.give_back(one, leaving=leaving) for one in mine if one.id in free)
+        return given, [one for one in mine if one.id not in free]
+
     def interrupted(self, mine: Mine, error: str) -> None:
         """Let a run wait again whose transaction was lost; each time a little longer."""
         row, _ = self._row(mine)

@@ -6,6 +6,7 @@ now is in :mod:`.next`, and what becomes of those that failed is in :mod:`.attem
 
 from __future__ import annotations
 
+import time
 import typing as t
 from collections import Counter
 from collections.abc import Collection
@@ -26,6 +27,7 @@ from .hand_out import Variables
 from .lease import lease
 from .progress import Progress
 from .rollup import Rollup
+from .upkeep import PAUSES
 from .upkeep import Upkeep
 
 
@@ -167,13 +169,16 @@ class Queue:
 
         :param leaving: seconds for which you may still be at them. Until then they count for
             the limit, and nobody gets them, where ``heartbeat_at`` is mapped.
-        :returns: how many were the caller's to give back.
+        :returns: how many were given back: not those that a runner's own rows have locked.
         """
-        mine = [Mine(self.runs, run) for run in runs]
-        given = self.table.database.again(
-            lambda: sum(self.ending.give_back(one, leaving=leaving) for one in mine),
-            seconds=lease(self.runs).total_seconds(),
-        )
+        given, left = 0, [Mine(self.runs, run) for run in runs]
+        again = partial(self.table.database.again, seconds=lease(self.runs).total_seconds())
+        for pause in PAUSES if left else ():
+            count, left = again(partial(self.ending.give_back_free, left, leaving))
+            given += count
+            if not left:
+                break
+            time.sleep(pause)
         for backfill_id in {run.backfill_id for run in runs}:
             # One that was no longer wanted may have been the last.
             self.upkeep.roll_up(backfill_id, wait=False)
@@ -191,8 +196,7 @@ class Queue:
 
         A run that takes longer than ``settings.run_timeout`` fails here.
         """
-        with self.table.database.transaction(keep=False):
-            ours, late = self.ending.look(runs)
+        ours, late = self.table.database.again(lambda: self.ending.look(runs), keep=False)
         for backfill_id in late:
             self.upkeep.roll_up(backfill_id, wait=False)
         return ours
