@@ -84,19 +84,19 @@ class Keeper:
 
     def _renew(self) -> None:
         renewed = time.monotonic()
-        while True:
-            with self.app.app_context():
-                third = lease(self.host.run_table).total_seconds() / 3
-                if self._done.wait(min(LOOK, third)):
-                    return
-                try:
-                    if time.monotonic() - renewed >= third:
-                        begun = time.monotonic()
+        third = 0.0
+        while not self._done.wait(min(LOOK, third)):
+            try:
+                # Its end is in the block too: what a host does at the end of a context may fail.
+                with self.app.app_context():
+                    third = lease(self.host.run_table).total_seconds() / 3
+                    begun = time.monotonic()
+                    if begun - renewed >= third:
                         self.host.runs.renew(self._renewable())
                         renewed = begun
                     self._look()
-                except Exception as error:
-                    self.app.logger.warning("No lease was renewed: %s", errors.words(error))
+            except Exception as error:
+                self.app.logger.warning("No lease was renewed: %s", errors.words(error))
 
     def _renewable(self) -> list[t.Any]:
         """Not those whose own transaction could not write its end any more after that."""

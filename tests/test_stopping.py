@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,60 @@ def test_what_was_claimed_ahead_does_not_wait_behind_a_long_run(hours):
     for one in taken:
         assert hours.end(one)
     assert hours.get()["status"] == "completed"
+
+
+# What else a host does meanwhile
+
+
+def test_leases_are_renewed_though_the_end_of_an_app_context_fails(runner):
+    runner.app.config["BACKFILLS_LEASE"] = 1.2
+    failed, taken = [], []
+
+    @runner.app.teardown_appcontext
+    def fail(error):
+        if threading.current_thread().name == "backfills-keeper" and len(failed) < 2:
+            failed.append(1)
+            raise ConnectionError("a cache of the host's")
+
+    @runner.blueprint.runner
+    def run(run):
+        wait_for(lambda: len(failed) == 2)
+        time.sleep(1.5)
+        taken.append(runner.recover(None))
+
+    start(runner, pipeline_run_limit=1)
+    runner.put({"end_datetime": "2023-03-01"})
+    runner.work()
+    assert (runner.stored("status", "attempt"), taken) == ([("completed", 1)], [0])
+
+
+def test_nobody_waits_for_a_late_run_that_its_runner_has_locked(runner, database_url):
+    if database_url.startswith("sqlite"):
+        pytest.skip("there, who has flushed keeps everybody from writing")
+    began, let_end = threading.Event(), threading.Event()
+    model = runner.blueprint.host.run_model
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.key.startswith("2023-03-01"):
+            row = runner.db.session.get(model, run.id)
+            row.pipeline_uuid = "as the host likes"
+            runner.db.session.flush()
+            began.set()
+            let_end.wait(60)
+
+    start(runner, run_timeout=1, pipeline_run_limit=2)
+    working = threading.Thread(target=runner.work)
+    working.start()
+    try:
+        assert began.wait(30)
+        time.sleep(1.5)
+        with ThreadPoolExecutor(1) as pool:
+            others = pool.submit(runner.claim, limit=5).result(20)
+    finally:
+        let_end.set()
+        working.join(60)
+    assert [one.key[8:10] for one in others] == ["02"]
+    runner.end(others[0])
+    runner.work()
+    assert runner.stored("status") == ["failed", "completed", "completed"]

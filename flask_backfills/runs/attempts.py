@@ -91,7 +91,12 @@ class Attempts:
 
     def _late(self, flight: Flight, seconds: int) -> list[Held]:
         running = [one for one in flight.held if one.status == "running"]
-        return [one for one in running if self.runs.is_older(one.started_at, seconds)]
+        late = [one for one in running if self.runs.is_older(one.started_at, seconds)]
+        if not late:
+            return []
+        # A runner may have its own run locked. Nobody waits for that: its end will be too late.
+        free = self.runs.unlocked([one.id for one in late], referred=True)
+        return [one for one in late if one.id in free]
 
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
         """Fail a run that takes too long; its worker may still be at it, and is not heard."""
