@@ -1,13 +1,19 @@
 """Mage's own web interface as a client: its requests, and its table of runs."""
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import URL
+from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import mapped_column
 
 from flask_backfills import all_of
 from flask_backfills import api_key
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 from flask_backfills import oauth_token
 
 REQUESTS = json.loads(Path(__file__).with_name("mage_interface.json").read_text())
@@ -252,11 +258,18 @@ def test_receivers_hear_of_a_run_that_was_changed(anyone):
         ("GET", RUNS, None, 422),
         ("GET", f"{RUNS}?backfill_id=6&status=odd", None, 422),
         ("PUT", f"{RUNS}/999", {"status": "cancelled"}, 404),
+        ("PUT", f"{RUNS}/{10**19}", {"status": "cancelled"}, 404),
+        ("PUT", f"{RUNS}/{2**33}", {"status": "cancelled"}, 404),
+        ("GET", f"{RUNS}?backfill_id={10**19}", None, 404),
+        ("GET", f"{RUNS}?backfill_id=%00", None, 422),
         ("PUT", f"{RUNS}/1", {"status": "completed"}, 422),
         ("PUT", f"{RUNS}/1", {"status": "cancelled", "attempt": 3}, 422),
         ("POST", AGAIN, {"backfill_id": 6}, 422),
         ("POST", AGAIN, {"backfill_id": 7, "execution_date": "2023-03-01"}, 422),
         ("POST", AGAIN, {"backfill_id": 6, "execution_date": "2023-03-09"}, 404),
+        ("POST", AGAIN, {"backfill_id": [6], "execution_date": "2023-03-01"}, 404),
+        ("POST", AGAIN, {"backfill_id": {}, "execution_date": "2023-03-01"}, 404),
+        ("POST", AGAIN, {"backfill_id": None, "execution_date": "2023-03-01"}, 422),
         ("POST", AGAIN, {"backfill_id": 6, "execution_date": "2023-03-01"}, 409),
     ],
 )
@@ -305,3 +318,27 @@ def test_the_paths_are_not_there_unless_asked_for(runner):
 def test_without_a_run_model_there_is_nothing_to_show(bare):
     with pytest.raises(TypeError, match="run_model"):
         bare.serve(mage_routes=True)
+
+
+@pytest.mark.parametrize("sent", [5, [], {}, True, 1.5, "x", "{x}"])
+def test_a_key_of_another_kind_is_a_404(bare, sent):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+        backfill_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid)
+
+    key = uuid.uuid4()
+    seed = {"id": key, "pipeline_uuid": "p"}
+    bare.serve(Backfill, run_model=Run, mage_routes=True, seed=seed)
+    assert bare.put(START, f"/api/backfills/{key}").status_code == 200
+    url = f"/api/pipeline_schedules/{key}/pipeline_runs"
+    body = {"backfill_id": sent, "execution_date": "2023-03-01"}
+    assert bare.client.post(url, json={"pipeline_run": body}).status_code == 404
+    [run, *_] = bare.client.get(f"{RUNS}?backfill_id={key}").json["pipeline_runs"]
+    assert cancel(bare, run["id"]).json["pipeline_run"]["status"] == "cancelled"
+    body = {"backfill_id": str(key), "execution_date": run["execution_date"]}
+    assert bare.client.post(url, json={"pipeline_run": body}).status_code == 200

@@ -19,16 +19,13 @@ from stress_host import amount_of
 
 PROGRAM = Path(__file__).with_name("stress.py")
 
+#: The others are tried by hand: a case takes most of a minute.
 LEVELS = {
     "sqlite": [[]],
-    "postgresql": [
-        ["--isolation", level] for level in ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
-    ],
+    "postgresql": [["--isolation", level] for level in ("READ COMMITTED", "SERIALIZABLE")],
     "mariadb": [
-        ["--isolation", "READ COMMITTED"],
         ["--isolation", "REPEATABLE READ"],
         ["--isolation", "REPEATABLE READ", "--snapshot"],
-        ["--isolation", "SERIALIZABLE"],
     ],
 }
 

@@ -16,7 +16,7 @@ from marshmallow import ValidationError
 
 from .. import errors
 from ..host import Host
-from ..tables import columns
+from ..tables.fields import may_be_key
 from ..tables.fields import UTCDateTime
 from . import body
 from . import query
@@ -70,7 +70,8 @@ class MageRoutes:
         return jsonify(pipeline_runs=shown, metadata={"count": total, "next": more})
 
     def update_view(self, run_id: t.Any) -> Response:
-        backfill_id = self.host.progress.backfill_of(run_id)
+        known = may_be_key(self.host.run_table.mapper, run_id)
+        backfill_id = self.host.progress.backfill_of(run_id) if known else None
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         _loaded(Cancelling(), body.read(request, "pipeline_run"))
         its_own = self.host.run_table.key == run_id
@@ -109,10 +110,9 @@ class MageRoutes:
         return [{**{name: one[name] for name in SHOWN}, **more} for one in shown]
 
     def _key_of_backfill(self, sent: t.Any) -> t.Any:
-        kind = columns.python_type(columns.key_column(self.host.table.mapper))
         try:
-            return kind(sent)
-        except (TypeError, ValueError):
+            return self.host.schema.fields["id"].deserialize(sent)
+        except ValidationError:
             raise errors.NotFound() from None
 
 

@@ -16,6 +16,7 @@ from .. import errors
 from . import columns
 from .database import AnySession
 from .database import Database
+from .fields import may_be_key
 from .fields import storable
 
 #: A function that narrows a SELECT.
@@ -67,7 +68,7 @@ class BackfillTable:
             its pipeline must be known.
         :raises flask_backfills.errors.NotFound: if that pipeline has no such backfill.
         """
-        if not storable(pipeline_uuid or "") or not self._may_be_key(backfill_id):
+        if not storable(pipeline_uuid or "") or not may_be_key(self.mapper, backfill_id):
             raise errors.NotFound()
         query = self._of_any if pipeline_uuid is None else self._of_pipeline
         if lock:
@@ -146,9 +147,3 @@ class BackfillTable:
         self.database.begin_writing()
         query = self._of_any_free if skip_locked else self._of_any_locked
         return self.session.scalars(query, {"backfill_id": backfill_id}).unique().one_or_none()
-
-    def _may_be_key(self, value: t.Any) -> bool:
-        if isinstance(value, int):
-            least, most = columns.integer_range(columns.key_column(self.mapper))
-            return least <= value <= most
-        return storable(str(value))

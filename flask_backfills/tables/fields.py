@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from marshmallow import fields
 from marshmallow import validate
+from sqlalchemy.orm import Mapper
 
 from . import columns
 
@@ -183,6 +184,14 @@ def same(one: t.Any, other: t.Any) -> bool:
 
 def canonical(value: t.Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
+
+
+def may_be_key(mapper: Mapper[t.Any], value: t.Any) -> bool:
+    """Whether the database can compare a value with the primary keys of a table."""
+    if isinstance(value, int):
+        least, most = columns.integer_range(columns.key_column(mapper))
+        return least <= value <= most
+    return storable(str(value))
 
 
 def storable(value: str) -> bool:
