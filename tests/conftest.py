@@ -14,6 +14,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from hypothesis import HealthCheck
+from hypothesis import settings
 from sqlalchemy import event
 
 # The package is imported where it is used, so that test_architecture.py can name what is wrong
@@ -29,6 +31,28 @@ collect_ignore = ["schemathesis_checks.py", "generated_client.py"]
 #: Each database and where in the environment its URL is; the tests empty it.
 SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}
 
+#: A machine that has all of it; there, nothing may be left out.
+CI = os.environ.get("CI") == "true"
+
+#: The databases that the tests run on: SQLite always, the servers where the environment names them.
+DATABASES = [
+    "sqlite",
+    *(name for name, variable in SERVERS.items() if CI or variable in os.environ),
+]
+
+# A database takes its time, and each example puts right what it needs.
+settings.register_profile(
+    "flask_backfills",
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("flask_backfills")
+
+
+def often(examples: int) -> int:
+    """So many examples where all is tested; a quarter of them while one works."""
+    return examples if CI else examples // 4
+
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
     """What a condition gives, once that is something."""
@@ -41,7 +65,7 @@ def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
 
 def lacking(what: str, **options: t.Any) -> t.NoReturn:
     """Skip what needs something that this machine lacks; under CI, which has all of it, fail."""
-    if os.environ.get("CI") == "true":
+    if CI:
         pytest.fail(what)
     pytest.skip(what, **options)
 
@@ -67,11 +91,12 @@ def server_url(name: str) -> str:
 class Host:
     """A host app with one backfill in a database of its own."""
 
-    def __init__(self, url: str, **engine: t.Any) -> None:
+    def __init__(self, url: str, db: SQLAlchemy | None = None, **engine: t.Any) -> None:
         self.app = Flask("host")
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine
-        self.db = SQLAlchemy(self.app)
+        self.db = db or SQLAlchemy()
+        self.db.init_app(self.app)
         self.statements: list[str] = []
 
     def mixin_model(self) -> t.Any:
@@ -232,9 +257,9 @@ def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path}/host.db"
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=DATABASES)
 def database_url(request, sqlite_url):
-    """Each database in turn: SQLite always, the servers where the environment names them."""
+    """Each database in turn."""
     if request.param == "sqlite":
         return sqlite_url
     return server_url(request.param)
@@ -248,17 +273,44 @@ def bare(database_url):
     host.close()
 
 
-@pytest.fixture
-def host(bare):
-    bare.serve()
-    return bare
+@pytest.fixture(scope="session")
+def models():
+    """The models of many hosts, since to make them takes longer than most tests."""
+    host = Host("sqlite://")
+    return host.db, host.mixin_model(), host.run_model()
 
 
 @pytest.fixture
-def runner(bare):
+def host(database_url, models):
+    db, model, _ = models
+    host = Host(database_url, db)
+    host.serve(model)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def runner(database_url, models):
     """A host whose backfills have runs."""
-    bare.serve(run_model=bare.run_model())
-    return bare
+    db, model, run_model = models
+    host = Host(database_url, db)
+    host.serve(model, run_model=run_model)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def listen():
+    """Listen to an event of SQLAlchemy's until the test ends: models are shared."""
+    heard = []
+
+    def begin(*args: t.Any) -> None:
+        event.listen(*args)
+        heard.append(args)
+
+    yield begin
+    for args in heard:
+        event.remove(*args)
 
 
 @pytest.fixture

@@ -45,14 +45,14 @@ def test_a_backfill_that_is_locked_is_skipped(runner, three):
     assert all(runner.end(run) for run in found)
 
 
-def test_a_backfill_that_can_not_be_handed_out_is_skipped_and_logged(runner, three, caplog):
+def test_a_backfill_that_can_not_be_handed_out_is_skipped_and_logged(runner, three, caplog, listen):
     first, second, third = three
 
     def refuse(mapper, connection, run):
         if run.backfill_id == second:
             raise RuntimeError("a listener of the host's")
 
-    sa.event.listen(runner.blueprint.host.run_model, "before_update", refuse)
+    listen(runner.blueprint.host.run_model, "before_update", refuse)
     found = runner.claim(limit=4)
     assert [run.backfill_id for run in found] == [first, first, third, third]
     assert f"Backfill {second} is skipped: a listener of the host's" in caplog.text

@@ -19,7 +19,6 @@ from flask import Flask
 from flask import redirect
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import fields
-from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import synonym
 from sqlalchemy.orm import validates
@@ -298,9 +297,9 @@ def test_an_app_factory_and_several_binds(tmp_path):
                 engine.dispose()
 
 
-def test_the_models_events_and_hooks_fire(host):
+def test_the_models_events_and_hooks_fire(host, listen):
     seen = []
-    event.listen(host.model, "before_update", lambda mapper, connection, row: seen.append(row.name))
+    listen(host.model, "before_update", lambda mapper, connection, row: seen.append(row.name))
     assert host.put({"name": "new"}).status_code == 200
     assert seen == ["new"]
 

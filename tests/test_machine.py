@@ -1,12 +1,12 @@
 """The whole life of a backfill, driven at random, against a simple model of it in memory."""
 
-import os
 import tempfile
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 from conftest import Host
+from conftest import often
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
@@ -18,9 +18,6 @@ from hypothesis.stateful import run_state_machine_as_test
 
 ACTIVE = ("initial", "running")
 DAYS = st.integers(1, 12)
-
-#: So many lives where all is tested; fewer while one works, since each takes a third of a second.
-LIVES = 60 if os.environ.get("CI") == "true" else 20
 
 
 class Model:
@@ -332,5 +329,5 @@ class Life(RuleBasedStateMachine):
 
 def test_a_simple_model_and_the_product_never_differ():
     run_state_machine_as_test(
-        Life, settings=settings(max_examples=LIVES, stateful_step_count=40, deadline=None)
+        Life, settings=settings(max_examples=often(40), stateful_step_count=40)
     )

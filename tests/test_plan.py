@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from conftest import often
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ def made(wanted, there, reprocess):
         return None
 
 
-@settings(max_examples=200)
+@settings(max_examples=often(200))
 @given(wanted_runs(), runs(), REPROCESSES)
 def test_a_plan_that_is_done_keeps_all(wanted, there, reprocess):
     entries = made(wanted, there, reprocess)
@@ -74,7 +75,7 @@ def test_a_plan_that_is_done_keeps_all(wanted, there, reprocess):
     assert tally.counts["keep"] == len(wanted)
 
 
-@settings(max_examples=200)
+@settings(max_examples=often(200))
 @given(wanted_runs(), runs(), REPROCESSES)
 def test_each_key_has_one_entry_and_nothing_is_lost(wanted, there, reprocess):
     entries = made(wanted, there, reprocess)
@@ -94,7 +95,7 @@ def test_each_key_has_one_entry_and_nothing_is_lost(wanted, there, reprocess):
             assert entry.action == "keep"
 
 
-@settings(max_examples=100)
+@settings(max_examples=often(100))
 @given(wanted_runs(), runs(), REPROCESSES)
 def test_the_tally_is_what_there_is_afterwards(wanted, there, reprocess):
     entries = made(wanted, there, reprocess)
@@ -108,7 +109,7 @@ def test_the_tally_is_what_there_is_afterwards(wanted, there, reprocess):
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=often(100))
 @given(wanted_runs(), runs(), REPROCESSES, st.data())
 def test_the_hash_is_another_where_another_thing_happens(wanted, there, reprocess, data):
     def hashed(wanted, there, about=None):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
+from conftest import often
 from conftest import URL
 from hypothesis import given
-from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -158,11 +158,7 @@ updated_at variables settings""".split()
 NEAR = st.sampled_from(["initial", "day", "2023-03-01", "2023-03-01T10:00:00+02:00", 1, 2, {}])
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=often(150))
 @given(
     st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=5), ANY | NEAR, max_size=6) | ANY,
     st.sampled_from(["PUT", "POST"]),

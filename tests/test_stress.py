@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import stress_checks
+from conftest import DATABASES
 from stress_checks import HISTORY
 from stress_checks import STATE
 from stress_checks import violations
@@ -48,7 +49,7 @@ LONG = pytest.mark.skipif(
 @LONG
 @pytest.mark.parametrize(
     ("database_url", "options"),
-    [(name, options) for name, levels in LEVELS.items() for options in levels],
+    [(name, options) for name in DATABASES for options in LEVELS[name]],
     indirect=["database_url"],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )

@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from conftest import often
 from conftest import URL
 from hypothesis import given
-from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -214,11 +214,11 @@ def test_if_match_guards_against_a_lost_update(host):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_locked_sqlite_file_is_a_503(host, tmp_path):
+def test_a_locked_sqlite_file_is_a_503(host, database_url):
     with host.app.app_context():
         connection = host.db.session.connection().connection.driver_connection
         connection.execute("PRAGMA busy_timeout = 10")
-    with closing(sqlite3.connect(tmp_path / "host.db")) as other:
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as other:
         other.execute("BEGIN IMMEDIATE")
         response = host.put({"name": "x"})
         other.rollback()
@@ -236,9 +236,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from(sorted({key for key, _ in BAD if key.isascii()})) | st.text(max_size=5)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
-)
+@settings(max_examples=often(200))
 @given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_whatever_is_sent_is_stored_or_refused_whole(host, sent):
     before = host.get()
@@ -253,9 +251,7 @@ def test_whatever_is_sent_is_stored_or_refused_whole(host, sent):
         assert after == before
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
-)
+@settings(max_examples=often(200))
 @given(st.binary(max_size=50))
 def test_no_bytes_are_a_500(host, body):
     assert host.client.put(URL, data=body, content_type="application/json").status_code == 400

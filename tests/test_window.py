@@ -8,6 +8,7 @@ from datetime import timezone
 from zoneinfo import ZoneInfo
 
 import pytest
+from conftest import often
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ def windows(draw, zones=("UTC",)):
     return Window(start, end, kind, units, zone, draw(st.booleans()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=often(400))
 @given(windows(ZONES), st.data())
 def test_arithmetic_finds_what_a_loop_finds(window, data):
     expected = loop(window)
@@ -88,7 +89,7 @@ def test_arithmetic_finds_what_a_loop_finds(window, data):
     assert window.index(window.start - timedelta(days=1)) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200))
 @given(windows(ZONES))
 def test_the_intervals_tile_the_window(window):
     intervals = list(window.intervals())
@@ -101,7 +102,7 @@ def test_the_intervals_tile_the_window(window):
         assert intervals[-1].end >= window.end
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300))
 @given(windows(ZONES), st.integers(-20, 20), st.integers(-20, 20))
 def test_what_two_windows_share_is_in_both(window, shift, more):
     step = timedelta(seconds=window.interval_units * INTERVAL_TYPES[window.interval_type])

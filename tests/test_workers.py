@@ -1,15 +1,20 @@
 """Workers that are processes of their own, on each database."""
 
 import json
+from datetime import datetime
+from datetime import timedelta
 
 from processes import begin
 
-WINDOW = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02T09:19:00"}
-WINDOW |= {"interval_type": "minute", "interval_units": 1}
+WINDOW = {"start_datetime": "2023-03-01", "interval_type": "minute", "interval_units": 1}
 
 
 def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, database_url):
-    url = runner.post({**WINDOW, "status": "initial"}).headers["Location"]
+    # SQLite has one lock and no queue for it: they wait most of the time.
+    total = 400 if database_url.startswith("sqlite") else 1000
+    end = datetime(2023, 3, 1) + timedelta(minutes=total - 1)
+    sent = {**WINDOW, "end_datetime": end.isoformat(), "status": "initial"}
+    url = runner.post(sent).headers["Location"]
     begun = [begin(role, database_url, url) for role in ("work", "work", "edit")]
     told = []
     for process in begun:
@@ -18,9 +23,9 @@ def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, databa
         told.append(json.loads(out))
     one, two, edits = told
     assert one and two and edits >= 6
-    assert len(one) + len(two) == len({*one, *two}) == 2000
+    assert len(one) + len(two) == len({*one, *two}) == total
     rows = runner.rows(url)
     assert {(row["status"], row["attempt"]) for row in rows} == {("completed", 1)}
     shown = runner.get(f"{url}?include_run_count=true")
     assert shown["status"] == "completed"
-    assert shown["total_run_count"] == shown["metrics"]["runs"] == len(rows) == 2000
+    assert shown["total_run_count"] == shown["metrics"]["runs"] == len(rows) == total
