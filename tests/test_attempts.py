@@ -173,8 +173,38 @@ def test_nobody_need_have_looked_before_a_late_end(runner, known):
     end = runner.end if known == "whole" else runner.finish
     assert end(late, "completed", {"rows": 1}) is False
     row, *_ = runner.rows()
-    assert row["status"] == "failed" and "run_timeout" in row["error"]
+    assert row["status"] == "failed" and "run_timeout" in row["error"] and row["completed_at"]
     assert runner.get()["metrics"] == {"rows": 1}
+
+
+def test_a_run_that_took_too_long_is_not_begun_beside_its_old_worker(runner):
+    start(runner, run_timeout=1, pipeline_run_limit=1)
+    [late] = runner.claim()
+    time.sleep(1.1)
+    # Its place is free, and nobody waits for it.
+    for _ in range(2):
+        [run] = runner.claim()
+        assert runner.end(run)
+    assert runner.get()["status"] == "failed"
+    assert runner.rows()[0]["completed_at"] is None
+    assert runner.client.delete(URL).status_code == 409
+    again = {"status": "initial", "settings": {"reprocess": "failed"}}
+    assert runner.put(again).json["metadata"]["plan"]["redo"] == 1
+    assert runner.claim() == []
+    assert runner.end(late) is False
+    [run] = runner.claim()
+    assert (run.id, run.attempt) == (late.id, 2)
+
+
+def test_a_run_that_took_too_long_is_left_when_its_worker_dies(runner):
+    start(runner, run_timeout=1, max_failures=1)
+    runner.claim()
+    time.sleep(1.1)
+    assert runner.claim() == []
+    assert runner.get()["status"] == "failed"
+    runner.recover()
+    assert runner.rows()[0]["completed_at"] is not None
+    assert runner.client.delete(URL).status_code == 200
 
 
 # Lost

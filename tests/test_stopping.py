@@ -190,8 +190,8 @@ def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(hours):
     @hours.blueprint.runner
     def run(run):
         done.append(run.key)
-        # How many it claims ahead depends on how fast the machine is.
-        if session.scalar(running) > 6 and len(done) > 50:
+        # How many it claims ahead depends on how fast the machine is; it need not be often.
+        if (session.scalar(running) > 4 and len(done) > 10) or len(done) > 135:
             stop.set()
 
     hours.work(stop=stop, once=False, concurrency=2)

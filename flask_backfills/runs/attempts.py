@@ -77,6 +77,8 @@ class Attempts:
         free = self.runs.row(heartbeat_at=None, worker=None)
         if one.status == "initial":
             return self._write(one, free)
+        if one.status == "failed":
+            return self._write(one, {**self.runs.row(completed_at=self.runs.now()), **free})
         if one.status == "cancelled" or not one.wanted:
             gone = self.runs.row(status="cancelled", completed_at=self.runs.now())
             return self._write(one, {**gone, **free})
@@ -100,11 +102,10 @@ class Attempts:
 
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
         """Fail a run that takes too long; its worker may still be at it, and is not heard."""
-        error = f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."
-        values = self.raised(one, settings, error)
-        waits = values[self.runs.columns["status"].key] == self.runs.member("initial")
-        if one.heartbeat_at is not None and waits:
-            # Not handed out before its worker lets go of it.
+        values = self.raised(one, settings, took_too_long(settings))
+        if one.heartbeat_at is not None and "completed_at" in self.runs.columns:
+            # Not handed out again before its worker lets go of it, be it by a retry by hand.
+            values |= self.runs.row(completed_at=None)
             kept = self.runs.row(heartbeat_at=None, worker=None)
             values = {key: value for key, value in values.items() if key not in kept}
         return self._write(one, values)
@@ -125,3 +126,8 @@ class Attempts:
         if "attempt" in self.runs.columns:
             criteria.append(self.runs.columns["attempt"] == one.attempt)
         return self.runs.update(values, *criteria) == 1
+
+
+def took_too_long(settings: Mapping[str, t.Any]) -> str:
+    """The error of a run that takes longer than its settings allow."""
+    return f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."

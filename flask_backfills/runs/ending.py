@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Collection
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .attempts import Attempts
+from .attempts import took_too_long
 from .lease import lease
 
 #: Characters of an error that are kept, where its column has no length.
@@ -78,8 +80,7 @@ class Ending:
         told = _told(self.runs, error)
         if status == "failed":
             values = self.attempts.raised(*self._row(mine), told)
-        elif self._took_too_long(mine):
-            # Whoever rolls up its backfill next lets it fail.
+        elif self._late(mine):
             raise Discarded
         else:
             values = self.runs.row(
@@ -91,11 +92,17 @@ class Ending:
                 raise Discarded
 
     def let_go(self, mine: Mine) -> None:
-        """Say that a worker has left a run that is not its own any more."""
+        """Say that a worker has left a run that is not its own any more, or is late with it."""
+        with suppress(Discarded):
+            if late := self._late(mine):
+                # Nobody has seen it yet.
+                values = self.attempts.raised(*late, took_too_long(late[1]))
+                self.runs.update(values, *mine.row, self.runs.has("running"))
         open_ = self.runs.columns.get("completed_at")
         if open_ is not None:
             left = self.runs.row(completed_at=self.runs.now(), heartbeat_at=None)
-            self.runs.update(left, *mine.worker, self.runs.has("cancelled"), open_.is_(None))
+            told_to_stop = self.runs.has("cancelled", "failed")
+            self.runs.update(left, *mine.worker, told_to_stop, open_.is_(None))
         free = self.runs.row(heartbeat_at=None, worker=None)
         if free:
             self.runs.update(free, *mine.worker, self.runs.has("initial"))
@@ -152,9 +159,9 @@ class Ending:
             self.runs.update(told, self.runs.columns["id"] == mine.id)
 
     def renew(self, mine: Collection[Mine]) -> None:
-        """Renew the lease of runs, be they cancelled meanwhile."""
+        """Renew the lease of runs, be they cancelled or failed meanwhile."""
         beat = self.runs.row(heartbeat_at=self.runs.now())
-        waiting = self.runs.has("initial", "running", "cancelled")
+        waiting = self.runs.has("initial", "running", "cancelled", "failed")
         # Where a runner's own rows refer to its run, its transaction may have it locked; then
         # it is nobody else's, either.
         free = self.runs.unlocked([one.id for one in mine], referred=True)
@@ -188,13 +195,14 @@ class Ending:
                 ours.add(row.id)
         return ours, late
 
-    def _took_too_long(self, mine: Mine) -> bool:
-        """Whether a run is over ``settings.run_timeout``, which is a second at the least."""
+    def _late(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]] | None:
+        """What decides about a run that is over ``settings.run_timeout``, a second at the least."""
         if mine.started_at is not None and not self.runs.is_older(mine.started_at, 1):
-            return False
+            return None
         row, settings = self._row(mine)
         seconds = settings.get("run_timeout")
-        return seconds is not None and self.runs.is_older(row.started_at, seconds)
+        late = seconds is not None and self.runs.is_older(row.started_at, seconds)
+        return (row, settings) if late else None
 
     def _row(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]]:
         """What decides what becomes of a run: of itself, and the settings of its backfill."""

@@ -27,13 +27,13 @@ class Held(t.NamedTuple):
     @property
     def has_ended(self) -> bool:
         """Whether it has ended, and waits to be rolled up."""
-        return self.status in ("completed", "failed")
+        return self.status in ("completed", "failed") and not self.has_worker
 
     @property
     def has_worker(self) -> bool:
-        """Whether a worker still works on it, be it that it was cancelled meanwhile."""
+        """Whether a worker still works on it, be it that it was cancelled or failed meanwhile."""
         return self.status in ("running", "initial") or (
-            self.status == "cancelled" and self.completed_at is None
+            self.status in ("cancelled", "failed") and self.completed_at is None
         )
 
 
@@ -52,8 +52,16 @@ class Flight:
 
     @property
     def at_once(self) -> int:
-        """How many runs workers have, those included that were cancelled meanwhile."""
-        return sum(one.has_worker for one in self.held)
+        """How many runs workers have, those included that were cancelled meanwhile.
+
+        One that took too long has lost its place.
+        """
+        return sum(one.has_worker and one.status != "failed" for one in self.held)
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether any worker still works on a run."""
+        return any(one.has_worker for one in self.held)
 
     @property
     def ended(self) -> list[Held]:
@@ -77,5 +85,8 @@ def _held(runs: RunTable, row: t.Any) -> Held:
     values = row._asdict()
     for name in ("started_at", "heartbeat_at", "completed_at"):
         values[name] = values[name] and columns.in_utc(values[name], False)
+    if "completed_at" not in runs.columns and runs.word(values["status"]) == "failed":
+        # It can't be told whether its worker is still at it.
+        values["completed_at"] = values["heartbeat_at"]
     wanted = values["wanted"] is None or bool(values["wanted"])
     return Held(**{**values, "status": runs.word(values["status"]), "wanted": wanted})

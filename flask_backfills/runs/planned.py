@@ -105,7 +105,7 @@ class Planned:
         if self.table.database.clock.is_known:
             self.attempts.sweep(backfill, flight, lease(self.table))
         waits = self.rollup.some(backfill, "initial", 1)
-        return bool(flight.at_once or waits)
+        return bool(flight.has_workers or waits)
 
     def delete(self, backfill: t.Any) -> None:
         """Delete the runs of a backfill."""
