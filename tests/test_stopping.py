@@ -289,3 +289,43 @@ def test_nobody_waits_for_a_late_run_that_its_runner_has_locked(runner, database
     runner.end(others[0])
     runner.work()
     assert runner.stored("status") == ["failed", "completed", "completed"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("how", ["returns", "raises", "dies"])
+def test_nobody_waits_to_cancel_a_run_that_its_runner_has_locked(runner, how):
+    runner.app.config["BACKFILLS_LEASE"] = 1.5
+    began, told = threading.Event(), []
+    model = runner.blueprint.host.run_model
+
+    @runner.blueprint.runner
+    def run(run):
+        row = runner.db.session.get(model, run.id)
+        row.pipeline_uuid = "as the host likes"
+        runner.db.session.flush()
+        began.set()
+        told.append(wait_for(lambda: current_run.stop_requested, 30))
+        if how == "dies":
+            runner.db.session.rollback()
+            runner.store(worker="another", attempt=1)
+        if how == "raises":
+            raise RuntimeError("on purpose")
+        return {"rows": 1}
+
+    start(runner, max_attempts=2, retry_delay=0, pipeline_run_limit=1)
+    working = threading.Thread(target=runner.work)
+    working.start()
+    try:
+        assert began.wait(30)
+        with ThreadPoolExecutor(1) as pool:
+            response = pool.submit(runner.put, {"status": "cancelled"}).result(20)
+        assert response.status_code == 200, response.text
+    finally:
+        working.join(60)
+    assert told == [True] and runner.get()["status"] == "cancelled"
+    if how == "dies":
+        runner.recover()
+    first = "completed" if how == "returns" else "cancelled"
+    assert runner.stored("status") == [first, "cancelled", "cancelled"]
+    assert runner.get()["metrics"] == ({"rows": 1} if how == "returns" else None)
+    assert runner.client.delete(URL).status_code == 200

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from ..rules.lifecycle import ACTIVE
 from ..tables.backfill_table import BackfillTable
 from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
@@ -179,7 +180,10 @@ class Ending:
         query = sa.select(*found, settings).join(
             self.table.model, self.table.key == columns["backfill_id"]
         )
+        # One that its runner has locked is running still when its backfill was cancelled.
+        active = [self.runs.status_of_backfills(word) for word in ACTIVE]
         query = query.where(columns["id"].in_(list(claimed)), self.runs.has("running"))
+        query = query.where(self.table.model.status.in_(active))
         ours, late = set(), set()
         for row in self.runs.database.execute(query):
             run = claimed[row.id]

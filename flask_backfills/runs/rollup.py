@@ -86,7 +86,11 @@ class Rollup:
         :param statuses: the number of its runs by status, if known.
         :param flight: what is in flight, if known.
         """
-        if self.status_of(backfill) not in ACTIVE:
+        status = self.status_of(backfill)
+        if status not in ACTIVE:
+            if flight is not None and (flight.running or self.some(backfill, "initial", 1)):
+                # Their runners had them locked when the backfill was cancelled.
+                self.cancel(backfill)
             return {}
         most = settings_of(backfill).get("max_failures")
         if statuses is None:
@@ -108,14 +112,21 @@ class Rollup:
     def cancel(self, backfill: t.Any, *criteria: t.Any) -> None:
         """Cancel every run that waits or runs, or those of them that meet some criteria.
 
-        One that a worker has gets its ``completed_at`` when the worker lets go of it.
+        One that a worker has gets its ``completed_at`` when the worker lets go of it. One that
+        its runner has locked is left as it is: nobody waits for a runner.
         """
+        active = self.runs.has(*ACTIVE)
+        if not self.runs.database.mysql:
+            # There, an UPDATE waits for each lock that it comes across, be it left out or not.
+            running = self.runs.of(backfill), self.runs.has("running"), *criteria
+            free = self.runs.unlocked_of(*running, referred=True)
+            active = self.runs.has("initial") | self.runs.columns["id"].in_(free)
         values = self.runs.row(status="cancelled", completed_at=self.runs.now())
         beat = self.runs.columns.get("heartbeat_at")
         ended = self.runs.columns.get("completed_at")
         if beat is not None and ended is not None:
             values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
-        self.runs.update(values, self.runs.of(backfill), self.runs.has(*ACTIVE), *criteria)
+        self.runs.update(values, self.runs.of(backfill), active, *criteria)
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:
         """Count the wanted runs that have a status, up to a number."""

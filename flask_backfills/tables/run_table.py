@@ -166,10 +166,13 @@ class RunTable:
         :param referred: those too that rows of somebody's open transaction refer to, where the
             database can write them all the same.
         """
-        query = sa.select(self.columns["id"]).where(self.columns["id"].in_(ids))
+        return self.unlocked_of(self.columns["id"].in_(ids), referred=referred)
+
+    def unlocked_of(self, *criteria: t.Any, referred: bool = False) -> set[t.Any]:
+        """The same of the runs that meet some criteria."""
+        query = sa.select(self.columns["id"]).where(*criteria)
         query = query.with_for_update(skip_locked=True, key_share=referred)
-        rows = self.database.execute(query)
-        return set(rows.scalars())
+        return set(self.database.execute(query).scalars())
 
     def key_share(self, run: t.Any) -> t.Any:
         """A SELECT that marks a run as somebody's, and lets everybody else write to it."""
