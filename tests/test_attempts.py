@@ -263,6 +263,50 @@ def test_a_crash_between_an_end_and_what_follows_is_made_up(runner, monkeypatch,
     assert runner.get()["metrics"]["rows"] in (1, 2, 3)
 
 
+@pytest.mark.parametrize("how", ["raises", "late", "unwanted", "interrupted"])
+def test_a_crash_after_the_last_run_leaves_no_backfill_active(runner, monkeypatch, how):
+    start(runner, order="backwards", **({"run_timeout": 1} if how == "late" else {}))
+    runner.put({"end_datetime": "2023-03-02"})
+    last, other = runner.claim(limit=2)
+    assert runner.end(other)
+    if how == "unwanted":
+        runner.put({"end_datetime": "2023-03-01"})
+    elif how == "late":
+        time.sleep(1.1)
+    runs = runner.blueprint.runs
+    with monkeypatch.context() as patch, runner.app.app_context():
+        patch.setattr(type(runs.upkeep), "roll_up", lambda self, *args, **options: None)
+        if how == "interrupted":
+            patch.setattr("flask_backfills.runs.ending.MAX_INTERRUPTIONS", 0)
+            runs.interrupted(last, "a deadlock")
+        elif how == "unwanted":
+            assert runs.give_back([last]) == 1
+        else:
+            runs.finish(last, "failed" if how == "raises" else "completed")
+    assert runner.get()["status"] == "running"
+    assert runner.recover() == 0
+    assert runner.get()["status"] == ("completed" if how == "unwanted" else "failed")
+    # Nor does the run wait for its old worker.
+    assert runner.put({"status": "initial", "settings": {"reprocess": "all"}}).status_code == 200
+    assert runner.claim()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_late_end_by_id_frees_no_run_of_another_worker(runner, again):
+    start(runner, pipeline_run_limit=1)
+    [first] = runner.claim()
+    runner.recover()
+    [second] = runner.claim()
+    runner.put({"status": "cancelled"})
+    if again:
+        runner.put({"status": "initial"})
+    assert runner.finish(first, "completed", attempt=first.attempt) is False
+    assert runner.claim() == []
+    assert runner.client.delete(URL).status_code == 409
+    assert runner.end(second) is False
+    assert len(runner.claim()) == again
+
+
 # Cancelled while it runs
 
 

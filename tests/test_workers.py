@@ -18,7 +18,7 @@ def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, databa
     begun = [begin(role, database_url, url) for role in ("work", "work", "edit")]
     told = []
     for process in begun:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         told.append(json.loads(out))
     one, two, edits = told

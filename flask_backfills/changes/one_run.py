@@ -17,6 +17,7 @@ from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.backfill_table import BackfillTable
+from ..tables.settings import settings_of
 
 
 class OneRun:
@@ -118,6 +119,12 @@ class OneRun:
         if status in lifecycle.ACTIVE:
             return self.rollup.settle(backfill)
         if self.rollup.some(backfill, "initial", 1):
+            most = settings_of(backfill).get("max_failures")
+            if most and self.rollup.some(backfill, "failed", most) >= most:
+                raise errors.TransitionRefused(
+                    f"The other failed runs reach settings.max_failures, which is {most}: the run "
+                    f"would not be executed. Raise it, or start the backfill again."
+                )
             return enter(backfill, "initial", self.rollup.schema)
         if status == "failed" and not self.rollup.some(backfill, "failed", 1):
             return enter(backfill, "completed", self.rollup.schema)

@@ -32,8 +32,12 @@ class Attempts:
         taken = self.lose(backfill, lost)
         flight.without(lost)
         if (seconds := settings.get("run_timeout")) is not None:
-            late = self._late(flight, seconds)
-            flight.without([one for one in late if self._time_out(one, settings)])
+            for one in self._late(flight, seconds):
+                if self._time_out(one, settings):
+                    flight.without([one])
+                    if one.heartbeat_at is not None:
+                        # Its worker is still at it.
+                        flight.held.append(one._replace(status="failed", completed_at=None))
         return taken
 
     def lose(self, backfill: t.Any, dead: list[Held]) -> int:
@@ -51,9 +55,8 @@ class Attempts:
         tries = self._tries(run)
         unwanted = run.wanted is not None and not run.wanted
         if tries >= settings.get("max_attempts", 1) or unwanted:
-            return self.runs.row(
-                status="failed", completed_at=self.runs.now(), error=error, heartbeat_at=None
-            )
+            # Its lease stays until it is rolled up, so that a crash before that is made up for.
+            return self.runs.row(status="failed", completed_at=self.runs.now(), error=error)
         at = self.runs.now() + timedelta(seconds=delay(settings, tries))
         again = self.runs.row(available_at=at, error=error, heartbeat_at=None, worker=None)
         return {**self._waits(), **again}
@@ -103,7 +106,8 @@ class Attempts:
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
         """Fail a run that takes too long; its worker may still be at it, and is not heard."""
         values = self.raised(one, settings, took_too_long(settings))
-        if one.heartbeat_at is not None and "completed_at" in self.runs.columns:
+        waits = values[self.runs.columns["status"].key] == self.runs.member("initial")
+        if one.heartbeat_at is not None and (waits or "completed_at" in self.runs.columns):
             # Not handed out again before its worker lets go of it, be it by a retry by hand.
             values |= self.runs.row(completed_at=None)
             kept = self.runs.row(heartbeat_at=None, worker=None)

@@ -42,7 +42,9 @@ class Mine:
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
         self._its_own = [runs.columns["id"] == self.id]
-        if whole and (worker := runs.columns.get("worker")) is not None:
+        self._knows_worker = whole and "worker" in runs.columns
+        if self._knows_worker:
+            worker = runs.columns["worker"]
             # SQLite may give a deleted run's id again; nobody gives this name again.
             self._its_own.append(worker == run.worker)
         self._attempt = getattr(run, "attempt", None) if whole else attempt
@@ -56,10 +58,17 @@ class Mine:
 
     @property
     def worker(self) -> list[t.Any]:
-        """The same, be it planned anew meanwhile."""
+        """The same, be it planned anew meanwhile: often, if it names its worker, else once."""
         if self._column is None:
             return self._its_own
-        return [*self._its_own, self._column >= self._attempt]
+        if self._knows_worker:
+            return [*self._its_own, self._column >= self._attempt]
+        return [*self._its_own, self._column.in_([self._attempt, (self._attempt or 0) + 1])]
+
+    @property
+    def stopped(self) -> list[t.Any]:
+        """The same of one that was told to stop, which keeps its attempt."""
+        return self.worker if self._knows_worker else self.row
 
 
 class Ending:
@@ -103,7 +112,7 @@ class Ending:
         if open_ is not None:
             left = self.runs.row(completed_at=self.runs.now(), heartbeat_at=None)
             told_to_stop = self.runs.has("cancelled", "failed")
-            self.runs.update(left, *mine.worker, told_to_stop, open_.is_(None))
+            self.runs.update(left, *mine.stopped, told_to_stop, open_.is_(None))
         free = self.runs.row(heartbeat_at=None, worker=None)
         if free:
             self.runs.update(free, *mine.worker, self.runs.has("initial"))
@@ -115,29 +124,32 @@ class Ending:
         :param leaving: seconds for which its worker may still be at it, if that does not say
             otherwise.
         """
-        values = self.runs.row(
-            status="initial", started_at=None, heartbeat_at=None, worker=None, queued_at=None
-        )
+        values = self.runs.row(status="initial", started_at=None, queued_at=None)
+        values |= self._left(leaving) or self.runs.row(heartbeat_at=None, worker=None)
         if pause:
             values |= self.runs.row(available_at=self.runs.now() + timedelta(seconds=pause))
-        if leaving and "heartbeat_at" in self.runs.columns:
-            # Silent for all of a lease but these seconds.
-            left = timedelta(seconds=leaving) - lease(self.runs)
-            values |= self.runs.row(heartbeat_at=self.runs.now() + min(left, timedelta()))
-            for name in {"worker"} & self.runs.columns.keys():
-                del values[self.runs.columns[name].key]
         if (tries := self.runs.columns.get("tries")) is not None:
             values[tries.key] = tries - 1
         running = *mine.row, self.runs.has("running")
         given = 0
         if (wanted := self.runs.columns.get("wanted")) is not None:
-            gone = self.runs.row(status="cancelled", completed_at=self.runs.now())
-            gone |= self.runs.row(heartbeat_at=None, queued_at=None)
+            gone = self.runs.row(status="cancelled", queued_at=None)
+            gone |= self._left(leaving) or self.runs.row(completed_at=self.runs.now())
             given = self.runs.update(gone, *running, wanted.is_(False))
         given = given or self.runs.update(values, *running)
-        if not given:
+        if not given and (left := self._left(leaving)):
+            self.runs.update(left, *mine.worker, self.runs.is_in_flight())
+        elif not given:
             self.let_go(mine)
         return given
+
+    def _left(self, leaving: float) -> dict[str, t.Any]:
+        """The lease of a worker that may still be at a run, for some seconds."""
+        if not leaving or "heartbeat_at" not in self.runs.columns:
+            return {}
+        # Silent for all of a lease but these seconds.
+        left = timedelta(seconds=leaving) - lease(self.runs)
+        return self.runs.row(heartbeat_at=self.runs.now() + min(left, timedelta()))
 
     def give_back_free(self, mine: list[Mine], leaving: float) -> tuple[int, list[Mine]]:
         """Give back the runs that nobody has locked; how many it were, and the others.
@@ -154,7 +166,7 @@ class Ending:
         losses = (row.losses or 0) + 1
         told = self.runs.row(losses=losses, error=_told(self.runs, error))
         if losses > MAX_INTERRUPTIONS:
-            failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
+            failed = self.runs.row(status="failed", completed_at=self.runs.now())
             self.runs.update({**failed, **told}, *mine.row, self.runs.has("running"))
         elif self.give_back(mine, min(0.05 * 2**losses, 60)) and told:
             self.runs.update(told, self.runs.columns["id"] == mine.id)

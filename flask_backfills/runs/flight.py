@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
+from ..rules.lifecycle import ACTIVE
 from ..tables import columns
 from ..tables.run_table import RunTable
 
@@ -27,7 +28,7 @@ class Held(t.NamedTuple):
     @property
     def has_ended(self) -> bool:
         """Whether it has ended, and waits to be rolled up."""
-        return self.status in ("completed", "failed") and not self.has_worker
+        return self.status not in ACTIVE and not self.has_worker
 
     @property
     def has_worker(self) -> bool:

@@ -205,10 +205,6 @@ class RunTable:
         query = sa.update(self.table).where(*criteria).values(values)
         return t.cast(int, self.database.execute(query).rowcount)
 
-    def cancel(self, *criteria: t.Any) -> int:
-        """Cancel the runs that meet some criteria: one statement."""
-        return self.update(self.row(status="cancelled", completed_at=self.now()), *criteria)
-
     def requeued(self) -> dict[str, t.Any]:
         """What a run has that waits for another attempt."""
         blank = self.row(
