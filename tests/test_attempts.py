@@ -196,6 +196,17 @@ def test_a_run_that_took_too_long_is_not_begun_beside_its_old_worker(runner):
     assert (run.id, run.attempt) == (late.id, 2)
 
 
+def test_a_delete_may_be_the_first_to_see_that_a_run_took_too_long(runner):
+    start(runner, run_timeout=1)
+    runner.put({"end_datetime": "2023-03-01"})
+    [late] = runner.claim()
+    time.sleep(1.1)
+    assert runner.client.delete(URL).status_code == 409
+    assert runner.end(late) is False
+    assert runner.get()["status"] == "failed"
+    assert runner.client.delete(URL).status_code == 200
+
+
 def test_a_run_that_took_too_long_is_left_when_its_worker_dies(runner):
     start(runner, run_timeout=1, max_failures=1)
     runner.claim()

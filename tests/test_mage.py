@@ -342,3 +342,16 @@ def test_a_key_of_another_kind_is_a_404(bare, sent):
     assert cancel(bare, run["id"]).json["pipeline_run"]["status"] == "cancelled"
     body = {"backfill_id": str(key), "execution_date": run["execution_date"]}
     assert bare.client.post(url, json={"pipeline_run": body}).status_code == 200
+
+
+def test_a_retry_that_max_failures_would_never_let_run_is_a_409(anyone):
+    anyone.put({"settings": {"max_failures": 2}})
+    for run in anyone.claim(limit=3):
+        anyone.end(run, "failed")
+    sent = {"backfill_id": 6, "execution_date": "2023-03-01"}
+    response = anyone.client.post(AGAIN, json={"pipeline_run": sent})
+    assert response.status_code == 409 and "max_failures" in response.text
+    assert (anyone.get()["status"], set(anyone.stored("status"))) == ("failed", {"failed"})
+    anyone.put({"settings": {"max_failures": 3}})
+    assert anyone.client.post(AGAIN, json={"pipeline_run": sent}).status_code == 200
+    assert len(anyone.claim()) == 1

@@ -98,6 +98,28 @@ def test_given_back_as_often_as_you_like_a_run_keeps_its_attempts(runner):
     assert runner.rows()[0]["status"] == "initial"
 
 
+@pytest.mark.parametrize("how", ["cancelled", "unwanted", "late"])
+def test_a_process_that_leaves_keeps_what_it_was_told_to_stop_for_a_moment(runner, how):
+    start(runner, pipeline_run_limit=1, order="backwards", max_attempts=2)
+    [run] = runner.claim()
+    if how == "late":
+        time.sleep(1.1)
+        runner.put({"settings": {"run_timeout": 1, "max_attempts": 2, "order": "backwards"}})
+        runner.claim()
+    else:
+        change = {"status": "cancelled"} if how == "cancelled" else {"end_datetime": "2023-03-02"}
+        assert runner.put(change).status_code == 200
+    with runner.app.app_context():
+        runner.blueprint.runs.give_back([run], leaving=5)
+    runner.put({"status": "cancelled"})
+    assert runner.client.delete(URL).status_code == 409
+    assert runner.end(run) is False
+    for other in runner.claim(limit=9):
+        runner.end(other)
+    runner.recover()
+    assert runner.client.delete(URL).status_code == 200
+
+
 def test_runners_are_told_that_their_worker_has_to_go(runner):
     stop, seen = threading.Event(), []
 
