@@ -281,22 +281,27 @@ def models():
 
 
 @pytest.fixture
-def host(database_url, models):
-    db, model, _ = models
+def modelled(database_url, models):
+    """A host that serves nothing yet, with the models of many."""
+    db, *_ = models
     host = Host(database_url, db)
-    host.serve(model)
     yield host
     host.close()
 
 
 @pytest.fixture
-def runner(database_url, models):
+def host(modelled, models):
+    _, model, _ = models
+    modelled.serve(model)
+    return modelled
+
+
+@pytest.fixture
+def runner(modelled, models):
     """A host whose backfills have runs."""
-    db, model, run_model = models
-    host = Host(database_url, db)
-    host.serve(model, run_model=run_model)
-    yield host
-    host.close()
+    _, model, run_model = models
+    modelled.serve(model, run_model=run_model)
+    return modelled
 
 
 @pytest.fixture

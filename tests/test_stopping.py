@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from conftest import URL
 from conftest import wait_for
 
+from flask_backfills import BackfillRunMixin
 from flask_backfills import current_run
 
 PROCESSES = Path(__file__).with_name("processes.py")
@@ -118,6 +119,22 @@ def test_a_process_that_leaves_keeps_what_it_was_told_to_stop_for_a_moment(runne
         runner.end(other)
     runner.recover()
     assert runner.client.delete(URL).status_code == 200
+
+
+def test_a_process_that_leaves_shortens_no_lease_of_another_worker(bare):
+    class Nameless(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        worker = None
+
+    bare.serve(run_model=Nameless)
+    start(bare, pipeline_run_limit=1)
+    [first] = bare.claim()
+    bare.recover()
+    [second] = bare.claim()
+    lease = bare.stored("heartbeat_at")
+    with bare.app.app_context():
+        assert bare.blueprint.runs.give_back([first], leaving=5) == 0
+    assert (second.id, bare.stored("heartbeat_at")) == (first.id, lease)
 
 
 def test_runners_are_told_that_their_worker_has_to_go(runner):

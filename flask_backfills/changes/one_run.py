@@ -119,8 +119,8 @@ class OneRun:
         if status in lifecycle.ACTIVE:
             return self.rollup.settle(backfill)
         if self.rollup.some(backfill, "initial", 1):
-            most = settings_of(backfill).get("max_failures")
-            if most and self.rollup.some(backfill, "failed", most) >= most:
+            if self.rollup.fails_too_often(backfill):
+                most = settings_of(backfill)["max_failures"]
                 raise errors.TransitionRefused(
                     f"The other failed runs reach settings.max_failures, which is {most}: the run "
                     f"would not be executed. Raise it, or start the backfill again."

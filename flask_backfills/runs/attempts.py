@@ -61,6 +61,11 @@ class Attempts:
         again = self.runs.row(available_at=at, error=error, heartbeat_at=None, worker=None)
         return {**self._waits(), **again}
 
+    def late(self, run: t.Any, settings: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The same of a run that takes longer than its settings allow."""
+        error = f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."
+        return self.raised(run, settings, error)
+
     def _tries(self, run: t.Any) -> int:
         """How often a run was handed out; a model that can't tell has it tried once."""
         if not {"tries", "attempt"} & self.runs.columns.keys():
@@ -105,7 +110,7 @@ class Attempts:
 
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:
         """Fail a run that takes too long; its worker may still be at it, and is not heard."""
-        values = self.raised(one, settings, took_too_long(settings))
+        values = self.late(one, settings)
         waits = values[self.runs.columns["status"].key] == self.runs.member("initial")
         if one.heartbeat_at is not None and (waits or "completed_at" in self.runs.columns):
             # Not handed out again before its worker lets go of it, be it by a retry by hand.
@@ -130,8 +135,3 @@ class Attempts:
         if "attempt" in self.runs.columns:
             criteria.append(self.runs.columns["attempt"] == one.attempt)
         return self.runs.update(values, *criteria) == 1
-
-
-def took_too_long(settings: Mapping[str, t.Any]) -> str:
-    """The error of a run that takes longer than its settings allow."""
-    return f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."

@@ -16,7 +16,6 @@ from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .attempts import Attempts
-from .attempts import took_too_long
 from .lease import lease
 
 #: Characters of an error that are kept, where its column has no length.
@@ -44,9 +43,8 @@ class Mine:
         self._its_own = [runs.columns["id"] == self.id]
         self._knows_worker = whole and "worker" in runs.columns
         if self._knows_worker:
-            worker = runs.columns["worker"]
             # SQLite may give a deleted run's id again; nobody gives this name again.
-            self._its_own.append(worker == run.worker)
+            self._its_own.append(runs.columns["worker"] == run.worker)
         self._attempt = getattr(run, "attempt", None) if whole else attempt
         self._column = None if self._attempt is None else runs.columns.get("attempt")
 
@@ -106,8 +104,7 @@ class Ending:
         with suppress(Discarded):
             if late := self._late(mine):
                 # Nobody has seen it yet.
-                values = self.attempts.raised(*late, took_too_long(late[1]))
-                self.runs.update(values, *mine.row, self.runs.has("running"))
+                self.runs.update(self.attempts.late(*late), *mine.row, self.runs.has("running"))
         open_ = self.runs.columns.get("completed_at")
         if open_ is not None:
             left = self.runs.row(completed_at=self.runs.now(), heartbeat_at=None)
@@ -124,8 +121,9 @@ class Ending:
         :param leaving: seconds for which its worker may still be at it, if that does not say
             otherwise.
         """
+        left = self._left(leaving)
         values = self.runs.row(status="initial", started_at=None, queued_at=None)
-        values |= self._left(leaving) or self.runs.row(heartbeat_at=None, worker=None)
+        values |= left or self.runs.row(heartbeat_at=None, worker=None)
         if pause:
             values |= self.runs.row(available_at=self.runs.now() + timedelta(seconds=pause))
         if (tries := self.runs.columns.get("tries")) is not None:
@@ -134,11 +132,13 @@ class Ending:
         given = 0
         if (wanted := self.runs.columns.get("wanted")) is not None:
             gone = self.runs.row(status="cancelled", queued_at=None)
-            gone |= self._left(leaving) or self.runs.row(completed_at=self.runs.now())
+            gone |= left or self.runs.row(completed_at=self.runs.now())
             given = self.runs.update(gone, *running, wanted.is_(False))
         given = given or self.runs.update(values, *running)
-        if not given and (left := self._left(leaving)):
-            self.runs.update(left, *mine.worker, self.runs.is_in_flight())
+        if not given and left:
+            # Not one that runs: without the column `worker`, it may be somebody else's by now.
+            stopped = self.runs.has("initial", "cancelled", "failed")
+            self.runs.update(left, *mine.worker, stopped, self.runs.is_in_flight())
         elif not given:
             self.let_go(mine)
         return given

@@ -28,12 +28,12 @@ class Held(t.NamedTuple):
     @property
     def has_ended(self) -> bool:
         """Whether it has ended, and waits to be rolled up."""
-        return self.status not in ACTIVE and not self.has_worker
+        return not self.has_worker
 
     @property
     def has_worker(self) -> bool:
         """Whether a worker still works on it, be it that it was cancelled or failed meanwhile."""
-        return self.status in ("running", "initial") or (
+        return self.status in ACTIVE or (
             self.status in ("cancelled", "failed") and self.completed_at is None
         )
 
@@ -86,8 +86,9 @@ def _held(runs: RunTable, row: t.Any) -> Held:
     values = row._asdict()
     for name in ("started_at", "heartbeat_at", "completed_at"):
         values[name] = values[name] and columns.in_utc(values[name], False)
-    if "completed_at" not in runs.columns and runs.word(values["status"]) == "failed":
+    status = runs.word(values["status"])
+    if status == "failed" and "completed_at" not in runs.columns:
         # It can't be told whether its worker is still at it.
         values["completed_at"] = values["heartbeat_at"]
     wanted = values["wanted"] is None or bool(values["wanted"])
-    return Held(**{**values, "status": runs.word(values["status"]), "wanted": wanted})
+    return Held(**{**values, "status": status, "wanted": wanted})

@@ -74,10 +74,7 @@ class Next:
         if self.rollup.status_of(backfill) not in ACTIVE:
             return 0
         settings = settings_of(backfill)
-        failures = settings.get("max_failures")
-        if settings.get("paused"):
-            return 0
-        if failures and self.rollup.some(backfill, "failed", failures) >= failures:
+        if settings.get("paused") or self.rollup.fails_too_often(backfill):
             return 0
         at_once: int | None = settings.get("pipeline_run_limit")
         return most if at_once is None else min(most, at_once - flight.at_once)

@@ -116,8 +116,9 @@ class Rollup:
         its runner has locked is left as it is: nobody waits for a runner.
         """
         active = self.runs.has(*ACTIVE)
-        if not self.runs.database.mysql:
-            # There, an UPDATE waits for each lock that it comes across, be it left out or not.
+        if not (self.runs.database.is_sqlite or self.runs.database.mysql):
+            # SQLite locks no rows. In MySQL, an UPDATE waits for each lock that it comes across,
+            # be it left out or not.
             running = self.runs.of(backfill), self.runs.has("running"), *criteria
             free = self.runs.unlocked_of(*running, referred=True)
             active = self.runs.has("initial") | self.runs.columns["id"].in_(free)
@@ -127,6 +128,13 @@ class Rollup:
         if beat is not None and ended is not None:
             values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
         self.runs.update(values, self.runs.of(backfill), active, *criteria)
+
+    def fails_too_often(self, backfill: t.Any) -> bool:
+        """Whether ``settings.max_failures`` is reached, so that nothing else is executed."""
+        most: int | None = settings_of(backfill).get("max_failures")
+        if not most:
+            return False
+        return self.some(backfill, "failed", most) >= most
 
     def some(self, backfill: t.Any, status: str, most: int) -> int:
         """Count the wanted runs that have a status, up to a number."""
