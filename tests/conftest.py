@@ -6,6 +6,8 @@ import os
 import time
 import typing as t
 from collections import Counter
+from contextlib import contextmanager
+from contextlib import ExitStack
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +100,8 @@ class Host:
         self.db = db or SQLAlchemy()
         self.db.init_app(self.app)
         self.statements: list[str] = []
+        #: The file of an SQLite database that was filled, which takes longer than to copy it.
+        self.filled: bytes | None = None
 
     def mixin_model(self) -> t.Any:
         from flask_backfills import BackfillMixin
@@ -115,14 +119,7 @@ class Host:
 
         return BackfillRun
 
-    def serve(
-        self,
-        model: t.Any = None,
-        *,
-        seed: dict | None = None,
-        blueprint: t.Any = None,
-        **options: t.Any,
-    ) -> None:
+    def register(self, model: t.Any = None, *, blueprint: t.Any = None, **options: t.Any) -> None:
         from flask_backfills import allow_anyone
         from flask_backfills import BackfillBlueprint
 
@@ -131,6 +128,14 @@ class Host:
         blueprint = blueprint or BackfillBlueprint
         self.blueprint = blueprint(self.model, self.db.session, **options)
         self.app.register_blueprint(self.blueprint)
+
+    def serve(self, model: t.Any = None, *, seed: dict | None = None, **options: t.Any) -> None:
+        self.register(model, **options)
+        self.fill(seed)
+        self.open()
+
+    def fill(self, seed: dict | None = None) -> None:
+        """Make the tables, and one backfill in them."""
         if seed is None:
             seed = {"id": 6, "pipeline_uuid": "arwen_starlight", "name": "old_name"}
             seed |= {"created_at": MOMENT, "updated_at": MOMENT}
@@ -142,8 +147,37 @@ class Host:
                 self.db.session.flush()
                 self.db.session.execute(sa.text("SELECT setval('backfill_id_seq', 6)"))
             self.db.session.commit()
+            self.db.session.remove()
+
+    def open(self) -> None:
+        """Be ready for requests, and count the statements from now on."""
+        with self.app.app_context():
             event.listen(self.db.engine, "before_cursor_execute", self._count)
+        self.statements.clear()
         self.client = self.app.test_client()
+
+    @contextmanager
+    def lent(self, url: str) -> t.Iterator[Host]:
+        """The host over a database of its own, to one of the tests that share it."""
+        parts, config = dict(vars(self.blueprint.host)), dict(self.app.config)
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
+        with self.app.app_context():
+            self.db.engines[None] = sa.create_engine(url)
+        if not url.startswith("sqlite"):
+            self.fill()
+        else:
+            file = Path(str(sa.make_url(url).database))
+            if self.filled is None:
+                self.fill()
+                self.filled = file.read_bytes()
+            file.write_bytes(self.filled)
+        self.open()
+        yield self
+        self.close()
+        vars(self.blueprint.host).update(parts)
+        self.blueprint.host.generators.clear()
+        self.app.config.clear()
+        self.app.config.update(config)
 
     def _count(self, conn, cursor, statement, *rest: t.Any) -> None:
         self.statements.append(statement)
@@ -229,8 +263,10 @@ class Host:
     def close(self) -> None:
         with self.app.app_context():
             self.db.session.remove()
-            self.db.drop_all()
-            for engine in self.db.engines.values():
+            for name, engine in self.db.engines.items():
+                # A file is the test's own, and its folder is cleared away.
+                if engine.dialect.name != "sqlite":
+                    self.db.drop_all(name)
                 engine.dispose()
 
 
@@ -289,16 +325,61 @@ def modelled(database_url, models):
     host.close()
 
 
+@pytest.fixture(scope="session")
+def shared(models, tmp_path_factory):
+    """The hosts that tests share, by their database and what they serve.
+
+    To make a host takes longer than most tests.
+    """
+    from flask_backfills.console import ConsoleBlueprint
+
+    db, model, run_model = models
+
+    @functools.cache
+    def find(database: str, runs: bool = True, **options: t.Any) -> Host:
+        host = Host(f"sqlite:///{tmp_path_factory.mktemp('never')}/used.db", db)
+        host.app.secret_key = "secret"
+        host.register(model, run_model=run_model if runs else None, **options)
+        host.app.register_blueprint(ConsoleBlueprint(host.blueprint))
+        return host
+
+    return find
+
+
 @pytest.fixture
-def host(modelled, models):
+def lent(shared, database_url):
+    """Serve with these options; no test may change the app."""
+    with ExitStack() as stack:
+
+        def lend(**options: t.Any) -> Host:
+            host = shared(sa.make_url(database_url).drivername, **options)
+            return stack.enter_context(host.lent(database_url))
+
+        yield lend
+
+
+@pytest.fixture
+def host(lent):
+    return lent(runs=False)
+
+
+@pytest.fixture
+def runner(lent):
+    """A host whose backfills have runs."""
+    return lent()
+
+
+@pytest.fixture
+def own_host(modelled, models):
+    """Like ``host``, with an app of its own, which a test may change."""
     _, model, _ = models
     modelled.serve(model)
     return modelled
 
 
 @pytest.fixture
-def runner(modelled, models):
-    """A host whose backfills have runs."""
+def own_runner(modelled, models):
+    """Like ``runner``, with an app of its own: to change it, or for threads that outlive a test."""
     _, model, run_model = models
     modelled.serve(model, run_model=run_model)
     return modelled

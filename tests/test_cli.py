@@ -57,12 +57,12 @@ def test_the_group_names_the_commands_that_there_are(flask):
     assert all(f"\n  {name} " in listed for name in cli.group.commands)
 
 
-def test_a_host_adds_commands_of_its_own_to_the_group(runner):
-    @runner.blueprint.cli.command("audit")
+def test_a_host_adds_commands_of_its_own_to_the_group(own_runner):
+    @own_runner.blueprint.cli.command("audit")
     def audit():
         print("audited")
 
-    result = runner.app.test_cli_runner().invoke(args=["backfills", "audit"])
+    result = own_runner.app.test_cli_runner().invoke(args=["backfills", "audit"])
     assert result.output == "audited\n"
 
 

@@ -24,9 +24,7 @@ ATTACK = "\"><script>alert(1)</script><b a='{{ 98765 * 9 }}"
 class Console:
     """A browser without JavaScript: it reads forms and sends them as they stand."""
 
-    def __init__(self, host, **options):
-        host.app.secret_key = "secret"
-        host.app.register_blueprint(ConsoleBlueprint(host.blueprint, **options))
+    def __init__(self, host):
         self.client = host.app.test_client()
 
     def get(self, path, status=200):
@@ -42,6 +40,12 @@ class Console:
         response = self.client.post(f"/backfills/{path}", data=data, **options)
         assert response.status_code == status, response.text
         return response
+
+
+def serve_console(host, **options):
+    host.app.secret_key = "secret"
+    host.app.register_blueprint(ConsoleBlueprint(host.blueprint, **options))
+    return Console(host)
 
 
 def fields(page):
@@ -356,7 +360,7 @@ def guarded(bare):
     def login(error):
         return "please log in", 401
 
-    console = Console(bare)
+    console = serve_console(bare)
 
     def become(*may):
         console.client.set_cookie("user", " ".join(may))
@@ -405,23 +409,23 @@ def test_without_a_run_model_there_is_no_strip(host):
     assert host.get()["name"] == "new"
 
 
-def test_changes_that_the_host_has_recorded_are_told(host):
+def test_changes_that_the_host_has_recorded_are_told(own_host):
     history = [(datetime(2026, 1, 2, 3, 4, 5), "Ann", f"name: {ATTACK}")]
-    console = Console(host, history=lambda backfill: history)
+    console = serve_console(own_host, history=lambda backfill: history)
     page = console.get("6")
     assert "<strong>Ann</strong> name: &#34;&gt;&lt;script&gt;" in page
     history.clear()
     assert "No changes are recorded." in console.get("6")
 
 
-def test_a_host_overrides_a_template(host, tmp_path):
+def test_a_host_overrides_a_template(own_host, tmp_path):
     folder = tmp_path / "templates" / "backfills_console"
     folder.mkdir(parents=True)
     (folder / "base.html").write_text("<h1>Ours</h1>{% block main %}{% endblock %}")
-    host.app.root_path = str(tmp_path)
-    host.app.jinja_loader = None
-    del host.app.jinja_loader
-    assert Console(host).get("").startswith("<h1>Ours</h1>")
+    own_host.app.root_path = str(tmp_path)
+    own_host.app.jinja_loader = None
+    del own_host.app.jinja_loader
+    assert serve_console(own_host).get("").startswith("<h1>Ours</h1>")
 
 
 def test_keys_that_are_words_stand_in_the_paths(bare):
@@ -433,7 +437,7 @@ def test_keys_that_are_words_stand_in_the_paths(bare):
     with bare.app.app_context():
         bare.db.session.add(Backfill(id="ü?", pipeline_uuid="p", name="m"))
         bare.db.session.commit()
-    console = Console(bare)
+    console = serve_console(bare)
     [path] = re.findall(r'href="/backfills/([^"]+)">m<', console.get(""))
     assert ">m</h1>" in console.get(path)
 

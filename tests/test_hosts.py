@@ -422,6 +422,6 @@ def test_a_subclass_decides_who_is_let_in(bare):
     assert bare.client.get("/api/backfills/6").status_code == 404
 
 
-def test_what_a_host_sets_on_its_blueprint_counts(host):
-    host.blueprint.authorize = lambda action, pipeline_uuid: False
-    assert host.put({"name": "a"}).status_code == 403
+def test_what_a_host_sets_on_its_blueprint_counts(own_host):
+    own_host.blueprint.authorize = lambda action, pipeline_uuid: False
+    assert own_host.put({"name": "a"}).status_code == 403

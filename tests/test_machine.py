@@ -329,5 +329,5 @@ class Life(RuleBasedStateMachine):
 
 def test_a_simple_model_and_the_product_never_differ():
     run_state_machine_as_test(
-        Life, settings=settings(max_examples=often(40), stateful_step_count=40)
+        Life, settings=settings(max_examples=often(24), stateful_step_count=40)
     )

@@ -34,6 +34,12 @@ CUT = {
 }
 
 
+@pytest.fixture
+def runner(own_runner):
+    """A host of its own, since the threads of these tests may outlive them."""
+    return own_runner
+
+
 @pytest.mark.parametrize("database_url", list(CUT), indirect=True)
 @pytest.mark.parametrize("flushed", [False, True])
 def test_connections_that_are_cut_lose_no_end_and_double_no_work(

@@ -24,29 +24,32 @@ RUNS = "/api/pipeline_runs"
 AGAIN = "/api/pipeline_schedules/6/pipeline_runs"
 
 
+#: What was verified, newest last.
+tokens = []
+
+
+def verify(token, action, pipeline_uuid):
+    tokens.append(token)
+    return token == "signed.jwt"
+
+
+SIGNED_IN = all_of(api_key(sources=("header", "query", "body")), oauth_token(verify))
+
+
 @pytest.fixture
-def mage(bare):
+def mage(lent):
     """A host whose API is asked by Mage's interface, by somebody who is signed in."""
-    tokens = []
-
-    def verify(token, action, pipeline_uuid):
-        tokens.append(token)
-        return token == "signed.jwt"
-
-    keys = api_key(sources=("header", "query", "body"))
-    bare.app.config["BACKFILLS_API_KEYS"] = ["k"]
-    bare.serve(
-        run_model=bare.run_model(), mage_routes=True, authorize=all_of(keys, oauth_token(verify))
-    )
-    bare.tokens = tokens
-    return bare
+    host = lent(mage_routes=True, authorize=SIGNED_IN)
+    host.app.config["BACKFILLS_API_KEYS"] = ["k"]
+    tokens.clear()
+    return host
 
 
 @pytest.fixture
-def anyone(bare):
-    bare.serve(run_model=bare.run_model(), mage_routes=True)
-    bare.put(START)
-    return bare
+def anyone(lent):
+    host = lent(mage_routes=True)
+    host.put(START)
+    return host
 
 
 def ask(client, line, body=None, **known):
@@ -94,7 +97,7 @@ def test_every_request_of_the_interface_gets_its_answer(mage):
             }
             known["run"] = runs[0]["id"]
     # The cookie comes first: the Bearer token beside it is another one.
-    assert set(mage.tokens) == {"signed.jwt"}
+    assert set(tokens) == {"signed.jwt"}
 
 
 # Credentials

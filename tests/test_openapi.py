@@ -122,9 +122,13 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
 
 
 @pytest.fixture
-def document(bare):
-    bare.serve(openapi=True, run_model=bare.run_model())
-    return bare.client.get(DOCUMENT).json
+def documented(lent):
+    return lent(openapi=True)
+
+
+@pytest.fixture
+def document(documented):
+    return documented.client.get(DOCUMENT).json
 
 
 def operations(document):
@@ -223,12 +227,12 @@ def resolved(document, component):
     return {**document, "$ref": f"#/components/schemas/{component}"}
 
 
-def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(bare, document):
+def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(documented, document):
     started = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-03", "status": "initial"}
     started |= {"interval_type": "day", "interval_units": 1}
-    assert bare.put(started).status_code == 200
+    assert documented.put(started).status_code == 200
     query = "include_run_count=true&include_preview_runs=true"
-    answer = bare.client.get(f"{URL}?{query}").json
+    answer = documented.client.get(f"{URL}?{query}").json
     Draft202012Validator(resolved(document, "BackfillAnswer")).validate(answer)
     update = document["components"]["schemas"]["BackfillUpdate"]
     assert answer["backfill"].keys() > ADDED
@@ -236,7 +240,9 @@ def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(bare, document
     assert sent.keys() > ADDED
     body = {"backfill": sent, "api_key": "k", "oauth_token": "t"}
     Draft202012Validator(resolved(document, "BackfillUpdateBody")).validate(body)
-    assert bare.client.put(f"{URL}?api_key=k&_http_error_codes=1", json=body).status_code == 200
+    assert (
+        documented.client.put(f"{URL}?api_key=k&_http_error_codes=1", json=body).status_code == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,10 +257,10 @@ def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(bare, document
         "2023-07-18T23:30:26+02:00",
     ],
 )
-def test_the_document_knows_each_form_of_a_datetime(bare, document, moment):
+def test_the_document_knows_each_form_of_a_datetime(documented, document, moment):
     body = {"backfill": {"start_datetime": moment}}
     Draft202012Validator(resolved(document, "BackfillUpdateBody")).validate(body)
-    assert bare.client.put(URL, json=body).status_code == 200
+    assert documented.client.put(URL, json=body).status_code == 200
 
 
 def test_it_is_off_unless_asked_for(host):

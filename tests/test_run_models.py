@@ -206,7 +206,7 @@ def memory():
 
 
 def test_several_threads_of_a_database_in_memory_count_right(memory):
-    memory.put({**START, "interval_type": "hour"})
+    memory.put({**START, "interval_type": "hour", "interval_units": 3})
 
     def work(_):
         count = 0
@@ -216,8 +216,8 @@ def test_several_threads_of_a_database_in_memory_count_right(memory):
 
     with ThreadPoolExecutor(4) as pool:
         counts = list(pool.map(work, range(4)))
-    assert sum(counts) == 145
-    assert (memory.get()["status"], memory.get()["metrics"]) == ("completed", {"rows": 145})
+    assert sum(counts) == 49
+    assert (memory.get()["status"], memory.get()["metrics"]) == ("completed", {"rows": 49})
 
 
 def test_a_worker_of_a_database_in_memory_does_one_run_at_a_time(memory):

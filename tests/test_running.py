@@ -39,6 +39,12 @@ LEVELS = [
 ]
 
 
+@pytest.fixture
+def runner(own_runner):
+    """A host of its own, since the threads of these tests may outlive them."""
+    return own_runner
+
+
 @pytest.fixture(
     params=[(name, level) for name, level in LEVELS if name in DATABASES],
     ids=lambda one: " ".join(map(str, one)),

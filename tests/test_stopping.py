@@ -24,6 +24,12 @@ DAYS |= {"interval_type": "day", "interval_units": 1}
 START = {**DAYS, "status": "initial"}
 
 
+@pytest.fixture
+def runner(own_runner):
+    """A host of its own, since the threads of these tests may outlive them."""
+    return own_runner
+
+
 def start(host, **settings):
     assert host.put({**START, "settings": settings}).status_code == 200
 
