@@ -45,8 +45,11 @@ MOST_AHEAD = 8
 #: How much the newest run counts for how long runs take.
 NEWEST = 0.1
 
-#: Seconds after which runs that were claimed ahead are given back, since no thread gets free.
-STUCK = 1.0
+#: Seconds after which runs that were claimed ahead are given back, since no thread gets free;
+#: and those after which one that is begun has waited, so that its time is counted from now on.
+#: Both are less than the shortest ``settings.run_timeout``, which is a second.
+STUCK = 0.5
+WAITED = 0.2
 
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
@@ -126,7 +129,7 @@ class _Worker:
         try:
             while not (stop.is_set() or hurry.is_set()):
                 if self._has_enough(idle):
-                    self._wait(idle)
+                    self._wait(min(idle, STUCK / 2) if self.claimed.qsize() else idle)
                     continue
                 found = self._claim(once)
                 looks = 0 if found else looks + 1
@@ -230,10 +233,8 @@ class _Worker:
                 self.done.put(time.monotonic() - begun)
 
     def _has_lost(self, run: t.Any, seconds: float) -> bool:
-        """Whether a run is another's by now, since this process stood still before it began it."""
-        if seconds < lease(self.host.run_table).total_seconds() / 3:
-            return False
-        if self.host.runs.still_ours([run]):
+        """Whether a run that has waited here since it was claimed is another's by now."""
+        if seconds < WAITED or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])
         return True

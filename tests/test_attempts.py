@@ -202,6 +202,44 @@ def test_a_run_that_took_too_long_is_not_begun_beside_its_old_worker(runner):
     assert (run.id, run.attempt) == (late.id, 2)
 
 
+def test_a_function_that_hangs_does_not_hold_up_the_others_though_its_run_is_tried_again(runner):
+    start(runner, run_timeout=1, max_attempts=2, retry_delay=0, pipeline_run_limit=1)
+    [late] = runner.claim()
+    time.sleep(1.1)
+    for _ in range(2):
+        [run] = runner.claim()
+        assert run.id != late.id and runner.end(run)
+    # Only its own next try waits for it.
+    assert runner.claim() == [] and runner.rows()[0]["status"] == "initial"
+    assert runner.end(late) is False
+    [run] = runner.claim()
+    assert (run.id, run.attempt) == (late.id, 2) and runner.end(run)
+    assert runner.get()["status"] == "completed"
+
+
+def test_the_time_of_a_run_counts_from_when_it_is_begun(runner):
+    start(runner, run_timeout=1)
+    waited, other, _ = runner.claim(limit=3)
+    time.sleep(1.1)
+    with runner.app.app_context():
+        assert runner.blueprint.runs.begin_late(waited)
+    assert runner.end(waited, "completed", {"rows": 1}) is True
+    assert runner.end(other) is False
+
+
+def test_a_run_that_was_taken_back_before_it_was_begun_is_not_begun(runner):
+    start(runner)
+    [silent] = runner.claim()
+    runner.recover()
+    [run] = runner.claim()
+    with runner.app.app_context():
+        assert not runner.blueprint.runs.begin_late(silent)
+        assert runner.blueprint.runs.begin_late(run)
+    runner.put({"status": "cancelled"})
+    with runner.app.app_context():
+        assert not runner.blueprint.runs.begin_late(run)
+
+
 def test_a_delete_may_be_the_first_to_see_that_a_run_took_too_long(runner):
     start(runner, run_timeout=1)
     runner.put({"end_datetime": "2023-03-01"})

@@ -190,3 +190,16 @@ def test_what_a_generator_gives_a_run_is_its_own_and_overrides_newer_variables(r
     runner.put({"variables": {"n": 2, "m": 2}})
     found = {run.key: run.variables for run in runner.claim(limit=2)}
     assert (found["a"]["n"], found["a"]["m"], found["b"]["n"]) == (7, 2, 2)
+
+
+def test_runs_of_a_backfill_whose_status_nobody_has_set_are_left_alone(runner, three):
+    [run] = runner.claim(three[0])
+    with runner.app.app_context():
+        runner.db.session.get(runner.model, three[0]).status = None
+        runner.db.session.commit()
+    assert runner.end(run)
+    runner.recover()
+    with runner.app.app_context():
+        model = runner.blueprint.host.run_model
+        query = sa.select(model.status).where(model.backfill_id == three[0]).order_by(model.key)
+        assert runner.db.session.scalars(query).all() == ["completed", "initial"]

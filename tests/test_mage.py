@@ -1,6 +1,7 @@
 """Mage's own web interface as a client: its requests, and its table of runs."""
 
 import json
+import time
 import uuid
 from pathlib import Path
 
@@ -242,6 +243,17 @@ def test_a_running_run_is_tried_again_in_whichever_order_the_two_requests_come(a
     [second] = anyone.claim()
     assert (second.key[8:10], second.attempt) == ("01", 2)
     assert anyone.end(second) and anyone.get()["metrics"] is None
+
+
+def test_a_run_that_waits_since_it_took_too_long_is_cancelled_beside_its_old_worker(anyone):
+    settings = {"run_timeout": 1, "max_attempts": 2, "retry_delay": 0}
+    anyone.put({"settings": settings})
+    [late] = anyone.claim()
+    time.sleep(1.1)
+    anyone.claim()
+    assert anyone.rows()[0]["status"] == "initial"
+    assert cancel(anyone, late.id).json["pipeline_run"]["status"] == "cancelled"
+    assert anyone.end(late) is False and anyone.rows()[0]["status"] == "cancelled"
 
 
 def test_receivers_hear_of_a_run_that_was_changed(anyone):

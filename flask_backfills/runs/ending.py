@@ -182,6 +182,11 @@ class Ending:
             if one.id in free:
                 self.runs.update(beat, *one.worker, waiting, self.runs.is_in_flight())
 
+    def begin_late(self, mine: Mine) -> bool:
+        """Let the time of a run start now, if it is still its worker's."""
+        now = self.runs.row(started_at=self.runs.now(), heartbeat_at=self.runs.now())
+        return self.runs.update(now, *mine.row, self.runs.has("running")) == 1
+
     def look(self, runs: Collection[t.Any]) -> tuple[set[t.Any], set[t.Any]]:
         """The ids of the runs that are still their workers', and the backfills of late ones."""
         claimed = {self.runs.key_of(run): run for run in runs}

@@ -22,6 +22,7 @@ class Held(t.NamedTuple):
     started_at: datetime | None
     heartbeat_at: datetime | None
     completed_at: datetime | None
+    available_at: datetime | None
     metrics: t.Any
     worker: str | None = None
 
@@ -36,6 +37,12 @@ class Held(t.NamedTuple):
         return self.status in ACTIVE or (
             self.status in ("cancelled", "failed") and self.completed_at is None
         )
+
+
+    @property
+    def took_too_long(self) -> bool:
+        """Whether it has failed, or waits for its next try, before its worker has ended."""
+        return self.status == "failed" or (self.status == "initial" and bool(self.available_at))
 
 
 class Flight:
@@ -55,9 +62,9 @@ class Flight:
     def at_once(self) -> int:
         """How many runs workers have, those included that were cancelled meanwhile.
 
-        One that took too long has lost its place.
+        One that took too long has lost its place, be it tried again or not.
         """
-        return sum(one.has_worker and one.status != "failed" for one in self.held)
+        return sum(one.has_worker and not one.took_too_long for one in self.held)
 
     @property
     def has_workers(self) -> bool:

@@ -73,7 +73,10 @@ class Queue:
             if len(claimed) >= limit:
                 break
             try:
-                claimed += self._next_of(key, limit - len(claimed))
+                with self.table.database.transaction(ranges=True):
+                    backfill, found, changes = self.hand_out.next_of(key, limit - len(claimed))
+                claimed += found
+                signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
                 if errors.passes(error) or backfill_id is not None:
                     interrupted = error
@@ -191,6 +194,14 @@ class Queue:
             mine = [Mine(self.runs, run) for run in runs]
             self.table.database.again(lambda: self.ending.renew(mine))
 
+    def begin_late(self, run: t.Any) -> bool:
+        """Begin a claimed run only now: its lease and its time start anew.
+
+        :returns: whether it is still yours to begin. If not, do not.
+        """
+        self.table.database.synchronize()
+        return self.table.database.again(lambda: self.ending.begin_late(Mine(self.runs, run)))
+
     def still_ours(self, runs: Collection[t.Any]) -> set[t.Any]:
         """The ids of those claimed runs whose results will be used.
 
@@ -221,9 +232,3 @@ class Queue:
         self.table.database.synchronize()
         with self.table.database.transaction(keep=False):
             return self.hand_out.next.backfills()
-
-    def _next_of(self, backfill_id: t.Any, most: int) -> list[t.Any]:
-        with self.table.database.transaction(ranges=True):
-            backfill, found, changes = self.hand_out.next_of(backfill_id, most)
-        signals.tell(self.table.session, self.schema, backfill, changes)
-        return found

@@ -88,7 +88,8 @@ class Rollup:
         """
         status = self.status_of(backfill)
         if status not in ACTIVE:
-            if flight is not None and (flight.running or self.some(backfill, "initial", 1)):
+            # A status that nobody has set says nothing of the runs, which are the host's then.
+            if status and flight and (flight.running or self.some(backfill, "initial", 1)):
                 # Their runners had them locked when the backfill was cancelled.
                 self.cancel(backfill)
             return {}
