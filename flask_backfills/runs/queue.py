@@ -195,10 +195,7 @@ class Queue:
             self.table.database.again(lambda: self.ending.renew(mine))
 
     def begin_late(self, run: t.Any) -> bool:
-        """Begin a claimed run only now: its lease and its time start anew.
-
-        :returns: whether it is still yours to begin. If not, do not.
-        """
+        """Let the lease and the time of a claimed run start now. If it is not yours: ``False``."""
         self.table.database.synchronize()
         return self.table.database.again(lambda: self.ending.begin_late(Mine(self.runs, run)))
 
