@@ -39,8 +39,8 @@ SOON = 5.0
 
 #: Seconds of work that a worker claims beyond what its threads do, where runs are that short;
 #: and how many runs that may be for each thread.
-AHEAD = 0.1
-MOST_AHEAD = 8
+AHEAD = 0.2
+MOST_AHEAD = 16
 
 #: How much the newest run counts for how long runs take.
 NEWEST = 0.1
@@ -49,7 +49,7 @@ NEWEST = 0.1
 #: and those after which one that is begun has waited, so that its time is counted from now on.
 #: Both are less than the shortest ``settings.run_timeout``, which is a second.
 STUCK = 0.5
-WAITED = 0.2
+WAITED = 0.4
 
 Tell = Callable[[t.Any, t.Optional[str]], None]
 

@@ -40,28 +40,30 @@ class Mine:
         self.id = runs.key_of(run) if whole else run
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
-        self._its_own = [runs.columns["id"] == self.id]
+        #: What its row holds, by column.
+        self.holds = {runs.columns["id"]: self.id}
         self._knows_worker = whole and "worker" in runs.columns
         if self._knows_worker:
             # SQLite may give a deleted run's id again; nobody gives this name again.
-            self._its_own.append(runs.columns["worker"] == run.worker)
+            self.holds[runs.columns["worker"]] = run.worker
         self._attempt = getattr(run, "attempt", None) if whole else attempt
         self._column = None if self._attempt is None else runs.columns.get("attempt")
+        if self._column is not None:
+            self.holds[self._column] = self._attempt
 
     @property
     def row(self) -> list[t.Any]:
-        if self._column is None:
-            return self._its_own
-        return [*self._its_own, self._column == self._attempt]
+        return [column == value for column, value in self.holds.items()]
 
     @property
     def worker(self) -> list[t.Any]:
         """The same, be it planned anew meanwhile: often, if it names its worker, else once."""
         if self._column is None:
-            return self._its_own
+            return self.row
+        its_own = [one == value for one, value in self.holds.items() if one is not self._column]
         if self._knows_worker:
-            return [*self._its_own, self._column >= self._attempt]
-        return [*self._its_own, self._column.in_([self._attempt, (self._attempt or 0) + 1])]
+            return [*its_own, self._column >= self._attempt]
+        return [*its_own, self._column.in_([self._attempt, (self._attempt or 0) + 1])]
 
     @property
     def stopped(self) -> list[t.Any]:
@@ -96,7 +98,8 @@ class Ending:
             )
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
-            if not self.runs.update(values, *mine.row, self.runs.has("running")):
+            running = {self.runs.columns["status"]: self.runs.member("running")}
+            if not self.runs.prepared.update(values, {**mine.holds, **running}):
                 raise Discarded
 
     def let_go(self, mine: Mine) -> None:

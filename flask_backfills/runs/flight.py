@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
 from ..tables.run_table import RunTable
@@ -38,7 +40,6 @@ class Held(t.NamedTuple):
             self.status in ("cancelled", "failed") and self.completed_at is None
         )
 
-
     @property
     def took_too_long(self) -> bool:
         """Whether it has failed, or waits for its next try, before its worker has ended."""
@@ -49,9 +50,11 @@ class Flight:
     """What is in flight of one backfill that is held."""
 
     def __init__(self, runs: RunTable, backfill: t.Any) -> None:
-        names = list(Held._fields)
-        query = runs.in_flight(*names).where(runs.of(backfill))
-        rows = runs.database.execute(runs.database.latest(query))
+        owner = runs.columns["backfill_id"]
+        mine = owner == sa.bindparam("backfill", type_=owner.type)
+        query = runs.prepared.once(("flight",), lambda: runs.in_flight(Held._fields, mine))
+        sent = {"backfill": runs.backfills.key_of(backfill)}
+        rows = runs.database.execute(runs.database.latest(query), sent)
         self.held = [_held(runs, row) for row in rows]
 
     @property

@@ -11,6 +11,7 @@ from ..rules.lifecycle import ACTIVE
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
+from ..tables.run_table import moment
 from ..tables.settings import settings_of
 from .flight import Flight
 from .rollup import Rollup
@@ -29,11 +30,20 @@ class Next:
 
         The highest priority comes first, then the fewest running runs, then the oldest.
         """
+        query = self.runs.prepared.once(("backfills",), self._backfills)
+        found = [
+            (-settings_of(row).get("priority", 0), row[2], place, row[0])
+            for place, row in enumerate(self.runs.database.execute(query, self._now()))
+            if not is_paused(row.settings) and self._has_room(settings_of(row), *row[2:])
+        ]
+        return [key for *_, key in sorted(found, key=lambda one: one[:3])]
+
+    def _backfills(self) -> t.Any:
         model = self.table.model
         runs = self.runs
         of_it = runs.columns["backfill_id"] == self.table.key
         # Not EXISTS: PostgreSQL would look at every run that there is.
-        waiting = sa.select(sa.literal(1)).where(of_it, runs.has("initial"), *runs.available())
+        waiting = sa.select(sa.literal(1)).where(of_it, *self._waiting())
         waits = waiting.limit(1).scalar_subquery().is_not(None)
         count = sa.select(sa.func.count())
         running = count.where(of_it, runs.has("running")).scalar_subquery()
@@ -42,13 +52,18 @@ class Next:
         schema = self.rollup.schema
         active = model.status.in_([schema.member("status", word) for word in ACTIVE])
         query = sa.select(self.table.key, settings.label("settings"), running, failed)
-        query = query.where(active, self._not_paused(), waits).order_by(self.table.key)
-        found = [
-            (-settings_of(row).get("priority", 0), row[2], place, row[0])
-            for place, row in enumerate(self.runs.database.execute(query))
-            if not is_paused(row.settings) and self._has_room(settings_of(row), *row[2:])
-        ]
-        return [key for *_, key in sorted(found, key=lambda one: one[:3])]
+        return query.where(active, self._not_paused(), waits).order_by(self.table.key)
+
+    def _waiting(self) -> tuple[t.Any, ...]:
+        """The criteria that a run waits, and need not wait any longer for its next try."""
+        at = self.runs.columns.get("available_at")
+        if at is None:
+            return (self.runs.has("initial"),)
+        return self.runs.has("initial"), at.is_(None) | (at <= sa.bindparam("now", type_=at.type))
+
+    def _now(self) -> dict[str, t.Any]:
+        at = self.runs.columns.get("available_at")
+        return {} if at is None else {"now": moment(at, self.runs.now())}
 
     @staticmethod
     def _has_room(settings: t.Mapping[str, t.Any], running: int, failed: int) -> bool:
@@ -89,14 +104,19 @@ class Next:
         room = self.room(backfill, flight, most)
         if room < 1:
             return []
-        order: tuple[t.Any, ...] = (self.runs.date, self.runs.key)
-        if settings_of(backfill).get("order") == "backwards":
-            order = tuple(sa.desc(one) for one in order)
-        waiting = self.runs.has("initial"), *self.runs.free_only(), *self.runs.available()
-        query = sa.select(self.runs.model).where(self.runs.of(backfill), *waiting)
+        backwards = settings_of(backfill).get("order") == "backwards"
+        query = self.runs.prepared.once(("next", backwards), lambda: self._next(backwards))
+        sent = {**self._now(), "backfill": self.table.key_of(backfill), "room": room}
+        return list(self.runs.database.session.scalars(query, sent))
+
+    def _next(self, backwards: bool) -> t.Any:
+        order = [sa.desc(one) if backwards else one for one in (self.runs.date, self.runs.key)]
+        owner = self.runs.columns["backfill_id"]
+        mine = owner == sa.bindparam("backfill", type_=owner.type)
+        query = sa.select(self.runs.model)
+        query = query.where(mine, *self._waiting(), *self.runs.free_only())
         # Of the run's own table alone: a joined relationship can't be locked. And a session
         # that keeps what it has read may know the runs from before.
         query = query.options(lazyload("*")).execution_options(populate_existing=True)
-        query = query.order_by(*order).limit(room)
-        query = query.with_for_update(of=self.runs.model, key_share=True, skip_locked=True)
-        return list(self.runs.database.session.scalars(query))
+        query = query.order_by(*order).limit(sa.bindparam("room", type_=sa.Integer()))
+        return query.with_for_update(of=self.runs.model, key_share=True, skip_locked=True)

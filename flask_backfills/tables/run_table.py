@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from datetime import timezone
 
@@ -17,6 +18,7 @@ from . import columns
 from .backfill_table import BackfillTable
 from .database import Database
 from .fields import Choice
+from .prepared import Prepared
 from .schema import BackfillSchema
 from .schema import RunSchema
 
@@ -62,6 +64,7 @@ class RunTable:
             if (column := columns.column_of(self.mapper, name)) is not None
         }
         self.columns["id"] = columns.key_column(self.mapper)
+        self.prepared = Prepared(self.database, self.table)
 
     @property
     def table(self) -> sa.Table:
@@ -117,14 +120,14 @@ class RunTable:
         """The criterion that a run's date is one of these or between them."""
         return self.date.between(moment(self.date, first), moment(self.date, last))
 
-    def in_flight(self, *names: str) -> t.Any:
+    def in_flight(self, names: Sequence[str], criterion: t.Any) -> t.Any:
         """A SELECT of the few runs that workers have, or that are not rolled up yet.
 
         A model without ``heartbeat_at`` knows only those that are running.
         """
         unmapped = sa.null()
         found = [self.columns.get(name, unmapped).label(name) for name in names]
-        return sa.select(*found).where(self.is_in_flight())
+        return sa.select(*found).where(criterion, self.is_in_flight())
 
     def is_in_flight(self) -> t.Any:
         beat = self.columns.get("heartbeat_at")
@@ -134,13 +137,6 @@ class RunTable:
         """The criterion that no worker has a run that waits."""
         beat = self.columns.get("heartbeat_at")
         return () if beat is None else (beat.is_(None),)
-
-    def available(self) -> tuple[t.Any, ...]:
-        """The criterion that a run need not wait any longer for its next try."""
-        at = self.columns.get("available_at")
-        if at is None:
-            return ()
-        return (sa.or_(at.is_(None), at <= moment(at, self.now())),)
 
     @property
     def leased(self) -> sa.Column[t.Any] | None:

@@ -1,0 +1,52 @@
+"""Statements that are made once: to make one takes longer than to send it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from .database import Database
+
+
+class Prepared:
+    """The statements of a host's table that workers send all the time."""
+
+    def __init__(self, database: Database, table: sa.Table) -> None:
+        self.database = database
+        self.table = table
+        self._made: dict[tuple[t.Hashable, ...], t.Any] = {}
+
+    def once(self, key: tuple[t.Hashable, ...], make: Callable[[], t.Any]) -> t.Any:
+        """What was made for a key, and for the dialect of the database."""
+        key = (self.database.dialect.name, *key)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def update(self, values: Mapping[str, t.Any], held: Mapping[sa.Column[t.Any], t.Any]) -> int:
+        """Write values, by the keys of their columns, to the rows that hold others.
+
+        :returns: how many there were.
+        """
+        computed = {key: one for key, one in values.items() if isinstance(one, sa.ClauseElement)}
+        plain = [key for key in values if key not in computed]
+        known = [column for column, one in held.items() if one is not None]
+        unknown = [column for column, one in held.items() if one is None]
+        query = self.once(
+            ("update", *plain, None, *known, None, *unknown),
+            lambda: self._update(plain, known, unknown),
+        )
+        if computed:
+            query = query.values(computed)
+        sent = {f"new_{key}": values[key] for key in plain}
+        sent |= {f"held_{column.key}": held[column] for column in known}
+        return t.cast(int, self.database.execute(query, sent).rowcount)
+
+    def _update(self, plain: list[str], known: list[t.Any], unknown: list[t.Any]) -> t.Any:
+        columns = self.table.columns
+        new = {key: sa.bindparam(f"new_{key}", type_=columns[key].type) for key in plain}
+        same = [one == sa.bindparam(f"held_{one.key}", type_=one.type) for one in known]
+        return sa.update(self.table).where(*same, *(one.is_(None) for one in unknown)).values(new)
