@@ -1,4 +1,5 @@
 // What .ci/clients has tsc check: the types that openapi-typescript makes of the document.
+import createClient from "openapi-fetch";
 import type { components, operations, paths } from "./openapi";
 
 type Backfill = components["schemas"]["Backfill"];
@@ -33,4 +34,23 @@ const wrongKey: Update = { nmae: "July" };
 // @ts-expect-error: an id is a number here
 const wrongId: Backfill["id"] = "6";
 
-export { answer, body, query, wrongId, wrongKey, wrongStatus };
+// As docs/clients.md has it.
+const client = createClient<paths>({
+  baseUrl: "http://localhost:6789/api",
+  headers: { "X-API-KEY": "demo-key", "OAUTH-TOKEN": "demo-token" },
+});
+const start = async (): Promise<string> => {
+  const { data, error } = await client.PUT(
+    "/pipelines/{pipeline_uuid}/backfills/{backfill_id}",
+    {
+      params: {
+        path: { pipeline_uuid: "weather", backfill_id: 7 },
+        query: { dry_run: true },
+      },
+      body: { backfill: { status: "initial" } },
+    },
+  );
+  return error ? error.error.message : `${data.metadata?.plan.add} runs`;
+};
+
+export { answer, body, query, start, wrongId, wrongKey, wrongStatus };

@@ -100,7 +100,9 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
     schemas = document["components"]["schemas"]
     sent, shown = schemas["BackfillUpdate"]["properties"], schemas["Backfill"]["properties"]
     assert "name" not in sent and sent["title"]["minLength"] == 3
-    assert "name" not in shown and shown["title"]["description"] == sent["title"]["description"]
+    assert "name" not in shown
+    # A name can't be null, except where it is.
+    assert sent["title"]["description"].startswith(shown["title"]["description"] + " Null may be")
     # Named, or generators would invent a name.
     assert schemas["BackfillBlockUuid"]["enum"] == ["ocean", "land"]
     assert named(sent["team"]) == ["BackfillBlockUuid", "null"]
@@ -161,6 +163,18 @@ def test_each_operation_says_what_it_does_and_has_a_tag(document):
         assert one["summary"] and one["description"], name
         assert set(one["tags"]) <= tags and one["tags"], name
         assert all(parameter["description"] for parameter in one["parameters"]), name
+
+
+def test_the_headers_that_a_client_needs_are_told(document):
+    known = operations(document)
+    for name, status, headers in (
+        ("get_backfill", "200", {"ETag"}),
+        ("create_backfill", "201", {"ETag", "Location"}),
+        ("update_backfill_by_id", "200", {"ETag"}),
+        ("update_backfill", "503", {"Retry-After"}),
+    ):
+        assert known[name]["responses"][status]["headers"].keys() == headers, name
+    assert "headers" not in known["list_runs"]["responses"]["200"]
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,11 @@ class Components:
         column = columns.column_of(schema.mapper, attribute)
         # Where the column may be null, null may be sent back even if it can't be written.
         nullable = bool(field.allow_none or (column is not None and column.nullable))
-        return or_null(kind, nullable) | _told(self._told_of, attribute, found)
+        told = _told(self._told_of, attribute, found)
+        ours = "description" in told and "description" not in found
+        if ours and nullable and not field.allow_none:
+            told["description"] += f" {descriptions.ONLY_BACK}"
+        return or_null(kind, nullable) | told
 
     def _shown(self, owner: str, schema: ModelSchema, told: Mapping[str, Told]) -> Document:
         """What is shown of a row."""

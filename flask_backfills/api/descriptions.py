@@ -8,8 +8,9 @@ import typing as t
 Told = tuple[str, t.Any]
 
 ABOUT = (
-    "Every answer of 200 or 201 means that all that was sent is stored. Any other answer means"
-    " that nothing changed; `error.errors` gives the reasons by key.\n\n"
+    "Every answer of 200 or 201 means that all that was sent is stored; with `dry_run`, that it"
+    " would be. Any other answer means that nothing changed; `error.errors` gives the reasons by"
+    " key.\n\n"
     "Datetimes are shown in UTC, as `2023-07-18 23:30:26`, with a fraction of a second where there"
     " is one. One that is sent without an offset is in UTC.\n\n"
     "What Mage's own clients send with every request is let through on every path, and is never"
@@ -73,6 +74,7 @@ ATTRIBUTES: dict[str, Told] = {
 
 #: Of what may be sent, and is not stored.
 LEFT_ALONE = "May be sent back, as a GET has added it, and is left alone."
+ONLY_BACK = "Null may be sent back where it is null already, and nowhere else."
 CREDENTIAL = "A credential, as Mage's own web interface sends it. Is let through, and never stored."
 
 RUN_ATTRIBUTES: dict[str, Told] = {
@@ -153,6 +155,13 @@ OPERATIONS = {
         "List the runs of a backfill",
         "Ordered by date, one page of them. Includes runs that are no longer wanted.",
     ),
+}
+
+#: The headers of answers.
+HEADERS = {
+    "ETag": "Names the version of the backfill, for If-Match. Not in a dry run.",
+    "Location": "The path of the new backfill. Not in a dry run.",
+    "Retry-After": "The seconds after which to try again.",
 }
 
 #: The refusals, by HTTP status.

@@ -18,6 +18,7 @@ from .answers import Document
 from .answers import ref
 from .components import Components
 from .descriptions import ABOUT
+from .descriptions import HEADERS
 from .descriptions import OPERATIONS
 from .descriptions import PARAMETERS
 from .descriptions import REFUSALS
@@ -65,6 +66,7 @@ class _Operation(t.NamedTuple):
     status: str = "200"
     body: str | None = None
     headers: tuple[str, ...] = ()
+    answer_headers: tuple[str, ...] = ("ETag",)
     tag: str = "backfills"
 
 
@@ -78,19 +80,28 @@ def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
         status="201",
         body="BackfillCreateBody",
         headers=("If-Plan-Match",),
+        answer_headers=("ETag", "Location"),
     )
-    lists = query.List, _READS, "BackfillList"
-    anywhere = query.ListAnywhere, _READS, "BackfillList"
+    answer: dict[str, t.Any] = {"refusals": _READS, "answer": "BackfillList", "answer_headers": ()}
+    lists: dict[str, t.Any] = {"query": query.List, **answer}
+    anywhere: dict[str, t.Any] = {"query": query.ListAnywhere, **answer}
     nested = "/pipelines/{pipeline_uuid}/backfills"
     paths = {
-        nested: {"get": _Operation("list_backfills", *lists), "post": create},
+        nested: {"get": _Operation("list_backfills", **lists), "post": create},
         f"{nested}/{{backfill_id}}": _of_one(""),
-        "/backfills": {"get": _Operation("list_backfills_of_pipeline", *anywhere)},
+        "/backfills": {"get": _Operation("list_backfills_of_pipeline", **anywhere)},
         "/backfills/{backfill_id}": _of_one(_FLAT),
     }
     if with_runs:
         for path, suffix in ((nested, ""), ("/backfills", _FLAT)):
-            runs = _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs")
+            runs = _Operation(
+                f"list_runs{suffix}",
+                query.RunList,
+                _READS,
+                "RunList",
+                answer_headers=(),
+                tag="runs",
+            )
             paths[f"{path}/{{backfill_id}}/runs"] = {"get": runs}
     return paths
 
@@ -134,9 +145,9 @@ def _told(one: _Operation, shared: list[Document], components: Components) -> Do
         "tags": [one.tag],
         "parameters": [*shared, *headers, *asked],
         "responses": {
-            one.status: {"description": "Done", "content": _json(one.answer)},
+            one.status: _answer("Done", one.answer, one.answer_headers),
             **{
-                code: {"description": REFUSALS[code], "content": _json("Error")}
+                code: _answer(REFUSALS[code], "Error", ("Retry-After",) if code == "503" else ())
                 for code in one.refusals
             },
         },
@@ -154,6 +165,12 @@ def _parameter(name: str, schema: Document, where: str, required: bool = False) 
     schema = schema if "$ref" in schema else {**schema, **told}
     found = {"name": name, "in": where, **told, "schema": schema}
     return {**found, "required": True} if required or where == "path" else found
+
+
+def _answer(description: str, component: str, headers: tuple[str, ...]) -> Document:
+    answer: Document = {"description": description, "content": _json(component)}
+    told = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in headers}
+    return {**answer, "headers": told} if told else answer
 
 
 def _json(component: str) -> Document:
