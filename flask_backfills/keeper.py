@@ -34,7 +34,8 @@ class Keeper:
     def __init__(self, app: Flask, host: Host) -> None:
         self.app = app
         self.host = host
-        self._kept: dict[t.Any, _Kept] = {}
+        #: In their order: a run that was taken back may come again while it is still done here.
+        self._kept: list[_Kept] = []
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="backfills-keeper", daemon=True)
@@ -60,14 +61,14 @@ class Keeper:
         :param current: told when the run should stop.
         :param session: the runner's.
         """
-        key = self.host.run_table.key_of(run)
+        kept = _Kept(run, current, session)
         with self._lock:
-            self._kept[key] = _Kept(run, current, session)
+            self._kept.append(kept)
         try:
             yield
         finally:
             with self._lock:
-                self._kept.pop(key, None)
+                self._kept = [one for one in self._kept if one is not kept]
 
     def stop(self) -> None:
         """Tell every run to stop."""
@@ -80,7 +81,7 @@ class Keeper:
 
     def _now(self) -> list[_Kept]:
         with self._lock:
-            return list(self._kept.values())
+            return list(self._kept)
 
     def _renew(self) -> None:
         renewed = time.monotonic()
@@ -109,8 +110,11 @@ class Keeper:
 
     def _look(self) -> None:
         kept = self._now()
-        if kept:
-            ours = self.host.runs.still_ours([one.run for one in kept])
-            for one in kept:
-                if self.host.run_table.key_of(one.run) not in ours:
-                    one.current.request_stop()
+        if not kept:
+            return
+        newest = {self.host.run_table.key_of(one.run): one for one in kept}
+        ours = self.host.runs.still_ours([one.run for one in newest.values()])
+        for one in kept:
+            key = self.host.run_table.key_of(one.run)
+            if key not in ours or newest[key] is not one:
+                one.current.request_stop()

@@ -45,11 +45,8 @@ MOST_AHEAD = 16
 #: How much the newest run counts for how long runs take.
 NEWEST = 0.1
 
-#: Seconds after which runs that were claimed ahead are given back, since no thread gets free;
-#: and those after which one that is begun has waited, so that its time is counted from now on.
-#: Both are less than the shortest ``settings.run_timeout``, which is a second.
-STUCK = 0.5
-WAITED = 0.4
+#: Seconds after which runs that were claimed ahead are given back, since no thread gets free.
+STUCK = 1.0
 
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
@@ -129,7 +126,7 @@ class _Worker:
         try:
             while not (stop.is_set() or hurry.is_set()):
                 if self._has_enough(idle):
-                    self._wait(min(idle, STUCK / 2) if self.claimed.qsize() else idle)
+                    self._wait(idle)
                     continue
                 found = self._claim(once)
                 looks = 0 if found else looks + 1
@@ -170,14 +167,15 @@ class _Worker:
     def _claim(self, once: bool) -> int:
         """Claim as many runs as there are threads free for them, or a little more."""
         self.looked = time.monotonic()
-        free = self._most - self.busy
+        free = max(self.concurrency - self.busy, 0)
+        ahead = max(self._most - self.busy, 0) - free
         found: list[t.Any] = []
         try:
             with self.app.app_context():
                 self._recover()
                 ended = self._ended()
-                if free > 0:
-                    found = self.host.runs.claim(limit=free)
+                if free or ahead:
+                    found = self.host.runs.claim(limit=free, ahead=ahead)
                 # A claim of a backfill brings it in line with its runs.
                 for backfill_id in ended - {run.backfill_id for run in found}:
                     self.host.runs.upkeep.roll_up(backfill_id)
@@ -187,6 +185,9 @@ class _Worker:
             self.app.logger.warning("No run was claimed: %s", errors.words(error))
         if found and not self.busy:
             self.ended_at = time.monotonic()
+        if not found and not free:
+            # There may be none to claim ahead.
+            self.pace = 1.0
         for run in found:
             self.busy += 1
             self.claimed.put((run, self.looked))
@@ -234,7 +235,8 @@ class _Worker:
 
     def _has_lost(self, run: t.Any, seconds: float) -> bool:
         """Whether a run that has waited here since it was claimed is another's by now."""
-        if seconds < WAITED or self.host.runs.begin_late(run):
+        third = lease(self.host.run_table).total_seconds() / 3
+        if seconds < third or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])
         return True

@@ -217,6 +217,42 @@ def test_a_function_that_hangs_does_not_hold_up_the_others_though_its_run_is_tri
     assert runner.get()["status"] == "completed"
 
 
+def test_a_function_that_hangs_does_not_hold_up_the_others_though_its_run_is_tried_by_hand(runner):
+    start(runner, run_timeout=1, pipeline_run_limit=1)
+    [late] = runner.claim()
+    time.sleep(1.1)
+    [run] = runner.claim()
+    assert runner.end(run)
+    parts = runner.blueprint.host
+    with runner.app.app_context():
+        its_own = parts.run_table.key == late.id
+        parts.one_run.set_status("arwen_starlight", 6, its_own, "initial")
+    [run] = runner.claim()
+    assert run.id != late.id and runner.end(run)
+    assert runner.end(late) is False
+    [run] = runner.claim()
+    assert (run.id, run.attempt) == (late.id, 2) and runner.end(run)
+    assert runner.get()["status"] == "completed"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_column_that_cuts_off_fractions_makes_no_run_late(runner, cut):
+    start(runner, run_timeout=1)
+    run, *_ = runner.claim(limit=3)
+    begun = run.started_at.replace(microsecond=0 if cut else 1)
+    runner.store(started_at=begun)
+    age = 1.4 - run.started_at.microsecond / 1e6
+    time.sleep(max(age, 0))
+    run.started_at = begun
+    assert runner.end(run) is cut
+
+
+@pytest.mark.parametrize(("timeout", "claimed"), [(None, 3), (60, 1)])
+def test_no_run_whose_time_counts_from_the_claim_is_claimed_ahead(runner, timeout, claimed):
+    start(runner, **({"run_timeout": timeout} if timeout else {}))
+    assert len(runner.claim(limit=1, ahead=5)) == claimed
+
+
 def test_the_time_of_a_run_counts_from_when_it_is_begun(runner):
     start(runner, run_timeout=1)
     waited, other, _ = runner.claim(limit=3)

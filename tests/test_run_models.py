@@ -1,19 +1,24 @@
 """Run models and sessions of the host's own, and what works with each."""
 
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 from conftest import Host
 from conftest import URL
+from conftest import wait_for
 from sqlalchemy.orm import Session
 
 from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
+from flask_backfills import current_run
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -134,6 +139,84 @@ def test_a_crash_before_what_follows_an_end_is_made_up_with_the_old_columns(old,
         assert old.end(run)
     old.recover()
     assert old.get()["status"] == "completed"
+
+
+def test_metrics_that_no_row_keeps_wait_for_who_has_the_backfill_locked(old):
+    old.put({**START, "end_datetime": "2023-03-01"})
+    [run] = old.claim()
+    with old.app.app_context(), old.db.engine.connect() as other:
+        other.execute(sa.text("UPDATE backfill SET name = 'other' WHERE id = 6"))
+        threading.Timer(1.5, other.commit).start()
+        assert old.end(run, "completed", {"rows": 1})
+        wait_for(lambda: old.get()["name"] == "other")
+    assert (old.get()["status"], old.get()["metrics"]) == ("completed", {"rows": 1})
+
+
+def test_an_error_of_ours_is_cut_to_its_column(bare):
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        error = sa.Column(sa.String(20))
+
+    bare.serve(run_model=Run)
+    bare.put({**START, "settings": {"run_timeout": 1}})
+    late, _ = bare.claim(limit=2)
+    bare.store(started_at=late.started_at - timedelta(seconds=5))
+    bare.claim()
+    assert bare.end(late) is False
+    bare.recover()
+    told = [error for error in bare.stored("error") if error]
+    assert {error[:5] for error in told} == {"Took ", "A wor"}
+    assert {len(error) for error in told} == {20}
+
+
+def test_a_column_may_have_the_name_of_a_parameter(bare):
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        new_status = sa.Column(sa.String(20))
+        _new_error = sa.Column(sa.String(20))
+        _held_worker = sa.Column(sa.String(20))
+        now = sa.Column(sa.String(20))
+
+    bare.serve(run_model=Run)
+    bare.put(START)
+    bare.blueprint.runner(lambda run: {"rows": 1})
+    bare.work()
+    assert bare.get()["metrics"] == {"rows": 7}
+
+
+def test_a_run_model_that_knows_no_moments_is_worked_on(bare):
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        __table_args__ = ()
+        started_at = None
+        heartbeat_at = None
+
+    bare.serve(run_model=Run)
+    bare.put(START)
+    stopped, begun = [], threading.Event()
+
+    @bare.blueprint.runner
+    def run(run):
+        begun.set()
+        wait_for(lambda: current_run.stop_requested)
+        stopped.append(run.key)
+
+    runs = bare.blueprint.runs
+    [first, second] = bare.claim(limit=2)
+    with bare.app.app_context():
+        runs.renew([first, second])
+        assert runs.begin_late(first) and bare.end(first)
+        assert not runs.begin_late(first) and runs.begin_late(second)
+    assert bare.end(second)
+    # Nothing is renewed, and a run is told to stop nevertheless.
+    bare.app.config["BACKFILLS_LEASE"] = 0.3
+    working = threading.Thread(target=bare.work)
+    working.start()
+    assert begun.wait(30)
+    time.sleep(0.5)
+    bare.put({"status": "cancelled"})
+    working.join(60)
+    assert len(stopped) == 1
 
 
 def test_a_backfill_without_settings_or_metrics_is_worked_on(bare):

@@ -279,6 +279,31 @@ def test_what_was_claimed_ahead_does_not_wait_behind_a_long_run(hours):
     assert hours.get()["status"] == "completed"
 
 
+def test_a_process_may_have_a_run_again_while_it_is_still_at_the_attempt_before(runner):
+    runner.app.config["BACKFILLS_LEASE"] = 2
+    attempts, second, stop = [], threading.Event(), threading.Event()
+
+    @runner.blueprint.runner
+    def run(run):
+        attempts.append(run.attempt)
+        if run.attempt == 1:
+            assert second.wait(30)
+            return
+        second.set()
+        time.sleep(4.5)
+        stop.set()
+        return {"rows": run.attempt}
+
+    runner.put({**START, "end_datetime": "2023-03-01"})
+    options = {"stop": stop, "once": False, "concurrency": 3, "idle": 0.1}
+    working = threading.Thread(target=runner.work, kwargs=options)
+    working.start()
+    wait_for(lambda: attempts)
+    runner.recover()
+    working.join(60)
+    assert attempts == [1, 2] and runner.get()["metrics"] == {"rows": 2}
+
+
 # What else a host does meanwhile
 
 

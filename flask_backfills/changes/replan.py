@@ -110,7 +110,7 @@ def _replan(
         wanted = chain(expansion.wanted(asked, 0, same.start), expansion.wanted(asked, same.stop))
     else:
         wanted = asked
-    if not runs.table.knows_ends:
+    if "interval_end_datetime" not in runs.table.columns:
         wanted = (one._replace(end=None) for one in wanted)
     # What a generator gives a run that waits may have changed; what a date gives can't.
     renew = not isinstance(asked, Window)

@@ -115,6 +115,9 @@ class Attempts:
         if one.heartbeat_at is not None and (waits or "completed_at" in self.runs.columns):
             # Not handed out again before its worker lets go of it, be it by a retry by hand.
             values |= self.runs.row(completed_at=None)
+            if not waits:
+                # Says that it took too long, also when it waits to be tried again by hand.
+                values |= self.runs.row(available_at=self.runs.now())
             kept = self.runs.row(heartbeat_at=None, worker=None)
             values = {key: value for key, value in values.items() if key not in kept}
         return self._write(one, values)

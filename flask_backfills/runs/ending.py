@@ -18,9 +18,6 @@ from ..tables.settings import settings_of
 from .attempts import Attempts
 from .lease import lease
 
-#: Characters of an error that are kept, where its column has no length.
-MAX_ERROR = 10_000
-
 #: How often a run is done again whose own work the database has undone.
 MAX_INTERRUPTIONS = 20
 
@@ -87,14 +84,13 @@ class Ending:
         self.table.database.begin_writing()
         # What the host's function has set on its own columns of the run, first.
         self.table.session.flush()
-        told = _told(self.runs, error)
         if status == "failed":
-            values = self.attempts.raised(*self._row(mine), told)
+            values = self.attempts.raised(*self._row(mine), error)
         elif self._late(mine):
             raise Discarded
         else:
             values = self.runs.row(
-                status=status, completed_at=self.runs.now(), error=told, metrics=dict(metrics)
+                status=status, completed_at=self.runs.now(), error=error, metrics=dict(metrics)
             )
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
@@ -167,7 +163,7 @@ class Ending:
         """Let a run wait again whose transaction was lost; each time a little longer."""
         row, _ = self._row(mine)
         losses = (row.losses or 0) + 1
-        told = self.runs.row(losses=losses, error=_told(self.runs, error))
+        told = self.runs.row(losses=losses, error=error)
         if losses > MAX_INTERRUPTIONS:
             failed = self.runs.row(status="failed", completed_at=self.runs.now())
             self.runs.update({**failed, **told}, *mine.row, self.runs.has("running"))
@@ -241,11 +237,3 @@ class Ending:
         query = sa.select(settings.label("settings")).where(self.table.key == row.backfill_id)
         of_backfill = self.table.database.execute(query).first()
         return row, settings_of(of_backfill)
-
-
-def _told(runs: RunTable, error: str | None) -> str | None:
-    """An error as its column takes it."""
-    if error is None or "error" not in runs.columns:
-        return None
-    most = getattr(runs.columns["error"].type, "length", None) or MAX_ERROR
-    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]

@@ -13,6 +13,7 @@ from sqlalchemy.orm import lazyload
 
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.settings import settings_of
 from .attempts import Attempts
 from .flight import Flight
 from .lease import lease
@@ -37,12 +38,17 @@ class HandOut:
         self.next = Next(table, rollup)
         self.attempts = Attempts(self.runs)
 
-    def next_of(self, backfill_id: t.Any, most: int) -> HandedOut:
-        """Hand out the next runs of a backfill, unless somebody else has it locked."""
+    def next_of(self, backfill_id: t.Any, most: int, ahead: int = 0) -> HandedOut:
+        """Hand out the next runs of a backfill, unless somebody else has it locked.
+
+        :param ahead: how many more, if their time does not count from now.
+        """
         backfill = self.table.hold(backfill_id, skip_locked=True)
         if backfill is None:
             return None, [], {}
         flight = self.flight(backfill)
+        if settings_of(backfill).get("run_timeout") is None:
+            most += ahead
         found = self.next.find(backfill, flight, most)
         if found:
             return backfill, found, self._begin(backfill, found)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-from collections import Counter
 from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import timedelta
@@ -50,7 +49,7 @@ class Queue:
         self.ending = Ending(table, self.runs)
         self.upkeep = Upkeep(table, self.hand_out, progress)
 
-    def claim(self, backfill_id: t.Any = None, limit: int = 1) -> list[t.Any]:
+    def claim(self, backfill_id: t.Any = None, limit: int = 1, *, ahead: int = 0) -> list[t.Any]:
         """Claim the next runs to work on. Their status becomes ``running``.
 
         The backfill with the highest ``settings.priority`` comes first, then the one with the
@@ -65,16 +64,20 @@ class Queue:
 
         :param backfill_id: claim runs of this backfill only; ``None`` for all backfills.
         :param limit: the number of runs, at most.
+        :param ahead: how many more, of backfills without ``settings.run_timeout``, whose time
+            does not count from the claim.
         """
         self.table.database.synchronize()
         claimed: list[t.Any] = []
         interrupted: Exception | None = None
         for key in [backfill_id] if backfill_id is not None else self.active_backfills():
-            if len(claimed) >= limit:
+            if len(claimed) >= limit + ahead:
                 break
             try:
                 with self.table.database.transaction(ranges=True):
-                    backfill, found, changes = self.hand_out.next_of(key, limit - len(claimed))
+                    backfill, found, changes = self.hand_out.next_of(
+                        key, limit - len(claimed), ahead
+                    )
                 claimed += found
                 signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
@@ -219,10 +222,6 @@ class Queue:
         :returns: the number of runs taken back.
         """
         return self.upkeep.recover(older_than)
-
-    def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
-        """Count the runs of each backfill by status, without history. One statement."""
-        return self.progress.counts(backfill_ids)
 
     def active_backfills(self) -> list[t.Any]:
         """Return the keys of the backfills that may have runs to hand out, the next one first."""

@@ -13,6 +13,7 @@ from .. import errors
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.database import PATIENCE
 from .flight import Flight
 from .hand_out import HandOut
 from .lease import lease
@@ -43,7 +44,8 @@ class Upkeep:
         """
 
         # On MySQL, a runner's own rows that refer to the backfill have it locked meanwhile.
-        patient = wait and not self.table.database.mysql
+        # Metrics that no row keeps would be lost.
+        patient = wait and (bool(metrics) or not self.table.database.mysql)
 
         def roll() -> tuple[t.Any, Changes]:
             backfill = self.table.hold(backfill_id, skip_locked=not patient)
@@ -55,7 +57,8 @@ class Upkeep:
             return backfill, self.rollup.settle(backfill, flight=flight)
 
         try:
-            backfill, changes = self.table.database.again(roll)
+            seconds = lease(self.runs).total_seconds() if metrics else PATIENCE
+            backfill, changes = self.table.database.again(roll, seconds=seconds)
             for pause in PAUSES if wait and not patient and backfill is None else ():
                 time.sleep(pause)
                 backfill, changes = self.table.database.again(roll)

@@ -17,6 +17,10 @@ class Prepared:
     def __init__(self, database: Database, table: sa.Table) -> None:
         self.database = database
         self.table = table
+        #: What the names of parameters begin with, and the name of no column does.
+        self._prefix = "_"
+        while any(key.startswith(self._prefix) for key in table.columns.keys()):
+            self._prefix += "_"
         self._made: dict[tuple[t.Hashable, ...], t.Any] = {}
 
     def once(self, key: tuple[t.Hashable, ...], make: Callable[[], t.Any]) -> t.Any:
@@ -41,12 +45,16 @@ class Prepared:
         )
         if computed:
             query = query.values(computed)
-        sent = {f"new_{key}": values[key] for key in plain}
-        sent |= {f"held_{column.key}": held[column] for column in known}
+        sent = {f"{self._prefix}new_{key}": values[key] for key in plain}
+        sent |= {f"{self._prefix}held_{column.key}": held[column] for column in known}
         return t.cast(int, self.database.execute(query, sent).rowcount)
 
     def _update(self, plain: list[str], known: list[t.Any], unknown: list[t.Any]) -> t.Any:
         columns = self.table.columns
-        new = {key: sa.bindparam(f"new_{key}", type_=columns[key].type) for key in plain}
-        same = [one == sa.bindparam(f"held_{one.key}", type_=one.type) for one in known]
+        new = {
+            key: sa.bindparam(f"{self._prefix}new_{key}", type_=columns[key].type) for key in plain
+        }
+        same = [
+            one == sa.bindparam(f"{self._prefix}held_{one.key}", type_=one.type) for one in known
+        ]
         return sa.update(self.table).where(*same, *(one.is_(None) for one in unknown)).values(new)

@@ -28,6 +28,9 @@ _MORE = "wanted queued_at metrics heartbeat_at available_at worker tries losses"
 #: Before any moment that a column holds, so that an index serves for those that have one.
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+#: Characters of an error that are kept, where its column has no length.
+MAX_ERROR = 10_000
+
 _REQUIRED = ("backfill_id", "key", "status", "execution_date")
 
 
@@ -78,10 +81,6 @@ class RunTable:
     def knows_history(self) -> bool:
         """Whether the run model tells wanted runs from history."""
         return "wanted" in self.columns
-
-    @property
-    def knows_ends(self) -> bool:
-        return "interval_end_datetime" in self.columns
 
     def key_of(self, run: t.Any) -> t.Any:
         return getattr(run, self.key.key)
@@ -151,7 +150,9 @@ class RunTable:
         """Whether a moment that a column holds is more than some seconds ago."""
         if at is None:
             return False
-        return (self.now() - columns.in_utc(at, True)).total_seconds() > seconds
+        # Without a fraction, it is a column that cuts it off.
+        least = seconds if at.microsecond else seconds + 1
+        return (self.now() - columns.in_utc(at, True)).total_seconds() > least
 
     def count_by(self, *groups: t.Any) -> t.Any:
         return sa.select(*groups, sa.func.count()).group_by(*groups)
@@ -196,8 +197,11 @@ class RunTable:
     def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
         """Write a row's values to every run that meets some criteria.
 
-        :returns: how many there were.
+        :returns: how many there were, be it that the model maps nothing to write.
         """
+        if not values:
+            count = sa.select(sa.func.count()).select_from(self.table).where(*criteria)
+            return t.cast(int, self.database.execute(count).scalar())
         query = sa.update(self.table).where(*criteria).values(values)
         return t.cast(int, self.database.execute(query).rowcount)
 
@@ -214,16 +218,28 @@ class RunTable:
             tries=0,
             losses=0,
         )
+        beat, at = (self.columns.get(name) for name in ("heartbeat_at", "available_at"))
+        if beat is not None and at is not None:
+            # Of one that took too long, it says so until its worker lets go of it.
+            blank[at.key] = sa.case((beat.is_(None), sa.null()), else_=at)
         attempt = self.columns.get("attempt")
         return blank if attempt is None else {**blank, attempt.key: attempt + 1}
 
     def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
         if name == "status":
             return self.member(value)
+        if name == "error" and value is not None:
+            return _fitting(column, value)
         if value is None and isinstance(column.type, sa.JSON):
             # Not JSON's own null, which a column may prefer.
             return sa.null()
         return moment(column, value) if isinstance(value, datetime) else value
+
+
+def _fitting(column: sa.Column[t.Any], error: str) -> str:
+    """The text of an error as its column takes it."""
+    most = getattr(column.type, "length", None) or MAX_ERROR
+    return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]
 
 
 def moment(column: sa.Column[t.Any], at: datetime) -> datetime:
