@@ -104,7 +104,7 @@ class _Worker:
         self.busy = 0
         #: Seconds that a run takes, by those that ended last.
         self.pace = 1.0
-        self.ended_at = self.recovered = self.looked = float("-inf")
+        self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
         self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
         #: Backfills that are not in line with their runs.
@@ -168,7 +168,7 @@ class _Worker:
         """Claim as many runs as there are threads free for them, or a little more."""
         self.looked = time.monotonic()
         free = max(self.concurrency - self.busy, 0)
-        ahead = max(self._most - self.busy, 0) - free
+        ahead = max(self._most - self.busy, 0) - free if self.looked >= self.ahead_at else 0
         found: list[t.Any] = []
         try:
             with self.app.app_context():
@@ -186,8 +186,8 @@ class _Worker:
         if found and not self.busy:
             self.ended_at = time.monotonic()
         if not found and not free:
-            # There may be none to claim ahead.
-            self.pace = 1.0
+            # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
+            self.ahead_at = self.looked + AHEAD / 4
         for run in found:
             self.busy += 1
             self.claimed.put((run, self.looked))
