@@ -301,6 +301,18 @@ def test_a_run_that_took_too_long_is_left_when_its_worker_dies(runner):
 # Lost
 
 
+def test_a_run_that_kills_its_worker_takes_none_along_that_were_claimed_ahead(runner):
+    start(runner)
+    for most in (3, 1, 1):
+        found = runner.claim(limit=1, ahead=20)
+        assert (len(found), found[0].key[8:10]) == (most, "01")
+        runner.recover()
+    assert runner.rows()[0]["status"] == "failed"
+    while found := runner.claim(limit=2, ahead=20):
+        assert all(runner.end(run) for run in found)
+    assert [row["status"] for row in runner.rows()] == ["failed", "completed", "completed"]
+
+
 @pytest.mark.parametrize(("settings", "most"), [({}, 3), ({"max_attempts": 5}, 5)])
 def test_a_run_that_kills_each_worker_fails_and_those_behind_it_run(runner, settings, most):
     start(runner, pipeline_run_limit=1, **settings)

@@ -66,6 +66,12 @@ class Attempts:
         error = f"Took longer than settings.run_timeout allows: {settings['run_timeout']} seconds."
         return self.raised(run, settings, error)
 
+    def is_first(self, run: t.Any) -> bool:
+        """Whether a run that waits was never handed out since it was planned, as far as we know."""
+        if "tries" in self.runs.columns:
+            return not run.tries
+        return "attempt" in self.runs.columns and run.attempt == 1
+
     def _tries(self, run: t.Any) -> int:
         """How often a run was handed out; a model that can't tell has it tried once."""
         if not {"tries", "attempt"} & self.runs.columns.keys():

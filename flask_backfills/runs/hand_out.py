@@ -47,9 +47,12 @@ class HandOut:
         if backfill is None:
             return None, [], {}
         flight = self.flight(backfill)
-        if settings_of(backfill).get("run_timeout") is None:
-            most += ahead
-        found = self.next.find(backfill, flight, most)
+        if settings_of(backfill).get("run_timeout") is not None:
+            ahead = 0
+        found = self.next.find(backfill, flight, most + ahead)
+        if not all(map(self.attempts.is_first, found)):
+            # One of them may have killed its worker: the next death is not to be theirs.
+            found = found[: max(most, 0)]
         if found:
             return backfill, found, self._begin(backfill, found)
         return backfill, [], self.rollup.settle(backfill, flight=flight)
