@@ -176,12 +176,19 @@ def test_a_column_may_have_the_name_of_a_parameter(bare):
         _new_error = sa.Column(sa.String(20))
         _held_worker = sa.Column(sa.String(20))
         now = sa.Column(sa.String(20))
+        rows = sa.Column(sa.String(20))
+        room = sa.Column(sa.String(20))
+        of_run = sa.Column(sa.String(20))
+        _of_run = sa.Column(sa.String(20))
 
     bare.serve(run_model=Run)
     bare.put(START)
     bare.blueprint.runner(lambda run: {"rows": 1})
     bare.work()
-    assert bare.get()["metrics"] == {"rows": 7}
+    bare.put({"end_datetime": "2023-03-08", "settings": {"reprocess": "all"}, "status": "initial"})
+    bare.work()
+    assert bare.get()["metrics"] == {"rows": 8}
+    assert {row for name in ("rows", "of_run") for row in bare.stored(name)} == {None}
 
 
 def test_a_run_model_that_knows_no_moments_is_worked_on(bare):

@@ -33,8 +33,6 @@ CHUNK = 1_000
 #: By column, from a wanted run to its value.
 Own = list[tuple[str, Callable[[Wanted], t.Any]]]
 
-_RUN = "of_run"
-
 
 class Planned:
     """The runs of a backfill that is held, as its plans see them."""
@@ -43,6 +41,8 @@ class Planned:
         self.table = table
         self.rollup = rollup
         self.attempts = Attempts(table)
+        #: The name of the parameter that says of which run a row is.
+        self._of_run = table.prepared.name("of_run")
 
     def load(self, backfill: t.Any, *criteria: t.Any) -> Iterator[Run]:
         """The runs that there are, read as plain rows."""
@@ -75,8 +75,8 @@ class Planned:
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
             "add": (_wanted_of, Addition(self.table, backfill).add),
-            "redo": (partial(_row_of, own, again), partial(self._requeue, backfill)),
-            "renew": (partial(_row_of, own, {}), self._update),
+            "redo": (partial(self._row_of, own, again), partial(self._requeue, backfill)),
+            "renew": (partial(self._row_of, own, {}), self._update),
             "drop": (_id_of, self._drop),
             "retire": (_id_of, partial(self._mark, wanted=False)),
             "revive": (_id_of, partial(self._mark, wanted=True)),
@@ -96,7 +96,7 @@ class Planned:
 
     def run_again(self, backfill: t.Any, run_id: t.Any) -> None:
         """Let a run that has ended, or was cancelled, wait as a new attempt."""
-        self._requeue(backfill, [{_RUN: run_id}])
+        self._requeue(backfill, [{self._of_run: run_id}])
 
     def are_active(self, backfill: t.Any) -> bool:
         """Whether a run waits, or a worker has one, be it that it was cancelled."""
@@ -130,17 +130,25 @@ class Planned:
             own.append((column.key, value))
         return own
 
+    def _row_of(self, own: Own, same: dict[str, t.Any], entry: Entry) -> dict[str, t.Any]:
+        row = {**same, self._of_run: entry.id}
+        wanted = _wanted_of(entry)
+        for key, value in own:
+            row[key] = value(wanted)
+        return row
+
     def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
         metrics = self.table.columns.get("metrics")
         if metrics is not None:
             # What a run counts again is not counted twice.
-            ids = self.table.columns["id"].in_([row[_RUN] for row in rows])
+            ids = self.table.columns["id"].in_([row[self._of_run] for row in rows])
             query = sa.select(metrics).where(ids, metrics.is_not(None))
             self.rollup.add_metrics(backfill, list(self._execute(query).scalars()), -1)
         self._update(rows, self.table.requeued())
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
-        query = sa.update(self.table.table).where(self.table.columns["id"] == sa.bindparam(_RUN))
+        mine = self.table.columns["id"] == sa.bindparam(self._of_run)
+        query = sa.update(self.table.table).where(mine)
         self._execute(query.values(also) if also else query, rows)
 
     def _drop(self, ids: list[t.Any]) -> None:
@@ -161,14 +169,6 @@ class Planned:
 
     def _execute(self, statement: t.Any, rows: list[t.Any] | None = None) -> t.Any:
         return self.table.database.execute(statement, rows)
-
-
-def _row_of(own: Own, same: dict[str, t.Any], entry: Entry) -> dict[str, t.Any]:
-    row = {**same, _RUN: entry.id}
-    wanted = _wanted_of(entry)
-    for key, value in own:
-        row[key] = value(wanted)
-    return row
 
 
 def _wanted_of(entry: Entry) -> Wanted:

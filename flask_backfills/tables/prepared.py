@@ -17,11 +17,16 @@ class Prepared:
     def __init__(self, database: Database, table: sa.Table) -> None:
         self.database = database
         self.table = table
-        #: What the names of parameters begin with, and the name of no column does.
+        # What begins the names of parameters begins the name of no column: SQLAlchemy would take
+        # them for its value.
         self._prefix = "_"
         while any(key.startswith(self._prefix) for key in table.columns.keys()):
             self._prefix += "_"
         self._made: dict[tuple[t.Hashable, ...], t.Any] = {}
+
+    def name(self, of: str) -> str:
+        """The name of a parameter, which is the name of no column."""
+        return f"{self._prefix}{of}"
 
     def once(self, key: tuple[t.Hashable, ...], make: Callable[[], t.Any]) -> t.Any:
         """What was made for a key, and for the dialect of the database."""
@@ -45,16 +50,12 @@ class Prepared:
         )
         if computed:
             query = query.values(computed)
-        sent = {f"{self._prefix}new_{key}": values[key] for key in plain}
-        sent |= {f"{self._prefix}held_{column.key}": held[column] for column in known}
+        sent = {self.name(f"new_{key}"): values[key] for key in plain}
+        sent |= {self.name(f"held_{column.key}"): held[column] for column in known}
         return t.cast(int, self.database.execute(query, sent).rowcount)
 
     def _update(self, plain: list[str], known: list[t.Any], unknown: list[t.Any]) -> t.Any:
         columns = self.table.columns
-        new = {
-            key: sa.bindparam(f"{self._prefix}new_{key}", type_=columns[key].type) for key in plain
-        }
-        same = [
-            one == sa.bindparam(f"{self._prefix}held_{one.key}", type_=one.type) for one in known
-        ]
+        new = {key: sa.bindparam(self.name(f"new_{key}"), type_=columns[key].type) for key in plain}
+        same = [one == sa.bindparam(self.name(f"held_{one.key}"), type_=one.type) for one in known]
         return sa.update(self.table).where(*same, *(one.is_(None) for one in unknown)).values(new)
