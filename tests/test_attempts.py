@@ -247,9 +247,12 @@ def test_a_column_that_cuts_off_fractions_makes_no_run_late(runner, cut):
     assert runner.end(run) is cut
 
 
-@pytest.mark.parametrize(("timeout", "claimed"), [(None, 3), (60, 1)])
-def test_no_run_whose_time_counts_from_the_claim_is_claimed_ahead(runner, timeout, claimed):
-    start(runner, **({"run_timeout": timeout} if timeout else {}))
+@pytest.mark.parametrize(
+    ("settings", "claimed"),
+    [({"priority": 1}, 3), ({"run_timeout": 60}, 1), ({"max_failures": 2}, 1)],
+)
+def test_no_run_is_claimed_ahead_that_may_not_wait_in_its_worker(runner, settings, claimed):
+    start(runner, **settings)
     assert len(runner.claim(limit=1, ahead=5)) == claimed
 
 

@@ -20,6 +20,10 @@ from .lease import lease
 from .next import Next
 from .rollup import Rollup
 
+#: With one of these settings no run is claimed before somebody is free to do it: its time counts
+#: from the claim, or it is not to be begun once others have failed.
+NOT_AHEAD = {"run_timeout", "max_failures"}
+
 #: From a locked backfill to a function that gives a run the variables that it is called with.
 Variables = Callable[[t.Any], Callable[[t.Any], dict[str, t.Any]]]
 
@@ -41,13 +45,13 @@ class HandOut:
     def next_of(self, backfill_id: t.Any, most: int, ahead: int = 0) -> HandedOut:
         """Hand out the next runs of a backfill, unless somebody else has it locked.
 
-        :param ahead: how many more, if their time does not count from now.
+        :param ahead: how many more, if they may wait for a moment in their worker.
         """
         backfill = self.table.hold(backfill_id, skip_locked=True)
         if backfill is None:
             return None, [], {}
         flight = self.flight(backfill)
-        if settings_of(backfill).get("run_timeout") is not None:
+        if not NOT_AHEAD.isdisjoint(settings_of(backfill)):
             ahead = 0
         found = self.next.find(backfill, flight, most + ahead)
         if not all(map(self.attempts.is_first, found)):

@@ -64,8 +64,8 @@ class Queue:
 
         :param backfill_id: claim runs of this backfill only; ``None`` for all backfills.
         :param limit: the number of runs, at most.
-        :param ahead: how many more that nobody was at before, of backfills without
-            ``settings.run_timeout``, whose time does not count from the claim.
+        :param ahead: how many more, which are not begun at once. Not of backfills with
+            ``settings.run_timeout`` or ``settings.max_failures``, nor runs that were begun before.
         """
         self.table.database.synchronize()
         claimed: list[t.Any] = []
