@@ -132,7 +132,8 @@ class _Worker:
                 looks = 0 if found else looks + 1
                 if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
                     return
-                pause = min(PAUSE * 2**looks, idle)
+                # After a night without work, two to that power is no float any more.
+                pause = min(PAUSE * 2 ** min(looks, 20), idle)
                 if self.busy:
                     self._wait(pause if self.busy < self.concurrency else idle)
                 else:

@@ -304,6 +304,23 @@ def test_a_process_may_have_a_run_again_while_it_is_still_at_the_attempt_before(
     assert attempts == [1, 2] and runner.get()["metrics"] == {"rows": 2}
 
 
+def test_a_worker_that_finds_nothing_for_a_night_goes_on(runner):
+    looks, stop, done = [], threading.Event(), []
+    runner.blueprint.runner(lambda run: done.append(run.key))
+    with runner.app.app_context():
+        sa.event.listen(runner.db.engine, "commit", lambda connection: looks.append(1))
+        sa.event.listen(runner.db.engine, "rollback", lambda connection: looks.append(1))
+    options = {"stop": stop, "once": False, "idle": 0.0001}
+    working = threading.Thread(target=runner.work, kwargs=options)
+    working.start()
+    wait_for(lambda: len(looks) > 1200)
+    start(runner)
+    wait_for(lambda: len(done) == 3)
+    stop.set()
+    working.join(60)
+    assert not working.is_alive()
+
+
 # What else a host does meanwhile
 
 
