@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import typing as t
+from collections import deque
 from datetime import timedelta
 
 import click
@@ -48,7 +49,8 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
         seen = follow_in_lines(seen, tell_json if as_json else tell_line)
     else:
         seen = follow_in_bar(seen)
-    *_, last = seen
+    # One at a time: there may be a night of them.
+    [last] = deque(seen, maxlen=1)
     raise click.exceptions.Exit(EXIT[last["status"]])
 
 
