@@ -237,6 +237,29 @@ def test_sums_beyond_every_float_are_still_json(runner):
     assert metrics["whole"] == 7 * 10**300 and metrics["high"] == -metrics["low"] > 1.7e308
 
 
+@pytest.mark.parametrize("how", ["status", "attempt", "worker", "deleted", "flushed"])
+def test_a_runner_that_changes_what_is_ours_of_its_run_has_failed(runner, how):
+    called = []
+
+    @runner.blueprint.runner
+    def run(run):
+        called.append(run.key)
+        changes = {"status": "completed", "attempt": 7, "worker": "me"}
+        if how == "deleted":
+            runner.db.session.delete(run)
+        else:
+            setattr(run, "status" if how == "flushed" else how, changes.get(how, "failed"))
+        if how == "flushed":
+            runner.db.session.flush()
+
+    runner.put({**START, "end_datetime": "2023-03-01"})
+    runner.work()
+    [row] = runner.rows()
+    assert (len(called), row["status"], row["attempt"]) == (1, "failed", 1)
+    assert "The runner deleted its run, or changed" in row["error"] and row["completed_at"]
+    assert runner.get()["status"] == "failed"
+
+
 def test_a_date_that_runs_again_replaces_its_numbers(runner):
     runner.blueprint.runner(lambda run: {"rows": 10})
     runner.put({**START, "settings": {"reprocess": "all"}})

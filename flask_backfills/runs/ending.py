@@ -18,6 +18,9 @@ from ..tables.settings import settings_of
 from .attempts import Attempts
 from .lease import lease
 
+#: The error of a run whose end could not be written.
+CHANGED = "The runner deleted its run, or changed its status, attempt, worker or id."
+
 #: How often a run is done again whose own work the database has undone.
 MAX_INTERRUPTIONS = 20
 
@@ -97,6 +100,17 @@ class Ending:
             running = {self.runs.columns["status"]: self.runs.member("running")}
             if not self.runs.prepared.update(values, {**mine.holds, **running}):
                 raise Discarded
+
+    def discard(self, mine: Mine) -> None:
+        """Leave a run whose end was not taken.
+
+        If it is still its worker's, the host's function has changed or deleted it, in the
+        transaction that was rolled back: nobody can end it that way.
+        """
+        self.let_go(mine)
+        with suppress(Discarded):
+            values = self.attempts.raised(*self._row(mine), CHANGED)
+            self.runs.update(values, *mine.row, self.runs.has("running"))
 
     def let_go(self, mine: Mine) -> None:
         """Say that a worker has left a run that is not its own any more, or is late with it."""

@@ -144,7 +144,7 @@ class Queue:
                 self.table.database.again(end, seconds=lease(self.runs).total_seconds())
             recorded = True
         except Discarded:
-            self.table.database.again(lambda: self.ending.let_go(mine))
+            self.table.database.again(lambda: self.ending.discard(mine))
             recorded = False
         if not later:
             # Be it that the answer to its commit was lost, and it was discarded the second time.
