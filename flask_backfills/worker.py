@@ -181,7 +181,7 @@ class _Worker:
                 for backfill_id in ended - {run.backfill_id for run in found}:
                     self.host.runs.upkeep.roll_up(backfill_id)
         except Exception as error:
-            if once or errors.is_missing(error):
+            if errors.is_missing(error) or (once and not self.busy):
                 raise
             self.app.logger.warning("No run was claimed: %s", errors.words(error))
         if found and not self.busy:

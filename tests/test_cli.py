@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import wait_for
 from flask.cli import ScriptInfo
 from sqlalchemy import Column
@@ -544,6 +545,31 @@ def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, l
     with runner.app.app_context():
         work(runner.app, runner.blueprint, stop=stop, tell=tell, idle=0.1)
     assert runner.statuses(started)["completed"] == 1
+
+
+def test_a_claim_that_is_cut_does_not_take_the_runs_that_are_done_from_a_worker(
+    runner, started, flask
+):
+    called, cut, main = [], [], threading.current_thread()
+
+    @runner.blueprint.runner
+    def run(run):
+        called.append(run.key)
+        if run.key == "2023-07-10T00:00:00":
+            wait_for(lambda: len(cut) == 3)
+
+    def fail(*args):
+        if called and threading.current_thread() is main and len(cut) < 3:
+            cut.append(1)
+            raise sa.exc.OperationalError("SELECT", None, ConnectionError("cut"))
+
+    with runner.app.app_context():
+        sa.event.listen(runner.db.engine, "before_cursor_execute", fail)
+    result = flask("work --once --concurrency 2")
+    assert result.exit_code == 0, result.output
+    rows = runner.rows(started)
+    assert len(called) == len(rows) == 7
+    assert {(row["status"], row["attempt"]) for row in rows} == {("completed", 1)}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
