@@ -6,6 +6,9 @@ from conftest import LIST
 from conftest import MOMENT
 from conftest import URL
 from flask import abort
+from sqlalchemy.dialects import postgresql
+
+from flask_backfills import BackfillMixin
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -265,3 +268,53 @@ def test_a_row_that_is_older_than_the_rules_stays_readable(bare, old):
     assert bare.put({"status": "initial", "interval_type": "day", "interval_units": 1}).json[
         "metadata"
     ]
+
+
+#: What each database takes for the same.
+ALIKE = {
+    "sqlite": sa.String(50, collation="NOCASE"),
+    "postgresql": postgresql.CITEXT(),
+    "mariadb": sa.String(50),
+}
+
+
+@pytest.fixture
+def alike(bare):
+    """A host that has backfills of pipelines whose names the database takes for one."""
+    name = bare.app.config["SQLALCHEMY_DATABASE_URI"].partition("+")[0].partition(":")[0]
+    kind = ALIKE["mariadb" if name == "mysql" else name]
+
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id = sa.Column(kind, primary_key=True)
+        pipeline_uuid = sa.Column(kind)
+
+    if name == "postgresql":
+        with bare.app.app_context(), bare.db.engine.begin() as connection:
+            connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS citext"))
+    bare.serve(Backfill, seed={"id": "a", "pipeline_uuid": "sales"})
+    with bare.app.app_context():
+        for place, pipeline_uuid in enumerate(("Sales", "SALES", "sales", "other")):
+            bare.db.session.add(Backfill(id=str(place), pipeline_uuid=pipeline_uuid))
+        if name == "mysql":
+            bare.db.session.add(Backfill(id="b", pipeline_uuid="sales "))
+            bare.db.session.add(Backfill(id="c", pipeline_uuid="s\u00e1les"))
+        bare.db.session.commit()
+    return bare
+
+
+def test_a_list_has_no_row_of_a_pipeline_that_is_only_alike(alike):
+    page = alike.read("/api/pipelines/sales/backfills")
+    assert {one["pipeline_uuid"] for one in page["backfills"]} == {"sales"}
+    assert page["metadata"]["count"] == len(page["backfills"]) == 2
+    assert alike.read("/api/backfills?pipeline_uuid=Sales")["metadata"]["count"] == 1
+    with alike.app.app_context():
+        known = alike.blueprint.host.table.pipelines()
+    assert {"SALES", "Sales", "other", "sales"} <= set(known) and len(known) in (4, 6)
+
+
+def test_an_id_that_is_only_alike_is_a_404(alike):
+    assert alike.client.get("/api/backfills/a").status_code == 200
+    for url in ("/api/backfills/A", "/api/pipelines/sales/backfills/A", "/api/backfills/a%20"):
+        assert alike.client.get(url).status_code == 404, url
+        assert alike.put({"name": "x"}, url).status_code == 404, url

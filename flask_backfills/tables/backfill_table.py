@@ -80,8 +80,12 @@ class BackfillTable:
         rows = self.session.scalars(query, values)
         # A joined relationship repeats the row; a locked SELECT has none.
         found = rows.one_or_none() if lock else rows.unique().one_or_none()
-        # A case-insensitive collation finds the rows of other pipelines too.
-        if found is None or pipeline_uuid not in (None, str(found.pipeline_uuid)):
+        if found is None:
+            raise errors.NotFound()
+        # A case-insensitive collation finds others too.
+        if pipeline_uuid not in (None, str(found.pipeline_uuid)):
+            raise errors.NotFound()
+        if not self._pads and str(self.key_of(found)) != str(backfill_id):
             raise errors.NotFound()
         return found
 
@@ -120,13 +124,35 @@ class BackfillTable:
     def of_pipelines(self, pipelines: Collection[str]) -> t.Any:
         """The criterion that a backfill is of one of some pipelines, whose names may be none."""
         known = [pipeline_uuid for pipeline_uuid in pipelines if storable(pipeline_uuid)]
-        return self.model.pipeline_uuid.in_(known)
+        found = self.model.pipeline_uuid.in_(known)
+        exact = self._exact_pipeline
+        if exact is None:
+            return found
+        # The first criterion has an index, the second no rows of others.
+        in_bytes = self.database.mysql is not None
+        return found & exact.in_([one.encode() if in_bytes else one for one in known])
 
     def pipelines(self) -> list[str]:
         """The pipelines that have visible backfills."""
-        query = self.select().with_only_columns(self.model.pipeline_uuid).distinct()
-        found = self.database.execute(query).scalars()
-        return sorted(str(pipeline_uuid) for pipeline_uuid in found)
+        exact = self._exact_pipeline
+        apart = [] if exact is None else [exact.label("exact")]
+        query = self.select().with_only_columns(self.model.pipeline_uuid, *apart).distinct()
+        return sorted(str(pipeline_uuid) for pipeline_uuid, *_ in self.database.execute(query))
+
+    @cached_property
+    def _pads(self) -> bool:
+        """Whether the key is filled up with spaces, so that it is not what was sent."""
+        return isinstance(columns.plain_type(columns.key_column(self.mapper)), sa.CHAR)
+
+    @property
+    def _exact_pipeline(self) -> t.Any:
+        """The pipeline as its column holds it; ``None`` for no plain text."""
+        column = columns.column_of(self.mapper, "pipeline_uuid")
+        if column is None or not isinstance(column.type, sa.String):
+            return None
+        if isinstance(column.type, sa.Enum):
+            return None
+        return columns.exact(self.model.pipeline_uuid, self.database.dialect)
 
     def page(self, criteria: list[t.Any], offset: int, limit: int) -> tuple[list[t.Any], int]:
         """A page of the backfills that meet some criteria, newest first, and how many do."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from datetime import timezone
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import ColumnProperty
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import SynonymProperty
@@ -84,6 +85,16 @@ def python_type(column: sa.Column[t.Any]) -> type[t.Any]:
     except NotImplementedError:
         return str
     return found if found in (int, uuid.UUID) else str
+
+
+def exact(column: t.Any, dialect: sa.Dialect) -> t.Any:
+    """What a column of text holds, to compare it character by character, whatever its collation."""
+    if dialect.name in ("mysql", "mariadb"):
+        # As bytes: each of its collations takes a space at the end for nothing.
+        return sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
+    if dialect.name == "postgresql":
+        return sa.collate(sa.cast(column, sa.Text), "C")
+    return sa.collate(column, "BINARY")
 
 
 def integer_range(column: sa.Column[t.Any]) -> tuple[int, int]:
