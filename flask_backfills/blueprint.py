@@ -19,6 +19,7 @@ from .changes.backfills import Backfills
 from .changes.expansion import Generator
 from .cli import Commands
 from .host import Host
+from .host import require_plain
 from .host import Runner
 from .rules.lifecycle import TRANSITIONS
 from .rules.lifecycle import Transitions
@@ -152,6 +153,7 @@ class BackfillBlueprint(Blueprint):
         """
 
         def register(function: F) -> F:
+            require_plain(function, "a generator")
             self.host.generators[name] = function
             return function
 
@@ -163,7 +165,10 @@ class BackfillBlueprint(Blueprint):
         The function is called in an app context, with the run as it was claimed. It returns
         a dict of metrics or ``None``. If it raises an exception, the run fails: its
         ``error`` is the text of the exception, and the traceback goes to the app's log.
+
+        :raises TypeError: for a coroutine function.
         """
+        require_plain(function, "the runner")
         self.host.runner = function
         return function
 

@@ -6,6 +6,7 @@ knows the blueprint.
 
 from __future__ import annotations
 
+import inspect
 import typing as t
 import uuid
 from collections.abc import Callable
@@ -69,6 +70,7 @@ class Host:
             raise TypeError(
                 "authorize must be a function, such as api_key(): see flask_backfills.auth"
             )
+        require_plain(authorize, "authorize")
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")
@@ -159,6 +161,19 @@ class Host:
         """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
+
+
+def require_plain(function: Callable[..., t.Any], what: str) -> None:
+    """Refuse a function that would have to be awaited.
+
+    :raises TypeError: if calling it only makes a coroutine.
+    """
+    for one in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise TypeError(
+                f"{what} must not be async: make it a plain function, and call what is async with"
+                " asyncio.run() in it"
+            )
 
 
 def _converter(mapper: Mapper[t.Any]) -> str:

@@ -1,6 +1,7 @@
 """Apps, models, sessions and users of many kinds."""
 
 import enum
+import functools
 import json
 import subprocess
 import sys
@@ -145,6 +146,38 @@ def test_a_model_without_key_or_pipeline_is_refused_at_start(bare):
         BackfillBlueprint(Bare, bare.db.session, authorize=allow_anyone)
     with pytest.raises(TypeError, match="authorize"):
         BackfillBlueprint(bare.mixin_model(), bare.db.session, authorize=None)
+
+
+class AsyncCall:
+    async def __call__(self, *args):
+        return True
+
+
+async def async_function(*args):
+    return True
+
+
+async def async_generator(*args):
+    yield {}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [async_function, async_generator, AsyncCall(), functools.partial(async_function, 1)],
+    ids=["function", "generator", "call", "partial"],
+)
+def test_what_would_have_to_be_awaited_is_refused_at_once(bare, function):
+    model, run_model = bare.mixin_model(), bare.run_model()
+    with pytest.raises(TypeError, match="authorize must not be async"):
+        BackfillBlueprint(model, bare.db.session, authorize=function)
+    blueprint = BackfillBlueprint(
+        model, bare.db.session, authorize=allow_anyone, run_model=run_model
+    )
+    with pytest.raises(TypeError, match="the runner must not be async"):
+        blueprint.runner(function)
+    with pytest.raises(TypeError, match="a generator must not be async"):
+        blueprint.generator("parts")(function)
+    assert blueprint.host.runner is None and not blueprint.host.generators
 
 
 def test_a_schema_of_the_host_closes_and_adds(bare):
