@@ -456,6 +456,11 @@ def test_a_database_that_is_locked_is_a_503_page(host, database_url):
     assert "locked or can't be reached" in html.unescape(response.text)
 
 
+def test_a_console_without_a_secret_is_refused_when_it_is_registered(own_host):
+    with pytest.raises(RuntimeError, match="SECRET_KEY"):
+        own_host.app.register_blueprint(ConsoleBlueprint(own_host.blueprint))
+
+
 def test_head_changes_nothing(console, runner):
     before = runner.get()
     for action in ("delete", "pause", "start"):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from flask import request
 from flask import Response
+from flask.sansio.blueprints import BlueprintSetupState
 from flask_wtf.csrf import validate_csrf
 from werkzeug import exceptions as http
 from wtforms.validators import ValidationError
@@ -49,6 +50,15 @@ def refusals() -> Iterable[type[http.HTTPException]]:
             and kind.__module__ == errors.__name__
         ),
     )
+
+
+def require_secret(state: BlueprintSetupState) -> None:
+    """Refuse an app that could not make the tokens of the forms."""
+    if not state.app.secret_key:
+        raise RuntimeError(
+            "the console needs a SECRET_KEY for the tokens of its forms: set"
+            " app.config['SECRET_KEY'] before you register it"
+        )
 
 
 def check_origin() -> None:

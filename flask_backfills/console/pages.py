@@ -34,6 +34,7 @@ from .guard import check_origin
 from .guard import protect
 from .guard import READS
 from .guard import refusals
+from .guard import require_secret
 from .summaries import plan_of
 from .summaries import summaries
 
@@ -50,7 +51,8 @@ ASKS = {"delete": "delete"}
 class ConsoleBlueprint(Blueprint):
     """Pages for the backfills of a blueprint. Users see only what ``authorize`` allows.
 
-    The app needs a ``SECRET_KEY``: each form has a token that other sites can't know.
+    The app needs a ``SECRET_KEY``: each form has a token that other sites can't know. Without
+    one, registering the console raises a :exc:`RuntimeError`.
 
     :param blueprint: the :class:`BackfillBlueprint` to show. The console calls its
         ``authorize`` with ``list`` for each pipeline, and with ``detail``, ``update`` and
@@ -91,6 +93,7 @@ class ConsoleBlueprint(Blueprint):
         self.add_url_rule(
             f"{item}/<any({changes}):action>", "action", self.action_view, methods=both
         )
+        self.record(require_secret)
         self.before_request(check_origin)
         self.after_request(protect)
         # Not a 401 of authorize: who is not logged in is the app's to send to its login.
