@@ -12,7 +12,7 @@ WINDOW = {"start_datetime": "2023-03-01", "interval_type": "minute", "interval_u
 
 def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, database_url):
     # SQLite has one lock and no queue for it: they wait most of the time.
-    total = often(400) if database_url.startswith("sqlite") else 1000
+    total = often(400) if database_url.startswith("sqlite") else 500
     end = datetime(2023, 3, 1) + timedelta(minutes=total - 1)
     sent = {**WINDOW, "end_datetime": end.isoformat(), "status": "initial"}
     url = runner.post(sent).headers["Location"]
