@@ -87,13 +87,16 @@ def executions(facts):
     """Each call of the runner, in the order of their begins."""
     ends = {note["number"]: note for note in notes(facts, "end")}
     exits = ended_processes(facts)
+    cuts = [(note["connection"], note["at"]) for note in notes(facts, "cut")]
     found = []
     for note in notes(facts, "begin"):
         end = ends.get(note["number"], {})
         gone = exits.get(note["pid"], float("inf"))
         stop = end.get("at", gone)
         claimed = note["claimed"] or note["at"] - 2
-        undone = end.get("undone", False)
+        # Be it that nobody has seen it before the end.
+        cut = any(one == end.get("connection") and note["at"] < at < stop for one, at in cuts)
+        undone = end.get("undone", False) or cut
         of_run = (note[name] for name in ("pid", "run", "incarnation", "key", "attempt"))
         found.append(
             Execution(*of_run, claimed, note["at"], stop, end.get("late", 0), gone, undone)

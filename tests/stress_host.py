@@ -148,8 +148,18 @@ def execute(config, journal, db, Backfill, Effect, run):
         undone = True
         raise
     finally:
-        facts = {"late": max(late, default=0), "undone": undone}
+        facts = {"late": max(late, default=0), "undone": undone, "connection": connection_of(db)}
         journal.note("end", number=number, pid=os.getpid(), **facts)
+
+
+def connection_of(db):
+    """The number by which the database knows the connection of this thread's session."""
+    try:
+        driver = db.session.connection().connection.driver_connection
+        return driver.thread_id() if hasattr(driver, "thread_id") else driver.info.backend_pid
+    except Exception:
+        # SQLite's have none, and one that is known to be lost neither.
+        return None
 
 
 def work(config, db, Backfill, Effect, run, incarnation, late):
