@@ -66,7 +66,6 @@ class _Operation(t.NamedTuple):
     status: str = "200"
     body: str | None = None
     headers: tuple[str, ...] = ()
-    answer_headers: tuple[str, ...] = ("ETag",)
     tag: str = "backfills"
 
 
@@ -80,28 +79,19 @@ def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
         status="201",
         body="BackfillCreateBody",
         headers=("If-Plan-Match",),
-        answer_headers=("ETag", "Location"),
     )
-    answer: dict[str, t.Any] = {"refusals": _READS, "answer": "BackfillList", "answer_headers": ()}
-    lists: dict[str, t.Any] = {"query": query.List, **answer}
-    anywhere: dict[str, t.Any] = {"query": query.ListAnywhere, **answer}
+    lists = query.List, _READS, "BackfillList"
+    anywhere = query.ListAnywhere, _READS, "BackfillList"
     nested = "/pipelines/{pipeline_uuid}/backfills"
     paths = {
-        nested: {"get": _Operation("list_backfills", **lists), "post": create},
+        nested: {"get": _Operation("list_backfills", *lists), "post": create},
         f"{nested}/{{backfill_id}}": _of_one(""),
-        "/backfills": {"get": _Operation("list_backfills_of_pipeline", **anywhere)},
+        "/backfills": {"get": _Operation("list_backfills_of_pipeline", *anywhere)},
         "/backfills/{backfill_id}": _of_one(_FLAT),
     }
     if with_runs:
         for path, suffix in ((nested, ""), ("/backfills", _FLAT)):
-            runs = _Operation(
-                f"list_runs{suffix}",
-                query.RunList,
-                _READS,
-                "RunList",
-                answer_headers=(),
-                tag="runs",
-            )
+            runs = _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs")
             paths[f"{path}/{{backfill_id}}/runs"] = {"get": runs}
     return paths
 
@@ -138,6 +128,11 @@ def _told(one: _Operation, shared: list[Document], components: Components) -> Do
         )
         for name, field in one.query().fields.items()
     ]
+    of_answer: tuple[str, ...] = (
+        ("ETag",) if one.answer in ("BackfillAnswer", "BackfillSaved") else ()
+    )
+    if one.status == "201":
+        of_answer += ("Location",)
     told: Document = {
         "operationId": one.id,
         "summary": summary,
@@ -145,7 +140,7 @@ def _told(one: _Operation, shared: list[Document], components: Components) -> Do
         "tags": [one.tag],
         "parameters": [*shared, *headers, *asked],
         "responses": {
-            one.status: _answer("Done", one.answer, one.answer_headers),
+            one.status: _answer("Done", one.answer, of_answer),
             **{
                 code: _answer(REFUSALS[code], "Error", ("Retry-After",) if code == "503" else ())
                 for code in one.refusals

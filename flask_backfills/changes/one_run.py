@@ -83,8 +83,9 @@ class OneRun:
         return run
 
     def _is_retried(self, run: t.Any, flight: Flight) -> bool:
-        held = [one for one in flight.held if one.id == self.runs.key_of(run)]
-        return any(one.status == "initial" and not one.took_too_long for one in held)
+        waits = self.runs.word(run.status) == "initial"
+        key = self.runs.key_of(run)
+        return waits and any(one.id == key and not one.took_too_long for one in flight.held)
 
     def _change(self, backfill: t.Any, run: t.Any, status: str, running_too: bool) -> None:
         old = self.runs.word(run.status)

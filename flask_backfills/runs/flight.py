@@ -5,10 +5,9 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
-import sqlalchemy as sa
-
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
+from ..tables.prepared import holds
 from ..tables.run_table import RunTable
 
 
@@ -50,9 +49,12 @@ class Flight:
     """What is in flight of one backfill that is held."""
 
     def __init__(self, runs: RunTable, backfill: t.Any) -> None:
-        owner = runs.columns["backfill_id"]
-        mine = owner == sa.bindparam("backfill", type_=owner.type)
-        query = runs.prepared.once(("flight",), lambda: runs.in_flight(Held._fields, mine))
+        query = runs.prepared.once(
+            ("flight",),
+            lambda: runs.in_flight(*Held._fields).where(
+                holds(runs.columns["backfill_id"], "backfill")
+            ),
+        )
         sent = {"backfill": runs.backfills.key_of(backfill)}
         rows = runs.database.execute(runs.database.latest(query), sent)
         self.held = [_held(runs, row) for row in rows]

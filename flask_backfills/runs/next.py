@@ -11,6 +11,7 @@ from ..rules.lifecycle import ACTIVE
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
+from ..tables.prepared import holds
 from ..tables.run_table import moment
 from ..tables.settings import settings_of
 from .flight import Flight
@@ -111,10 +112,9 @@ class Next:
 
     def _next(self, backwards: bool) -> t.Any:
         order = [sa.desc(one) if backwards else one for one in (self.runs.date, self.runs.key)]
-        owner = self.runs.columns["backfill_id"]
-        mine = owner == sa.bindparam("backfill", type_=owner.type)
-        query = sa.select(self.runs.model)
-        query = query.where(mine, *self._waiting(), *self.runs.free_only())
+        mine = holds(self.runs.columns["backfill_id"], "backfill")
+        waiting = *self._waiting(), *self.runs.free_only()
+        query = sa.select(self.runs.model).where(mine, *waiting)
         # Of the run's own table alone: a joined relationship can't be locked. And a session
         # that keeps what it has read may know the runs from before.
         query = query.options(lazyload("*")).execution_options(populate_existing=True)

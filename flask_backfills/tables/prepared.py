@@ -57,5 +57,10 @@ class Prepared:
     def _update(self, plain: list[str], known: list[t.Any], unknown: list[t.Any]) -> t.Any:
         columns = self.table.columns
         new = {key: sa.bindparam(self.name(f"new_{key}"), type_=columns[key].type) for key in plain}
-        same = [one == sa.bindparam(self.name(f"held_{one.key}"), type_=one.type) for one in known]
+        same = [holds(one, self.name(f"held_{one.key}")) for one in known]
         return sa.update(self.table).where(*same, *(one.is_(None) for one in unknown)).values(new)
+
+
+def holds(column: sa.Column[t.Any], name: str) -> t.Any:
+    """The criterion that a column holds what the parameter of a name is."""
+    return column == sa.bindparam(name, type_=column.type)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
-from collections.abc import Sequence
 from datetime import datetime
 from datetime import timezone
 
@@ -119,14 +118,14 @@ class RunTable:
         """The criterion that a run's date is one of these or between them."""
         return self.date.between(moment(self.date, first), moment(self.date, last))
 
-    def in_flight(self, names: Sequence[str], criterion: t.Any) -> t.Any:
+    def in_flight(self, *names: str) -> t.Any:
         """A SELECT of the few runs that workers have, or that are not rolled up yet.
 
         A model without ``heartbeat_at`` knows only those that are running.
         """
         unmapped = sa.null()
         found = [self.columns.get(name, unmapped).label(name) for name in names]
-        return sa.select(*found).where(criterion, self.is_in_flight())
+        return sa.select(*found).where(self.is_in_flight())
 
     def is_in_flight(self) -> t.Any:
         beat = self.columns.get("heartbeat_at")
