@@ -25,8 +25,8 @@ from .rules.lifecycle import TRANSITIONS
 from .rules.lifecycle import Transitions
 from .runs.messages import MessageQueue
 from .tables.backfill_table import Scope
-from .tables.database import AnySession
 from .tables.schema import BackfillSchema
+from .tables.session import AnySession
 
 
 class _Part:

@@ -15,6 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug import exceptions as http
 from werkzeug.wrappers import Response
 
+from . import dbapi
 from .rules.lifecycle import SHOWN
 from .rules.lifecycle import STATUSES
 
@@ -152,6 +153,10 @@ class DatabaseUnavailable(http.ServiceUnavailable):
         super().__init__(retry_after=1)
 
 
+class NotSetUp(http.InternalServerError):
+    description = "The app's database is not set up. Nothing was changed. The app's log says more."
+
+
 #: The refusal for each kind of database error.
 DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     exc.IntegrityError: ConstraintViolated,
@@ -162,60 +167,14 @@ DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     StaleDataError: ChangedMeanwhile,
 }
 
-#: Codes that MySQL's and MariaDB's drivers file under OperationalError, beside those of a
-#: database that is locked or away.
-MYSQL_REFUSALS: dict[t.Any, type[http.HTTPException]] = {
-    1292: ValueRefusedByDatabase,  # a datetime out of range
-    1366: ValueRefusedByDatabase,  # a character that the column's set lacks
-    3819: ConstraintViolated,  # a CHECK, in MySQL's words
-    4025: ConstraintViolated,  # and in MariaDB's
+#: What a handler is registered for. Where a table is missing, most drivers say the last.
+DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.ProgrammingError)
+
+#: The same for codes that MySQL's and MariaDB's drivers file under OperationalError.
+MYSQL_REFUSALS: dict[int, type[http.HTTPException]] = {
+    **dict.fromkeys(dbapi.MYSQL_VALUES, ValueRefusedByDatabase),
+    **dict.fromkeys(dbapi.MYSQL_CHECKS, ConstraintViolated),
 }
-
-
-#: What a statement meets when the database was restarted, or is in somebody's way. PostgreSQL's
-#: drivers file the first under InternalError.
-_PASSING_STATES = ("25P03", "40001", "40P01", "55P03")
-
-#: What SQLite's and MySQL's drivers file under OperationalError, and what does not pass.
-_MISSING = ("no such table", "no such column", "has no column")
-_MISSING_CODES = (1054, 1146)
-
-
-def passes(error: BaseException) -> bool:
-    """Whether something that the database has interrupted may succeed when it is done again."""
-    if not isinstance(error, exc.SQLAlchemyError):
-        return False
-    driver = getattr(error, "orig", None)
-    if getattr(driver, "sqlstate", None) in _PASSING_STATES:
-        return True
-    if getattr(error, "connection_invalidated", False) or isinstance(error, exc.TimeoutError):
-        return True
-    code = next(iter(getattr(driver, "args", ())), None)
-    if code in MYSQL_REFUSALS or is_missing(error):
-        return False
-    return isinstance(error, (exc.OperationalError, exc.InterfaceError))
-
-
-def is_missing(error: BaseException) -> bool:
-    """Whether a table or a column is missing."""
-    driver = getattr(error, "orig", None)
-    if getattr(driver, "sqlstate", None) in ("42P01", "42703"):
-        return True
-    code = next(iter(getattr(driver, "args", ())), None)
-    return code in _MISSING_CODES or any(words in str(driver) for words in _MISSING)
-
-
-#: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
-_INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
-
-
-def interrupts(error: BaseException) -> bool:
-    """Whether the database has undone work that may succeed when it is done again."""
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    code = next(iter(getattr(error.orig, "args", ())), None)
-    known = getattr(error.orig, "sqlstate", None) in _INTERRUPTIONS or code in _INTERRUPTIONS
-    return known or error.connection_invalidated
 
 
 def envelope(error: http.HTTPException) -> dict[str, t.Any]:
@@ -243,28 +202,23 @@ def _message(error: http.HTTPException) -> str | None:
     return " ".join(filter(None, [error.description, *reasons[:MOST_REASONS], *more])) or None
 
 
-def words(error: BaseException) -> str:
-    """The text of an error. For a database error, only the text of the driver.
-
-    SQLAlchemy's own text contains the statement and its values.
-    """
-    if isinstance(error, exc.SQLAlchemyError):
-        return str(getattr(error, "orig", None) or type(error).__name__)
-    return str(error) or type(error).__name__
-
-
 def refusal(error: Exception) -> http.HTTPException:
     """The refusal for an error. A database error gets the refusal that stands for it.
 
-    The text of a database error goes only to the log.
+    What is known of a database error goes only to the log. One that is nobody's fault but a
+    programmer's is raised again.
     """
     if isinstance(error, http.HTTPException):
         return error
-    stands = next(refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
-    code = next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
-    if isinstance(code, int):
-        stands = MYSQL_REFUSALS.get(code, stands)
-    current_app.logger.warning("%s: %s", stands.__name__, words(error))
+    if dbapi.is_missing(error):
+        current_app.logger.error("%s", dbapi.missing(error))
+        return NotSetUp()
+    found = (refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
+    stands = next(found, None)
+    if stands is None:
+        raise error
+    stands = MYSQL_REFUSALS.get(dbapi.code_of(error), stands)
+    current_app.logger.warning("%s: %s", stands.__name__, dbapi.told(error))
     return stands()
 
 
@@ -292,5 +246,5 @@ def register(scaffold: t.Any) -> None:
     for code in http.default_exceptions:
         scaffold.register_error_handler(code, answer)
     scaffold.register_error_handler(http.HTTPException, answer)
-    for kind in DATABASE_REFUSALS:
+    for kind in DATABASE_ERRORS:
         scaffold.register_error_handler(kind, answer)

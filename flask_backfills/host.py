@@ -31,9 +31,9 @@ from .runs.rollup import Rollup
 from .tables import columns
 from .tables.backfill_table import BackfillTable
 from .tables.backfill_table import Scope
-from .tables.database import AnySession
 from .tables.run_table import RunTable
 from .tables.schema import BackfillSchema
+from .tables.session import AnySession
 
 #: A function that takes a run and returns its metrics.
 Runner = Callable[[t.Any], Mapping[str, t.Any] | None]
@@ -71,6 +71,7 @@ class Host:
                 "authorize must be a function, such as api_key(): see flask_backfills.auth"
             )
         require_plain(authorize, "authorize")
+        require_plain(session, "the session")
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")

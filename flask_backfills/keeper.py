@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from . import errors
+from . import dbapi
 from .host import Host
 from .runs.lease import lease
+from .tables.session import has_begun
 
 #: Seconds between two looks at whether runs should stop.
 LOOK = 1.0
@@ -97,16 +98,12 @@ class Keeper:
                         renewed = begun
                     self._look()
             except Exception as error:
-                self.app.logger.warning("No lease was renewed: %s", errors.words(error))
+                self.app.logger.warning("No lease was renewed: %s", dbapi.told(error))
 
     def _renewable(self) -> list[t.Any]:
         """Not those whose own transaction could not write its end any more after that."""
         snapshots = self.host.table.database.snapshots
-        return [
-            one.run
-            for one in self._now()
-            if not (snapshots and self.host.table.database.has_begun(one.session))
-        ]
+        return [one.run for one in self._now() if not (snapshots and has_begun(one.session))]
 
     def _look(self) -> None:
         kept = self._now()

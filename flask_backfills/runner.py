@@ -16,14 +16,14 @@ from functools import partial
 from flask import current_app
 from werkzeug.local import LocalProxy
 
-from . import errors
+from . import dbapi
 from .host import Host
 from .host import host_of
 from .host import Served
 from .keeper import Keeper
 from .runs import metrics as numbers
-from .tables.database import marked
-from .tables.database import undo
+from .tables.session import undo
+from .tables.snapshots import marked
 
 _current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
 
@@ -88,13 +88,13 @@ def perform(
     current = CurrentRun(run)
     began = time.monotonic()
     _log("began", run)
-    with keeper.keep(run, current, host.table.database.current):
+    with keeper.keep(run, current, host.table.session):
         token = _current.set(current)
         try:
             status = _end(host, run, ended, *_call(host, run))
         except _Interrupted as interrupted:
             status = None
-            words = errors.words(t.cast(BaseException, interrupted.__cause__))
+            words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
             current_app.logger.warning(
                 "Run %s of backfill %s waits again: %s",
                 *(run.key, run.backfill_id, words),
@@ -124,7 +124,7 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
             os._exit(1)
         # Not Exception alone: sys.exit() and a cancelled task end a run, and no worker.
         undo(session)
-        if errors.interrupts(raised):
+        if dbapi.interrupts(raised):
             raise _Interrupted from raised
         current_app.logger.error(
             "Run %s of backfill %s failed",
@@ -151,7 +151,7 @@ def _end(
         return status if recorded else None
     except Exception as raised:
         undo(host.table.session)
-        if errors.passes(raised):
+        if dbapi.passes(raised):
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised
         current_app.logger.exception(
@@ -163,7 +163,7 @@ def _end(
 def _words(raised: BaseException) -> str:
     """The text of what was raised, even if it can't tell its own."""
     try:
-        return errors.words(raised)
+        return dbapi.words(raised)
     except Exception:
         return type(raised).__name__
 

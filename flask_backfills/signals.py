@@ -12,11 +12,11 @@ import typing as t
 from blinker import NamedSignal
 from blinker import Namespace
 from flask import current_app
+from sqlalchemy.orm import Session
 
 from .rules.lifecycle import starts
-from .tables.database import AnySession
-from .tables.database import undo
 from .tables.schema import BackfillSchema
+from .tables.session import undo
 
 _signals = Namespace()
 
@@ -41,7 +41,7 @@ _BY_STATUS = {
 
 
 def tell(
-    session: AnySession,
+    session: Session,
     schema: BackfillSchema,
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
@@ -64,7 +64,7 @@ def tell(
 
 def _send(
     signal: NamedSignal,
-    session: AnySession,
+    session: Session,
     backfill: t.Any,
     changes: dict[str, tuple[t.Any, t.Any]],
 ) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from . import errors
+from . import dbapi
 from .host import Host
 from .host import host_of
 from .host import Served
@@ -181,9 +181,9 @@ class _Worker:
                 for backfill_id in ended - {run.backfill_id for run in found}:
                     self.host.runs.upkeep.roll_up(backfill_id)
         except Exception as error:
-            if errors.is_missing(error) or (once and not self.busy):
+            if dbapi.is_missing(error) or (once and not self.busy):
                 raise
-            self.app.logger.warning("No run was claimed: %s", errors.words(error))
+            self.app.logger.warning("No run was claimed: %s", dbapi.told(error))
         if found and not self.busy:
             self.ended_at = time.monotonic()
         if not found and not free:
@@ -266,7 +266,7 @@ class _Worker:
                 self.host.runs.give_back(left)
         except Exception as error:
             # They are taken back after the lease.
-            self.app.logger.warning("Runs were not given back: %s", errors.words(error))
+            self.app.logger.warning("Runs were not given back: %s", dbapi.told(error))
 
     def _give_back(self) -> None:
         """Give back the runs that are not done, so that others need not wait for the lease."""

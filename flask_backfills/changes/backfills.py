@@ -16,6 +16,7 @@ from ..runs.planned import Planned
 from ..runs.progress import Progress
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.beside import change
 from ..tables.fields import same
 from ..tables.schema import BackfillSchema
 from ..tables.settings import read_settings
@@ -111,7 +112,7 @@ class Backfills:
             self.table.session.add(backfill)
             return self._save(backfill, sent, wrong, if_plan_match, preview)
 
-        saved = self.table.database.again(create, keep=preview is None, twice=False)
+        saved = change(self.table.database, create, keep=preview is None)
         if preview is not None:
             # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
@@ -145,7 +146,7 @@ class Backfills:
             values = sent(backfill) if callable(sent) else sent
             return self._save(backfill, values, {}, if_plan_match, preview)
 
-        saved = self.table.database.again(write, keep=preview is None, twice=False)
+        saved = change(self.table.database, write, keep=preview is None)
         return self._tell(saved, preview)
 
     def delete(
@@ -175,7 +176,7 @@ class Backfills:
         if self.planned is not None:
             # Which workers are dead is told by the database's clock.
             self.table.database.synchronize()
-        return self.table.database.again(delete, twice=False)
+        return change(self.table.database, delete)
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

@@ -17,6 +17,7 @@ from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.backfill_table import BackfillTable
+from ..tables.beside import change
 from ..tables.settings import settings_of
 
 
@@ -54,7 +55,7 @@ class OneRun:
         :raises flask_backfills.errors.NotWanted: for a run that is history.
         """
 
-        def change() -> tuple[t.Any, t.Any, Changes]:
+        def do() -> tuple[t.Any, t.Any, Changes]:
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             run = self._locked(backfill, found)
             flight = Flight(self.runs, backfill)
@@ -69,7 +70,7 @@ class OneRun:
             self.table.session.expunge(run)
             return backfill, run, changes
 
-        backfill, run, changes = self.table.database.again(change, twice=False)
+        backfill, run, changes = change(self.table.database, do)
         signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
         return run
 

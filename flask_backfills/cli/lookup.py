@@ -8,7 +8,7 @@ from marshmallow import ValidationError
 
 from .. import errors
 from ..host import Host
-from ..tables.database import undo
+from ..tables.session import undo
 
 
 def find(host: Host, backfill_id: str) -> t.Any:

@@ -9,9 +9,9 @@ from functools import wraps
 import click
 from click.decorators import pass_meta_key
 from flask.cli import AppGroup
-from sqlalchemy import exc
 from werkzeug.exceptions import HTTPException
 
+from .. import dbapi
 from .. import errors
 from .printing import print_json
 
@@ -30,11 +30,7 @@ CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:
     """Register a command. It prints refusals with the messages of the API."""
 
-    refusals: tuple[type[Exception], ...] = (
-        HTTPException,
-        *errors.DATABASE_REFUSALS,
-        exc.ProgrammingError,
-    )
+    refusals: tuple[type[Exception], ...] = (HTTPException, *errors.DATABASE_ERRORS)
 
     def register(function: Callable[..., None]) -> click.Command:
         @wraps(function)
@@ -42,10 +38,8 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
             try:
                 function(*args, **kwargs)
             except refusals as error:
-                if errors.is_missing(error):
-                    raise click.ClickException(
-                        f"A table or column is missing; run your migrations. {errors.words(error)}"
-                    ) from None
+                if dbapi.is_missing(error):
+                    raise click.ClickException(dbapi.missing(error)) from None
                 refusal = errors.refusal(error)
                 if kwargs.get("as_json"):
                     print_json(errors.envelope(refusal))

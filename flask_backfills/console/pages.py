@@ -97,7 +97,7 @@ class ConsoleBlueprint(Blueprint):
         self.before_request(check_origin)
         self.after_request(protect)
         # Not a 401 of authorize: who is not logged in is the app's to send to its login.
-        for kind in (*refusals(), *errors.DATABASE_REFUSALS):
+        for kind in (*refusals(), *errors.DATABASE_ERRORS):
             self.register_error_handler(kind, self._refused)
 
     # The routes

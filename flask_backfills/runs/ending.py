@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from ..rules.lifecycle import ACTIVE
 from ..tables.backfill_table import BackfillTable
-from ..tables.database import past_snapshot
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
+from ..tables.snapshots import past_snapshot
 from .attempts import Attempts
 from .lease import lease
 

@@ -39,7 +39,6 @@ class Progress:
 
     def __init__(self, runs: RunTable) -> None:
         self.runs = runs
-        self.session = runs.database.session
 
     def counts(self, backfill_ids: Collection[t.Any]) -> dict[t.Any, Counter[str]]:
         """Count the runs of each backfill by status, without history. One statement."""
@@ -47,13 +46,13 @@ class Progress:
         if found:
             query = self.runs.count_by(self.runs.model.backfill_id, self.runs.model.status)
             query = query.where(self.runs.model.backfill_id.in_(found), *self.runs.wanted_only())
-            for key, status, count in self.session.execute(query):
+            for key, status, count in self.runs.database.session.execute(query):
                 found[key][self.runs.word(status)] = count
         return found
 
     def backfill_of(self, run_id: t.Any) -> t.Any:
         """The key of a run's backfill; ``None`` if there is no such run."""
-        return self.session.scalar(
+        return self.runs.database.session.scalar(
             sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
         )
 
@@ -66,7 +65,7 @@ class Progress:
         soon = at.between(moment(at, now), moment(at, now + timedelta(seconds=seconds)))
         query = sa.select(self.runs.key).where(self.runs.has("initial"), soon).limit(1)
         with self.runs.database.transaction(keep=False):
-            return self.session.scalar(query) is not None
+            return self.runs.database.session.scalar(query) is not None
 
     def silent_backfills(self, before: datetime) -> list[t.Any]:
         """The keys of the backfills that have runs whose workers were silent since a moment."""
@@ -83,14 +82,14 @@ class Progress:
             members = [self.runs.status_of_backfills(word) for word in ACTIVE]
             silent |= table.model.status.in_(members) & ~sa.exists().where(*active)
         with self.runs.database.transaction(keep=False):
-            return list(self.session.scalars(sa.select(table.key).where(silent)))
+            return list(self.runs.database.session.scalars(sa.select(table.key).where(silent)))
 
     def count_active(self) -> int:
         """How many runs of all backfills are waiting or running."""
         query = (
             sa.select(sa.func.count()).select_from(self.runs.model).where(self.runs.has(*ACTIVE))
         )
-        return t.cast(int, self.session.scalar(query))
+        return t.cast(int, self.runs.database.session.scalar(query))
 
     def page(
         self,
@@ -105,7 +104,7 @@ class Progress:
         criteria = [self.runs.of(backfill)]
         if status is not None:
             criteria.append(self.runs.has(status))
-        total = self.session.scalar(
+        total = self.runs.database.session.scalar(
             sa.select(sa.func.count()).select_from(self.runs.model).where(*criteria)
         )
         order = [self.runs.model.execution_date, self.runs.key]
@@ -113,7 +112,7 @@ class Progress:
             order = [one.desc() for one in order]
         query = sa.select(self.runs.model).where(*criteria).order_by(*order)
         query = query.offset(offset).limit(limit)
-        return list(self.session.scalars(query)), total or 0
+        return list(self.runs.database.session.scalars(query)), total or 0
 
     def groups(self, backfill: t.Any, most: int) -> list[Group]:
         """The wanted runs of a backfill, in at most so many groups of equal length: one SELECT."""

@@ -15,9 +15,10 @@ from functools import partial
 
 from flask import current_app
 
-from .. import errors
+from .. import dbapi
 from .. import signals
 from ..tables.backfill_table import BackfillTable
+from ..tables.session import has_work
 from .ending import Discarded
 from .ending import Ending
 from .ending import Mine
@@ -81,9 +82,9 @@ class Queue:
                 claimed += found
                 signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
-                if errors.passes(error) or backfill_id is not None:
+                if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
-                current_app.logger.warning("Backfill %s is skipped: %s", key, errors.words(error))
+                current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
         if interrupted is not None and not claimed:
             # Not the same as nothing to do.
             raise interrupted
@@ -136,7 +137,7 @@ class Queue:
         mine = Mine(self.runs, run, attempt)
         end = partial(self.ending.end, mine, status, metrics or {}, error)
         try:
-            if self.table.database.has_work():
+            if has_work(self.table.session):
                 # With the runner's own work, which can't be done again from here.
                 with self.table.database.transaction():
                     end()

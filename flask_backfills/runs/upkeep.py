@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from flask import current_app
 
-from .. import errors
+from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
@@ -66,7 +66,7 @@ class Upkeep:
                     break
         except Exception as error:
             current_app.logger.warning(
-                "Backfill %s is rolled up later: %s", backfill_id, errors.words(error)
+                "Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error)
             )
             return
         signals.tell(self.table.session, self.schema, backfill, changes)
@@ -98,7 +98,7 @@ class Upkeep:
                 backfill, count, changes = self.table.database.again(take_back)
             except Exception as error:
                 # The host's own functions may refuse it; the others must not wait for that.
-                current_app.logger.warning("Backfill %s is skipped: %s", key, errors.words(error))
+                current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
                 continue
             taken += count
             signals.tell(self.table.session, self.schema, backfill, changes)

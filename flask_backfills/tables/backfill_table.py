@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from .. import errors
 from . import columns
-from .database import AnySession
 from .database import Database
 from .fields import may_be_key
 from .fields import storable
+from .session import AnySession
+from .session import opener
 
 #: A function that narrows a SELECT.
 Scope = Callable[[t.Any], t.Any]
@@ -32,17 +33,18 @@ class BackfillTable:
         session: AnySession,
         scope: Scope | None = None,
     ) -> None:
-        if isinstance(session, Session):
-            raise TypeError(
-                "one Session can't serve several threads: pass a scoped session, such as db.session"
-            )
         self.model = model
-        self.session = session
+        self.opener = opener(session)
         self.scope = scope
+
+    @property
+    def session(self) -> Session:
+        """The session of this thread."""
+        return self.opener()
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.session, self.mapper)
+        return Database(self.opener, self.mapper)
 
     @cached_property
     def mapper(self) -> Mapper[t.Any]:

@@ -9,21 +9,22 @@ import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
-from .. import errors
+from .. import dbapi
 from .clock import Clock
 from .isolation import level_of
 from .isolation import STRICT
-
-#: The host's session.
-AnySession = Session | scoped_session[Session]
+from .session import has_begun
+from .session import has_changes
+from .session import has_work
+from .session import undo
 
 #: Seconds for which a request tries again before it is a 503.
 PATIENCE = 1.0
@@ -44,14 +45,20 @@ class Unanswered(sa.exc.OperationalError):
 class Database:
     """The database that a host's model is in.
 
+    :param opener: returns the session to use now.
     :param mapper: the model's mapper. A session may be bound to several databases.
     """
 
-    def __init__(self, session: AnySession, mapper: Mapper[t.Any]) -> None:
-        self.session = session
+    def __init__(self, opener: Callable[[], Session], mapper: Mapper[t.Any]) -> None:
+        self.opener = opener
         self.mapper = mapper
         self.clock = Clock()
         self._levels: dict[sa.Engine, str] = {}
+
+    @property
+    def session(self) -> Session:
+        """The session of this thread."""
+        return self.opener()
 
     @contextmanager
     def transaction(self, *, keep: bool = True, ranges: bool = False) -> Iterator[None]:
@@ -61,20 +68,31 @@ class Database:
         :param ranges: whether rows are locked that are not known by their keys. MySQL would
             lock what is between them, too.
         """
-        with _ALONE if self.shares_a_connection else nullcontext():
+        # What is only read needs no end where the host's own transaction would end with it.
+        ends = keep or not has_changes(self.session)
+        with self.alone():
             try:
                 self._begin(ranges)
                 yield
                 if keep:
                     self.session.flush()
-                    self._commit()
-                else:
+                    self.commit()
+                elif ends:
                     undo(self.session)
             except BaseException:
-                undo(self.session)
+                if ends:
+                    undo(self.session)
                 raise
 
-    def _commit(self) -> None:
+    def alone(self) -> AbstractContextManager[t.Any]:
+        """Keeps other threads out, where all of them share one connection."""
+        return _ALONE if self.shares_a_connection else nullcontext()
+
+    def commit(self) -> None:
+        """Commit.
+
+        :raises Unanswered: if the connection was lost before the answer.
+        """
         try:
             self.session.commit()
         except sa.exc.DBAPIError as error:
@@ -101,36 +119,19 @@ class Database:
         until = time.monotonic() + seconds
         pause = 0.01
         # What the host has in the session is the host's: it would be lost, and not tried again.
-        alone = not (self.session.new or self.session.dirty or self.session.deleted)
+        alone = not has_changes(self.session)
         while True:
             try:
                 with self.transaction(keep=keep):
                     return do()
             except Exception as error:
-                passes = alone and errors.passes(error)
+                passes = alone and dbapi.passes(error)
                 if not twice and isinstance(error, Unanswered):
                     passes = False
                 if not passes or time.monotonic() + pause > until:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 1)
-
-    def has_work(self) -> bool:
-        """Whether there is something in the session that can't be done again from here."""
-        session = self.current
-        pending = session.new or session.dirty or session.deleted
-        return bool(pending) or self.has_begun(session)
-
-    @staticmethod
-    def has_begun(session: Session) -> bool:
-        """Whether a session has a transaction in the database, not in Python alone."""
-        transaction = session.get_transaction()
-        return transaction is not None and bool(getattr(transaction, "_connections", True))
-
-    @property
-    def current(self) -> Session:
-        """The session of this thread."""
-        return self.session() if isinstance(self.session, scoped_session) else self.session
 
     def begin_writing(self) -> None:
         """On SQLite, take the write lock.
@@ -163,7 +164,7 @@ class Database:
 
     def synchronize(self) -> None:
         """Ask the database for its time, unless that was done lately; in a transaction apart."""
-        if not self.clock.is_old or self.has_begun(self.current):
+        if not self.clock.is_old or has_work(self.session):
             return
         now = {"postgresql": sa.func.clock_timestamp(), "mysql": sa.func.utc_timestamp(6)}
         now["mariadb"] = now["mysql"]
@@ -177,10 +178,14 @@ class Database:
         """Whether the transaction is one that we began, which sees what others have committed."""
         return bool(self.session.info.get(_OURS))
 
+    @is_ours.setter
+    def is_ours(self, ours: bool) -> None:
+        self.session.info[_OURS] = ours
+
     @property
     def snapshots(self) -> bool:
         """Whether a transaction of the host's can't write what others wrote since it began."""
-        return self.dialect.name == "postgresql" and self._level() in STRICT
+        return self.dialect.name == "postgresql" and self.level in STRICT
 
     @property
     def shares_a_connection(self) -> bool:
@@ -198,14 +203,14 @@ class Database:
 
     def _begin(self, ranges: bool) -> None:
         """Begin a transaction that sees what others commit, whatever the engine's isolation."""
-        if self.has_begun(self.current):
-            self.session.info[_OURS] = False
+        if has_begun(self.session):
+            self.is_ours = False
             return
-        self.session.info[_OURS] = True
+        self.is_ours = True
         arguments = {"bind_arguments": {"mapper": self.mapper}}
-        if self._level() not in STRICT or self.is_sqlite:
+        if self.level not in STRICT or self.is_sqlite:
             return
-        if self._level() == "REPEATABLE READ" and self.mysql and not ranges:
+        if self.level == "REPEATABLE READ" and self.mysql and not ranges:
             # What is read after the lock is the latest there, too.
             return
         if self.mysql:
@@ -216,7 +221,8 @@ class Database:
             options = {"isolation_level": "READ COMMITTED"}
             self.session.connection(**arguments, execution_options=options)
 
-    def _level(self) -> str:
+    @property
+    def level(self) -> str:
         """The engine's isolation level, asked for once."""
         engine = self.engine
         if engine not in self._levels:
@@ -236,50 +242,3 @@ class Database:
     @property
     def dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
-
-
-def undo(session: AnySession) -> None:
-    """Roll back, even if the connection is lost: then the database has done it."""
-    try:
-        session.rollback()
-    except sa.exc.DBAPIError:
-        (session() if isinstance(session, scoped_session) else session).invalidate()
-
-
-@contextmanager
-def marked(database: Database, query: Callable[[], t.Any]) -> Iterator[None]:
-    """Let each transaction of the host's in the block begin with a SELECT that locks.
-
-    For PostgreSQL's stricter levels, where it could not write a row that was renewed since.
-    """
-    if not database.snapshots:
-        yield
-        return
-
-    def lock(session: Session, transaction: t.Any, connection: sa.Connection) -> None:
-        connection.execute(query())
-
-    session = database.current
-    sa.event.listen(session, "after_begin", lock)
-    try:
-        yield
-    finally:
-        sa.event.remove(session, "after_begin", lock)
-
-
-@contextmanager
-def past_snapshot(database: Database) -> Iterator[None]:
-    """Let the host's transaction write rows in the block that others wrote since it began.
-
-    Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
-    """
-    session = database.current
-    if not database.mysql or database.is_ours or database._level() != "SNAPSHOT":
-        yield
-        return
-    connection = session.connection(bind_arguments={"mapper": database.mapper})
-    connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = OFF")
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = ON")

@@ -47,7 +47,7 @@ class RunTable:
         columns.require(model, *_REQUIRED)
         self.backfills = backfills
         #: Of its own, since a session may be bound to several databases.
-        self.database = Database(backfills.session, columns.mapper_of(model))
+        self.database = Database(backfills.opener, columns.mapper_of(model))
         self.database.clock = backfills.database.clock
         self.model = model
         self.schema = RunSchema(model)

@@ -1,0 +1,110 @@
+"""What an error of the database's driver means: whether it passes, and what a log may tell of it.
+
+Which refusal a caller gets for it stands in :mod:`.errors`.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from sqlalchemy import exc
+
+#: What a statement meets when the database was restarted, or is in somebody's way. PostgreSQL's
+#: drivers file the first under InternalError.
+_PASSING_STATES = ("25P03", "40001", "40P01", "55P03")
+
+#: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
+_INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
+
+#: What SQLite's and MySQL's drivers file under OperationalError, and what does not pass.
+_MISSING = ("no such table", "no such column", "has no column")
+_MISSING_CODES = (1054, 1146)
+_MISSING_STATES = ("42P01", "42703")
+
+#: Codes of MySQL and MariaDB whose texts name columns and constraints, and no values.
+_NAMES_ONLY = (1048, 1364, 1451, 1452, 3819, 4025)
+
+#: What does not pass although MySQL's and MariaDB's drivers file it under OperationalError: a
+#: datetime out of range, a character that a column's set lacks, a CHECK in the words of either.
+MYSQL_VALUES = (1292, 1366)
+MYSQL_CHECKS = (3819, 4025)
+
+
+def code_of(error: BaseException) -> t.Any:
+    """The number that MySQL's and MariaDB's drivers give; ``None`` for other drivers."""
+    code = next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
+    return code if isinstance(code, int) else None
+
+
+def passes(error: BaseException) -> bool:
+    """Whether something that the database has interrupted may succeed when it is done again."""
+    if not isinstance(error, exc.SQLAlchemyError):
+        return False
+    if _state_of(error) in _PASSING_STATES:
+        return True
+    if getattr(error, "connection_invalidated", False) or isinstance(error, exc.TimeoutError):
+        return True
+    if code_of(error) in (*MYSQL_VALUES, *MYSQL_CHECKS) or is_missing(error):
+        return False
+    return isinstance(error, (exc.OperationalError, exc.InterfaceError))
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether the database has undone work that may succeed when it is done again."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    known = _state_of(error) in _INTERRUPTIONS or code_of(error) in _INTERRUPTIONS
+    return known or error.connection_invalidated
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether a table or a column is missing."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    if _state_of(error) in _MISSING_STATES or code_of(error) in _MISSING_CODES:
+        return True
+    return any(words in str(error.orig) for words in _MISSING)
+
+
+def missing(error: BaseException) -> str:
+    """What to do about a table or a column that is missing, and which."""
+    return f"A table or column is missing: run your migrations. {told(error)}"
+
+
+def words(error: BaseException) -> str:
+    """The text of an error. For a database error, only the text of the driver.
+
+    SQLAlchemy's own text contains the statement and its values.
+    """
+    if isinstance(error, exc.SQLAlchemyError):
+        return str(getattr(error, "orig", None) or type(error).__name__)
+    return str(error) or type(error).__name__
+
+
+def told(error: BaseException) -> str:
+    """What a log may tell of an error: no value that a caller has sent.
+
+    The drivers' own texts quote the values that a constraint or a column refuses.
+    """
+    first = next(iter(words(error).splitlines()), "")
+    driver = getattr(error, "orig", None)
+    refuses = isinstance(error, (exc.IntegrityError, exc.DataError))
+    code = code_of(error)
+    if code in _NAMES_ONLY or type(driver).__module__ == "sqlite3":
+        return first
+    if code is not None and (refuses or code in MYSQL_VALUES):
+        # What is last is the server's, whatever the value is.
+        names = [first.rpartition(of)[1:] for of in (" for key ", " for column ")]
+        return f"{code}{next((''.join(one) for one in names if one[0]), '')}"
+    if refuses:
+        diag = getattr(driver, "diag", None)
+        parts = ("table_name", "column_name", "constraint_name")
+        named = filter(None, (getattr(diag, part, None) for part in parts))
+        return " ".join([type(driver).__name__, *named])
+    return first
+
+
+def _state_of(error: BaseException) -> t.Any:
+    """PostgreSQL's code of five characters."""
+    driver = getattr(error, "orig", None)
+    return getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)

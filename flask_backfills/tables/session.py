@@ -1,0 +1,123 @@
+"""The session that a host hands over: which one to use now, and what the host has in it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from weakref import WeakSet
+
+import sqlalchemy as sa
+from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import Session
+from sqlalchemy.orm import sessionmaker
+from werkzeug.local import LocalProxy
+
+#: What a host hands over: ``db.session``, or a function that returns the session to use now.
+AnySession = scoped_session[Session] | Callable[[], Session | scoped_session[Session]]
+
+#: What ``session.info`` knows: the transaction in which something was written.
+_WRITTEN = "flask_backfills.written"
+
+#: Classes whose sessions take note of it. SQLAlchemy itself goes by ids, also of what is gone.
+_watched: WeakSet[type[Session]] = WeakSet()
+
+_CURE = "pass a scoped session such as db.session, or a function such as lambda: db.session"
+
+
+def opener(session: AnySession) -> Callable[[], Session]:
+    """A function that returns the session to use now, of what a host hands over.
+
+    :raises TypeError: for what can't serve requests from several threads.
+    """
+    if issubclass(type(session), LocalProxy):
+        # Before anything is asked of what may not be there yet.
+        return _Opener(t.cast("LocalProxy[Session]", session)._get_current_object)
+    if isinstance(session, Session):
+        raise TypeError(f"one Session can't serve several threads: {_CURE}")
+    if isinstance(session, (sessionmaker, type)):
+        raise TypeError(f"{session!r} makes a new session at each call: {_CURE}")
+    if not callable(session):
+        raise TypeError(f"{session!r} is no session: {_CURE}")
+    if isinstance(session, scoped_session) and isinstance(session.session_factory, sessionmaker):
+        _watch(session.session_factory.class_)
+    return _Opener(session)
+
+
+class _Opener:
+    """Calls the host's function, and looks once whether it is one that serves."""
+
+    def __init__(self, function: Callable[[], t.Any]) -> None:
+        self.function = function
+        self.is_checked = False
+
+    def __call__(self) -> Session:
+        session = self._open()
+        if not self.is_checked:
+            if session is not self._open():
+                raise TypeError(f"the session function makes a new session at each call: {_CURE}")
+            self.is_checked = True
+        return session
+
+    def _open(self) -> Session:
+        found = self.function()
+        if isinstance(found, scoped_session):
+            found = found()
+        if not isinstance(found, Session):
+            raise TypeError(f"the session function returned {found!r}: {_CURE}")
+        return found
+
+
+def has_begun(session: Session) -> bool:
+    """Whether a session has a transaction in the database, not in Python alone."""
+    transaction = session.get_transaction()
+    return transaction is not None and bool(getattr(transaction, "_connections", True))
+
+
+def is_pending(session: Session) -> bool:
+    """Whether a session has changes that are not flushed."""
+    return bool(session.new or session.dirty or session.deleted)
+
+
+def has_work(session: Session) -> bool:
+    """Whether there is something in a session that can't be done again from here."""
+    return is_pending(session) or has_begun(session)
+
+
+def has_changes(session: Session) -> bool:
+    """Whether something would be lost if the session's transaction were rolled back now.
+
+    What was only read can be read again.
+    """
+    # Of the first transaction that is looked at, nobody knows: it counts as written.
+    known = _watch(type(session))
+    if is_pending(session):
+        return True
+    written = session.info.get(_WRITTEN) is session.get_transaction()
+    return has_begun(session) and (written or not known)
+
+
+def undo(session: Session) -> None:
+    """Roll back, even if the connection is lost: then the database has done it."""
+    try:
+        session.rollback()
+    except sa.exc.DBAPIError:
+        session.invalidate()
+
+
+def _watch(kind: type[Session]) -> bool:
+    """Take note of what sessions of a class write; whether that was done before."""
+    if kind in _watched:
+        return True
+    _watched.add(kind)
+    sa.event.listen(kind, "after_flush", _flushed)
+    sa.event.listen(kind, "do_orm_execute", _executed)
+    return False
+
+
+def _flushed(session: Session, context: t.Any) -> None:
+    session.info[_WRITTEN] = session.get_transaction()
+
+
+def _executed(state: t.Any) -> None:
+    if not state.is_select:
+        state.session.info[_WRITTEN] = state.session.get_transaction()
