@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from . import errors
 from .api.mage import MageRoutes
+from .api.paths import Paths
 from .api.routes import Routes
 from .auth import Authorize
 from .changes.backfills import Backfills
@@ -64,8 +65,9 @@ class BackfillBlueprint(Blueprint):
     :param end: ``inclusive`` if ``end_datetime`` itself may have a run, as in Mage;
         ``exclusive`` if not.
     :param openapi: ``True`` to serve an OpenAPI document at ``/backfills/openapi.json``. A
-        mapping does the same and adds its items to the document, such as ``security``.
-        Needs the extra ``openapi``.
+        mapping does the same and adds its items to the document, such as ``security``. Who
+        asks for it must be allowed to ``list`` the pipeline ``""``, unless the mapping has
+        ``"public": True``. Needs the extra ``openapi``.
     :param mage_routes: ``True`` to serve the paths that the table of runs in Mage's own web
         interface asks too: ``/pipeline_runs`` and ``/pipeline_schedules/<id>/pipeline_runs``.
         Needs ``run_model``. Leave it off beside a Mage that serves them.
@@ -120,11 +122,12 @@ class BackfillBlueprint(Blueprint):
             allow_one=self.allow_one,
         )
         self.cli = Commands(self.host)
-        Routes(self.host, openapi).add_to(self)
+        self._paths = Paths(self)
+        Routes(self.host, openapi).add_to(self._paths)
         if mage_routes and run_model is None:
             raise TypeError("mage_routes=True needs runs: pass run_model= too")
         if mage_routes:
-            MageRoutes(self.host).add_to(self)
+            MageRoutes(self.host).add_to(self._paths)
         errors.register(self)
 
     @property
@@ -208,4 +211,7 @@ class BackfillBlueprint(Blueprint):
         # A model that can't be served is an error at start, not at the first request; and
         # not earlier, since the models that it refers to may not be imported before.
         self.host.check()
+        if not self._got_registered_once:
+            # After the rules of the host's own, which come first.
+            self._paths.close()
         super().register(app, options)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import typing as t
 
 from flask import current_app
-from flask import jsonify
 from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug import exceptions as http
 from werkzeug.wrappers import Response
 
 from . import dbapi
+from .answering import json_response
 from .rules.lifecycle import SHOWN
 from .rules.lifecycle import STATUSES
 
@@ -232,7 +232,7 @@ def answer(error: Exception) -> Response | http.HTTPException:
         return refused
     response = refused.get_response()
     assert isinstance(response, Response)
-    response.data = jsonify(envelope(refused)).data
+    response.data = json_response(**envelope(refused)).data
     response.content_type = "application/json"
     return response
 

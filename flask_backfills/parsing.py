@@ -19,12 +19,18 @@ MAX_CONTENT_LENGTH = 1024 * 1024
 MAX_DEPTH = 32
 
 
+#: Where the environment of a request has its body, once it was read.
+_READ = "flask_backfills.body"
+
+
 def read_bytes(request: Request) -> bytes:
-    """The body of a request.
+    """The body of a request. It may be read again.
 
     :raises werkzeug.exceptions.RequestEntityTooLarge: for more bytes than
         ``BACKFILLS_MAX_CONTENT_LENGTH``.
     """
+    if _READ in request.environ:
+        return t.cast(bytes, request.environ[_READ])
     limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
     if request.content_length is None:
         # Chunked: how long it is shows only while it is read.
@@ -35,6 +41,7 @@ def read_bytes(request: Request) -> bytes:
         content = request.get_data()
     if len(content) > limit:
         raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
+    request.environ[_READ] = content
     return content
 
 

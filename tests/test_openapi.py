@@ -7,6 +7,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from conftest import URL
+from flask import Flask
 from jsonschema import Draft202012Validator
 from marshmallow import fields
 from marshmallow.validate import Length
@@ -28,7 +29,9 @@ def routes(app):
     """The paths and methods that the routes take."""
     for rule in app.url_map.iter_rules():
         endpoint = rule.endpoint.removeprefix("backfills.")
-        if rule.endpoint.startswith("backfills.") and endpoint not in ("missing", "openapi"):
+        # Those that refuse are no operations.
+        known = endpoint not in ("missing", "openapi") and not endpoint.startswith("not_")
+        if rule.endpoint.startswith("backfills.") and known:
             path = rule.rule.removeprefix("/api")
             for converter in ("int:", "uuid:", "string:"):
                 path = path.replace(f"<{converter}", "<")
@@ -51,6 +54,28 @@ def test_the_document_is_valid_and_has_every_route(bare, with_runs):
     assert "id" not in change["properties"]
     assert document["servers"] == [{"url": "/api"}]
     assert ("Run" in document["components"]["schemas"]) is with_runs
+
+
+def test_the_document_is_for_those_who_may_list_unless_it_is_public(bare):
+    asked = []
+
+    def authorize(action, pipeline_uuid):
+        asked.append((action, pipeline_uuid))
+        return False
+
+    bare.serve(authorize=authorize, openapi=True)
+    assert bare.client.get(DOCUMENT).status_code == 403
+    assert asked == [("list", "")]
+    model, db = bare.model, bare.db
+    bare.app = Flask("another")
+    bare.app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    db.init_app(bare.app)
+    public = {"public": True, "info": {"title": "Open"}}
+    bare.serve(model, authorize=authorize, openapi=public)
+    document = bare.client.get(DOCUMENT).json
+    validate(document)
+    assert (document["info"]["title"], "public" in document, len(asked)) == ("Open", False, 1)
+    assert public["public"] is True
 
 
 def test_a_model_of_the_hosts_own_is_described_as_it_is(bare):

@@ -205,7 +205,8 @@ def test_if_match_guards_against_a_lost_update(host):
     first = host.client.get(URL).headers["ETag"]
     second = host.put({"name": "x"}, headers={"If-Match": first}).headers["ETag"]
     assert host.client.get(URL).headers["ETag"] == second != first
-    assert host.client.get(URL, headers={"If-None-Match": second}).status_code == 304
+    # What workers report meanwhile is not in it, so a copy may be older than it says.
+    assert host.client.get(URL, headers={"If-None-Match": second}).status_code == 200
     refused = host.put({"name": "y"}, headers={"If-Match": first})
     assert (refused.status_code, refused.json["error"]["code"]) == (412, 412)
     assert host.put({"name": "y"}, headers={"If-Match": ""}).status_code == 412

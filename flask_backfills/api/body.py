@@ -14,6 +14,17 @@ from ..parsing import read_bytes
 from ..rules import names
 
 
+def receive(request: Request) -> None:
+    """Read the bytes of a body before anything else.
+
+    A caller may take its time to send them, and no connection to the database is to be held
+    meanwhile.
+
+    :raises werkzeug.exceptions.RequestEntityTooLarge: as :func:`read`.
+    """
+    read_bytes(request)
+
+
 def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
     """Return the object under ``backfill``, or another name, in the body of a request.
 

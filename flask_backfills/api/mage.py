@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typing as t
 
-from flask import Blueprint
-from flask import jsonify
 from flask import request
 from flask import Response
 from marshmallow import EXCLUDE
@@ -15,11 +13,13 @@ from marshmallow import validate
 from marshmallow import ValidationError
 
 from .. import errors
+from ..answering import json_response
 from ..host import Host
 from ..tables.fields import may_be_key
 from ..tables.fields import UTCDateTime
 from . import body
 from . import query
+from .paths import Paths
 
 #: What a run is shown with there, from the attributes of our own.
 SHOWN = ("id", "status", "execution_date", "started_at", "completed_at", "variables")
@@ -48,13 +48,13 @@ class MageRoutes:
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    def add_to(self, blueprint: Blueprint) -> None:
-        rule = blueprint.add_url_rule
+    def add_to(self, paths: Paths) -> None:
+        rule = paths.rule
         run = f"/pipeline_runs/<{self.host.run_converter}:run_id>"
         schedule = f"/pipeline_schedules/<{self.host.converter}:backfill_id>/pipeline_runs"
         rule("/pipeline_runs", "mage_list", self.list_view)
-        rule(run, "mage_update", self.update_view, methods=["PUT"])
-        rule(schedule, "mage_create", self.create_view, methods=["POST"])
+        rule(run, "mage_update", self.update_view, ["PUT"])
+        rule(schedule, "mage_create", self.create_view, ["POST"])
 
     def list_view(self) -> Response:
         asked = query.read(request, query.MageRuns)
@@ -67,9 +67,10 @@ class MageRoutes:
         runs, total = self.host.progress.page(backfill, status, *page, newest_first=True)
         more = asked["offset"] + asked["limit"] < total
         shown = self._show(backfill, runs)
-        return jsonify(pipeline_runs=shown, metadata={"count": total, "next": more})
+        return json_response(pipeline_runs=shown, metadata={"count": total, "next": more})
 
     def update_view(self, run_id: t.Any) -> Response:
+        body.receive(request)
         known = may_be_key(self.host.run_table.mapper, run_id)
         backfill_id = self.host.progress.backfill_of(run_id) if known else None
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
@@ -81,6 +82,7 @@ class MageRoutes:
         return self._answer(pipeline_uuid, backfill_id, run)
 
     def create_view(self, backfill_id: t.Any) -> Response:
+        body.receive(request)
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         sent = _loaded(Retrying(), body.read(request, "pipeline_run"))
         if self._key_of_backfill(sent["backfill_id"]) != backfill_id:
@@ -94,7 +96,7 @@ class MageRoutes:
     def _answer(self, pipeline_uuid: str, backfill_id: t.Any, run: t.Any) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         [shown] = self._show(backfill, [run])
-        return jsonify(pipeline_run=shown)
+        return json_response(pipeline_run=shown)
 
     def _show(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
         of_backfill = self.host.backfills.show(backfill)

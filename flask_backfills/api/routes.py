@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from functools import partial
 
-from flask import Blueprint
-from flask import jsonify
 from flask import request
 from flask import Response
 from flask import url_for
-from werkzeug.http import generate_etag
 
 from .. import errors
+from ..answering import json_response
 from ..changes.backfills import Saved
 from ..changes.replan import Preview
 from ..host import Host
 from . import body
 from . import query
-
-_ITEM = ["GET", "PUT", "PATCH", "DELETE"]
+from .etag import etag
+from .etag import matches
+from .paths import Paths
 
 
 class Routes:
@@ -32,17 +32,17 @@ class Routes:
         self.host = host
         self.openapi = openapi
 
-    def add_to(self, blueprint: Blueprint) -> None:
-        rule = blueprint.add_url_rule
+    def add_to(self, paths: Paths) -> None:
+        rule = paths.rule
         of_pipeline = "/pipelines/<pipeline_uuid>/backfills"
         rule(of_pipeline, "list", self.list_view)
-        rule(of_pipeline, "create", self.create_view, methods=["POST"])
+        rule(of_pipeline, "create", self.create_view, ["POST"])
         rule("/backfills", "list_anywhere", self.list_anywhere_view)
         for path in (of_pipeline, "/backfills"):
             item = f"{path}/<{self.host.converter}:backfill_id>"
             rule(item, "detail", self.detail_view)
-            rule(item, "update", self.update_view, methods=["PUT", "PATCH"])
-            rule(item, "delete", self.delete_view, methods=["DELETE"])
+            rule(item, "update", self.update_view, ["PUT", "PATCH"])
+            rule(item, "delete", self.delete_view, ["DELETE"])
             if self.host.run_model is not None:
                 rule(f"{item}/runs", "list_runs", self.list_runs_view)
         if self.openapi is not False:
@@ -51,12 +51,9 @@ class Routes:
 
             self._document = document
             rule("/backfills/openapi.json", "openapi", self.openapi_view)
-        # The app answers 404 for paths that no rule matches; under our paths, we answer it.
-        slashed = "/pipelines/<pipeline_uuid>/<path:rest>/backfills"
-        for path in (of_pipeline, slashed, "/backfills"):
-            item = f"{path}/<backfill_id>"
-            for path_, methods in ((item, _ITEM), (f"{item}/", _ITEM), (f"{item}/runs", ["GET"])):
-                rule(path_, "missing", self.missing_view, methods=methods)
+        for path in (of_pipeline, "/pipelines/<pipeline_uuid>/<path:rest>/backfills", "/backfills"):
+            for more in ("/", "/<path:more>"):
+                paths.missing(path + more, self.missing_view)
 
     def list_view(self, pipeline_uuid: str) -> Response:
         self.host.allow("list", pipeline_uuid)
@@ -71,7 +68,7 @@ class Routes:
         self.host.allow("create", pipeline_uuid)
         sent, asked = body.read(request), query.read(request, query.Change)
         saved = self.host.backfills.create(pipeline_uuid, sent, **_conditions(asked))
-        response = _answer_saved(saved, asked)
+        response = self._answer_saved(saved, asked)
         response.status_code = 201
         if not asked["dry_run"]:
             response.location = url_for(
@@ -93,25 +90,25 @@ class Routes:
             more["pipeline_run_dates"] = page
         if more:
             # What it counts may change while the backfill stays.
-            return _answer(shown, more=more)
-        response = _answer(shown)
-        response.make_conditional(request)
-        return response
+            return self._answer(shown, more=more)
+        return self._answer(shown)
 
     def update_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
+        if pipeline_uuid is None:
+            body.receive(request)
         pipeline_uuid = self.host.allow_one("update", pipeline_uuid, backfill_id)
         sent, asked = body.read(request), query.read(request, query.Change)
-        conditions = _conditions(asked)
+        check = partial(self._check_if_match, sent=sent)
         saved = self.host.backfills.update(
-            pipeline_uuid, backfill_id, sent, check=self._check_if_match, **conditions
+            pipeline_uuid, backfill_id, sent, check=check, **_conditions(asked)
         )
-        return _answer_saved(saved, asked)
+        return self._answer_saved(saved, asked)
 
     def delete_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("delete", pipeline_uuid, backfill_id)
         query.read(request, query.Query)
         shown = self.host.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
-        return _answer(shown)
+        return self._answer(shown)
 
     def list_runs_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
@@ -121,19 +118,22 @@ class Routes:
             backfill, asked["status"], asked["offset"], asked["limit"]
         )
         shown = self.host.backfills.show_runs(backfill, runs)
-        return _private(jsonify(runs=shown, metadata=_next(asked, total)))
+        return _private(json_response(runs=shown, metadata=_next(asked, total)))
 
     def openapi_view(self) -> Response:
+        more = dict(self.openapi) if isinstance(self.openapi, Mapping) else {}
+        if more.pop("public", False) is not True:
+            self.host.allow("list", "")
         server = request.path.removesuffix("/backfills/openapi.json")
-        more = self.openapi if isinstance(self.openapi, Mapping) else {}
-        return jsonify(self._document(self.host, request.root_path + server, more))
+        return json_response(**self._document(self.host, request.root_path + server, more))
 
     def missing_view(self, **parts: str) -> Response:
         raise errors.NotFound()
 
-    def _check_if_match(self, backfill: t.Any) -> None:
+    def _check_if_match(self, backfill: t.Any, sent: t.Collection[str] | None = None) -> None:
         if "If-Match" in request.headers:
-            if not request.if_match.contains(_etag(self.host.backfills.show(backfill))):
+            shown = self.host.backfills.show(backfill)
+            if not matches(self.host, request.if_match, shown, sent):
                 raise errors.ETagMismatch()
 
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
@@ -143,25 +143,28 @@ class Routes:
             shown = self.host.backfills.show_counted(found)
         else:
             shown = [self.host.backfills.show(one) for one in found]
-        return _private(jsonify(backfills=shown, metadata=_next(asked, total)))
+        return _private(json_response(backfills=shown, metadata=_next(asked, total)))
 
+    def _answer(
+        self,
+        shown: dict[str, t.Any],
+        metadata: dict[str, t.Any] | None = None,
+        more: Mapping[str, t.Any] | None = None,
+    ) -> Response:
+        """The response for one backfill. Its ETag depends on the attributes alone.
 
-def _answer(
-    shown: dict[str, t.Any],
-    metadata: dict[str, t.Any] | None = None,
-    more: dict[str, t.Any] | None = None,
-) -> Response:
-    """The response for one backfill. Its ETag depends on the attributes alone.
+        :param more: further items to show with the attributes.
+        """
+        told = {"metadata": metadata} if metadata else {}
+        response = json_response(backfill={**shown, **(more or {})}, **told)
+        response.set_etag(etag(self.host, shown))
+        return _private(response)
 
-    :param more: further items to show with the attributes.
-    """
-    response = jsonify(backfill=shown)
-    response.add_etag()
-    if metadata:
-        response.set_data(jsonify(backfill=shown, metadata=metadata).get_data())
-    elif more:
-        response.set_data(jsonify(backfill={**shown, **more}).get_data())
-    return _private(response)
+    def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
+        response = self._answer(saved.shown, saved.metadata)
+        if asked["dry_run"]:
+            del response.headers["ETag"]
+        return response
 
 
 def _private(response: Response) -> Response:
@@ -180,14 +183,3 @@ def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:
         "if_plan_match": request.headers.get("If-Plan-Match"),
         "preview": Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None,
     }
-
-
-def _answer_saved(saved: Saved, asked: dict[str, t.Any]) -> Response:
-    response = _answer(saved.shown, saved.metadata)
-    if asked["dry_run"]:
-        del response.headers["ETag"]
-    return response
-
-
-def _etag(shown: t.Any) -> str:
-    return generate_etag(jsonify(backfill=shown).get_data())

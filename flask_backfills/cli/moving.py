@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 import click
 from flask import current_app
 
+from ..answering import dumps
 from ..host import Host
 from .printing import counts_of
 from .printing import ended_of
@@ -44,7 +45,7 @@ def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[di
 
 
 def tell_json(shown: dict[str, t.Any]) -> str:
-    return current_app.json.dumps({"backfill": shown})
+    return dumps({"backfill": shown})
 
 
 def tell_line(shown: dict[str, t.Any]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 import click
-from flask import current_app
 
+from ..answering import dumps
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
@@ -18,7 +18,7 @@ from ..rules.settings import is_paused
 
 
 def print_json(value: t.Any) -> None:
-    click.echo(current_app.json.dumps(value))
+    click.echo(dumps(value))
 
 
 def print_backfill(

@@ -1,0 +1,56 @@
+"""The ETag of a backfill, and whether an edit is of the version that it names.
+
+It has two parts: what people edit, and all that is shown. Workers report metrics and timestamps
+while a backfill is running, and an edit of something else need not wait until they are silent.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Collection
+from hashlib import sha1
+
+from werkzeug.datastructures import ETags
+
+from ..answering import dumps
+from ..host import Host
+
+#: What workers report, where there are runs.
+REPORTED = ("metrics", "started_at", "completed_at", "failed_at")
+
+
+def etag(host: Host, shown: t.Mapping[str, t.Any]) -> str:
+    """The ETag of a backfill as it is shown."""
+    reported = _reported(host)
+    edited = {k: v for k, v in shown.items() if k not in reported and k not in host.schema.closed}
+    return f"{_digest(edited)}-{_digest(shown)}"
+
+
+def matches(
+    host: Host,
+    named: ETags,
+    shown: t.Mapping[str, t.Any],
+    sent: Collection[str] | None = None,
+) -> bool:
+    """Whether If-Match names the version of a backfill.
+
+    :param sent: the keys of an edit. Only one that writes what workers report has to name what
+        they have reported last.
+    """
+    now = etag(host, shown)
+    if named.contains(now):
+        return True
+    if sent is None or not _reported(host).isdisjoint(sent):
+        return False
+    edited = now.partition("-")[0]
+    return any(one.partition("-")[0] == edited for one in named)
+
+
+def _reported(host: Host) -> set[str]:
+    if host.run_model is None:
+        return set()
+    return {host.schema.key_of(name) for name in REPORTED}
+
+
+def _digest(shown: t.Mapping[str, t.Any]) -> str:
+    return sha1(dumps(shown).encode("utf-8", "surrogatepass")).hexdigest()[:20]
