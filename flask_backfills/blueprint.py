@@ -17,6 +17,7 @@ from .api.paths import Paths
 from .api.routes import Routes
 from .auth import Authorize
 from .changes.backfills import Backfills
+from .changes.backfills import Pipelines
 from .changes.expansion import Generator
 from .cli import Commands
 from .host import Host
@@ -64,6 +65,9 @@ class BackfillBlueprint(Blueprint):
         counted. Minutes and hours are elapsed time.
     :param end: ``inclusive`` if ``end_datetime`` itself may have a run, as in Mage;
         ``exclusive`` if not.
+    :param pipelines: a function that returns the names of all pipelines. A new backfill of
+        another one is refused with a 404 that names the nearest. Without the function, every
+        name is a pipeline.
     :param openapi: ``True`` to serve an OpenAPI document at ``/backfills/openapi.json``. A
         mapping does the same and adds its items to the document, such as ``security``. Who
         asks for it must be allowed to ``list`` the pipeline ``""``, unless the mapping has
@@ -98,6 +102,7 @@ class BackfillBlueprint(Blueprint):
         run_model: type[t.Any] | None = None,
         timezone: str = "UTC",
         end: str = "inclusive",
+        pipelines: Pipelines | None = None,
         openapi: bool | Mapping[str, t.Any] = False,
         mage_routes: bool = False,
         name: str = "backfills",
@@ -117,6 +122,7 @@ class BackfillBlueprint(Blueprint):
             run_model=run_model,
             timezone=timezone,
             end=end,
+            pipelines=pipelines,
             # A subclass may have its own.
             allow=self.allow,
             allow_one=self.allow_one,

@@ -47,12 +47,27 @@ class Forbidden(http.Forbidden):
     description = "You are not allowed to do this to the backfills of this pipeline."
 
 
+class BeyondScope(http.Forbidden):
+    """A new backfill would be one that its own creator can't see."""
+
+    description = "You could not see this backfill yourself. Nothing was stored."
+
+
 class NotFound(http.NotFound):
     description = "There is no such backfill in this pipeline."
 
 
 class RunNotFound(http.NotFound):
     description = "There is no such run in this backfill."
+
+
+class UnknownPipeline(http.NotFound):
+    """There is no such pipeline. ``near`` is the name that may have been meant."""
+
+    def __init__(self, near: str | None) -> None:
+        meant = f" Did you mean {text(near)}?" if near else ""
+        super().__init__(f"There is no such pipeline.{meant}")
+        self.near = near
 
 
 class Refused(http.UnprocessableEntity):

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapper
 
 from .auth import Authorize
 from .changes.backfills import Backfills
+from .changes.backfills import Pipelines
 from .changes.expansion import Expansion
 from .changes.expansion import Generator
 from .changes.one_run import OneRun
@@ -63,6 +64,7 @@ class Host:
         run_model: type[t.Any] | None,
         timezone: str,
         end: str,
+        pipelines: Pipelines | None,
         allow: Allow,
         allow_one: AllowOne,
     ) -> None:
@@ -72,6 +74,8 @@ class Host:
             )
         require_plain(authorize, "authorize")
         require_plain(session, "the session")
+        if pipelines is not None:
+            require_plain(pipelines, "pipelines")
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")
@@ -86,6 +90,7 @@ class Host:
         self.transitions = transitions
         self.run_model = run_model
         self.zone = _zone(timezone)
+        self.pipelines = pipelines
         self.inclusive = end == "inclusive"
         self.generators: dict[str, Generator] = {}
         self.runner: Runner | None = None
@@ -147,10 +152,16 @@ class Host:
     @cached_property
     def backfills(self) -> Backfills:
         """The backfills, as routes, commands and pages change them."""
-        parts = self.table, self.schema, self.transitions, self.expansion
-        if self.run_model is None:
-            return Backfills(*parts, None, None)
-        return Backfills(*parts, self.planned, self.progress)
+        has_runs = self.run_model is not None
+        return Backfills(
+            self.table,
+            self.schema,
+            self.transitions,
+            self.expansion,
+            self.planned if has_runs else None,
+            self.progress if has_runs else None,
+            self.pipelines,
+        )
 
     @cached_property
     def one_run(self) -> OneRun:

@@ -458,3 +458,46 @@ def test_a_subclass_decides_who_is_let_in(bare):
 def test_what_a_host_sets_on_its_blueprint_counts(own_host):
     own_host.blueprint.authorize = lambda action, pipeline_uuid: False
     assert own_host.put({"name": "a"}).status_code == 403
+
+
+def test_a_pipeline_that_is_not_known_is_a_404_with_the_nearest_name(bare):
+    bare.serve(pipelines=lambda: {"arwen_starlight", "weather"})
+    assert bare.post({"name": "a"}).status_code == 201
+    refused = bare.post({"name": "a"}, "/api/pipelines/wether/backfills")
+    assert refused.status_code == 404
+    assert refused.json["error"]["message"] == "There is no such pipeline. Did you mean weather?"
+    another = bare.post({"name": "a"}, "/api/pipelines/ocean/backfills")
+    assert another.json["error"]["message"] == "There is no such pipeline."
+    assert bare.post({"name": "a"}, "/api/pipelines/wether/backfills?dry_run=1").status_code == 404
+    # One that is gone leaves its backfills.
+    assert bare.put({"name": "new"}).status_code == 200
+    result = bare.app.test_cli_runner().invoke(args=["backfills", "create", "wether"])
+    assert (result.exit_code, "Did you mean weather?" in result.output) == (1, True)
+
+
+def test_the_name_of_a_pipeline_that_is_not_the_callers_is_not_told(bare):
+    mine = {"arwen_starlight", "wether"}
+    bare.serve(pipelines=lambda: ["weather"], authorize=lambda action, of: of in mine)
+    refused = bare.post({}, "/api/pipelines/wether/backfills")
+    assert refused.json["error"]["message"] == "There is no such pipeline."
+
+
+def test_a_backfill_that_its_creator_could_not_see_is_not_stored(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        tenant = sa.Column(sa.Integer, default=lambda: bare.stamped)
+
+    def of_the_tenant(query):
+        return query.where(Backfill.tenant == bare.tenant)
+
+    bare.tenant, bare.stamped = 1, None
+    bare.serve(Backfill, scope=of_the_tenant)
+    refused = bare.post({"name": "a"})
+    assert (refused.status_code, refused.json["error"]["type"]) == (403, "forbidden")
+    assert bare.post({"name": "a"}, f"{LIST}?dry_run=true").status_code == 403
+    with bare.app.app_context():
+        assert bare.db.session.scalar(sa.select(sa.func.count()).select_from(Backfill)) == 1
+    bare.stamped = 1
+    made = bare.post({"name": "a"})
+    assert made.status_code == 201
+    assert bare.get(made.headers["Location"])["name"] == "a"

@@ -166,9 +166,9 @@ def test_a_provider_of_the_hosts_own_renames_no_key_of_ours(bare):
     assert bare.client.get("/theirs").json == {"TheirOwn": 1}
     shown = bare.get()
     etag = bare.client.get(URL).headers["ETag"]
-    as_json = {"content_type": "application/json", "headers": {"If-Match": etag}}
+    as_json = {"content_type": "application/json"}
     sent = json.dumps({"backfill": {**shown, "name": "new"}})
-    changed = bare.client.put(URL, data=sent, **as_json)
+    changed = bare.client.put(URL, data=sent, headers={"If-Match": etag}, **as_json)
     assert (changed.status_code, changed.json["backfill"]["name"]) == (200, "new")
     refused = bare.client.put(URL, data='{"backfill": {"nmae": 1}}', **as_json)
     assert refused.json["error"]["errors"].keys() == {"nmae"}

@@ -9,6 +9,7 @@ from functools import partial
 from flask import request
 from flask import Response
 from flask import url_for
+from werkzeug.exceptions import HTTPException
 
 from .. import errors
 from ..answering import json_response
@@ -67,7 +68,10 @@ class Routes:
     def create_view(self, pipeline_uuid: str) -> Response:
         self.host.allow("create", pipeline_uuid)
         sent, asked = body.read(request), query.read(request, query.Change)
-        saved = self.host.backfills.create(pipeline_uuid, sent, **_conditions(asked))
+        try:
+            saved = self.host.backfills.create(pipeline_uuid, sent, **_conditions(asked))
+        except errors.UnknownPipeline as unknown:
+            raise self._hint(unknown) from None
         response = self._answer_saved(saved, asked)
         response.status_code = 201
         if not asked["dry_run"]:
@@ -75,6 +79,14 @@ class Routes:
                 ".detail", pipeline_uuid=pipeline_uuid, backfill_id=saved.shown["id"]
             )
         return response
+
+    def _hint(self, unknown: errors.UnknownPipeline) -> errors.UnknownPipeline:
+        """The same, without the name of a pipeline that is not the caller's to know."""
+        try:
+            self.host.allow("create", unknown.near or "")
+        except HTTPException:
+            return errors.UnknownPipeline(None)
+        return unknown
 
     def detail_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterable
 
 from marshmallow import ValidationError
 from werkzeug.http import unquote_etag
@@ -11,23 +12,26 @@ from werkzeug.http import unquote_etag
 from .. import errors
 from .. import signals
 from ..rules.lifecycle import Transitions
+from ..rules.names import nearest
 from ..rules.plan import Tally
 from ..runs.planned import Planned
 from ..runs.progress import Progress
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
-from ..tables.fields import same
 from ..tables.schema import BackfillSchema
-from ..tables.settings import read_settings
-from ..tables.settings import slips
 from .expansion import Expansion
-from .expansion import too_large
 from .flush import flush
+from .reading import Reading
 from .replan import follow
 from .replan import Preview
 from .replan import tell_plan
+from .run_values import with_settings
+from .run_values import wrong_variables
 from .update import update
+
+#: A function that says which pipelines exist.
+Pipelines = Callable[[], Iterable[str]]
 
 #: The values to write, or a function that makes them from the backfill once it is locked.
 Sent = dict[str, t.Any] | Callable[[t.Any], dict[str, t.Any]]
@@ -49,7 +53,7 @@ class Saved(t.NamedTuple):
         return self.plan or Tally(None)
 
 
-class Backfills:
+class Backfills(Reading):
     """Reads and changes the backfills of one blueprint.
 
     Each change is one transaction. A signal is sent after the commit. These methods don't
@@ -67,33 +71,11 @@ class Backfills:
         expansion: Expansion,
         planned: Planned | None,
         progress: Progress | None,
+        pipelines: Pipelines | None = None,
     ) -> None:
-        self.table = table
-        self.schema = schema
+        super().__init__(table, schema, expansion, planned, progress)
         self.transitions = transitions
-        self.expansion = expansion
-        self.planned = planned
-        self.progress = progress
-
-    def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
-        """Return one backfill of a pipeline; of any pipeline if ``pipeline_uuid`` is ``None``."""
-        return self.table.find(pipeline_uuid, backfill_id)
-
-    def page(
-        self,
-        pipelines: t.Collection[str] | None,
-        status: str | None,
-        offset: int,
-        limit: int,
-    ) -> tuple[list[t.Any], int]:
-        """Return a page of backfills, newest first, and the total count.
-
-        :param pipelines: only backfills of these pipelines; ``None`` for all pipelines.
-        """
-        criteria = [] if pipelines is None else [self.table.of_pipelines(pipelines)]
-        if status is not None:
-            criteria.append(self.schema.is_word(self.table.model, "status", status))
-        return self.table.page(criteria, offset, limit)
+        self.pipelines = pipelines
 
     def create(
         self,
@@ -103,14 +85,26 @@ class Backfills:
         if_plan_match: str | None = None,
         preview: Preview | None = None,
     ) -> Saved:
-        """Store a new backfill. The arguments are those of :meth:`update`."""
+        """Store a new backfill. The arguments are those of :meth:`update`.
+
+        :raises flask_backfills.errors.UnknownPipeline: if there is no such pipeline, as far as
+            the blueprint's ``pipelines`` knows.
+        :raises flask_backfills.errors.BeyondScope: if the blueprint's ``scope`` would hide it.
+        """
+        if self.pipelines is not None:
+            known = {str(one) for one in self.pipelines()}
+            if pipeline_uuid not in known:
+                raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
 
         def create() -> Saved:
             if preview is not None:
                 preview.clear()
             backfill, wrong = _new(self.table.model, self.schema, pipeline_uuid, sent)
             self.table.session.add(backfill)
-            return self._save(backfill, sent, wrong, if_plan_match, preview)
+            saved = self._save(backfill, sent, wrong, if_plan_match, preview)
+            if not self.table.is_visible(backfill):
+                raise errors.BeyondScope()
+            return saved
 
         saved = change(self.table.database, create, keep=preview is None)
         if preview is not None:
@@ -178,40 +172,6 @@ class Backfills:
             self.table.database.synchronize()
         return change(self.table.database, delete)
 
-    def show(self, backfill: t.Any) -> dict[str, t.Any]:
-        """Return the attributes of a backfill as in the API."""
-        return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
-
-    def show_runs(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
-        """Return runs of a backfill as in the API."""
-        assert self.planned is not None
-        shown: list[dict[str, t.Any]] = self.planned.table.schema.dump(runs, many=True)
-        variables_of = self.expansion.variables_of(backfill)
-        for one, run in zip(shown, runs, strict=True):
-            if one["status"] == "initial" and "variables" in self.planned.table.columns:
-                # A run gets them when it is handed out; until then, those that it would get.
-                one["variables"] = variables_of(run)
-        return shown
-
-    def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-        """Return the attributes of each backfill as in the API, with its run counts."""
-        counts = self.count(backfills)
-        return [{**self.show(one), **more} for one, more in zip(backfills, counts, strict=True)]
-
-    def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-        """Return, for each backfill, the number of its runs in total and by status."""
-        totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
-        if self.progress is None:
-            return totals
-        counts = self.progress.counts([self.table.key_of(one) for one in backfills])
-        more = []
-        for total, statuses in zip(totals, counts.values(), strict=True):
-            # For a generator, only the runs that it has given are known.
-            known = total["total_run_count"]
-            total["total_run_count"] = sum(statuses.values()) or None if known is None else known
-            more.append({**total, "run_status_counts": dict(statuses)})
-        return more
-
     def _save(
         self,
         backfill: t.Any,
@@ -223,8 +183,8 @@ class Backfills:
         """Write the values and update the runs, within the caller's transaction."""
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
-            sent, wrong_settings = _with_settings(self.schema, sent, backfill)
-            wrong = {**wrong, **wrong_settings, **_wrong_variables(self.schema, sent, backfill)}
+            sent, wrong_settings = with_settings(self.schema, sent, backfill)
+            wrong = {**wrong, **wrong_settings, **wrong_variables(self.schema, sent, backfill)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:
             flush(self.table, self.schema, backfill, sent)
@@ -266,33 +226,3 @@ def _new(
     except ValidationError as error:
         wrong["pipeline_uuid"] = error.messages
     return backfill, wrong
-
-
-def _with_settings(
-    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
-) -> tuple[dict[str, t.Any], errors.Errors]:
-    """What was sent, with its settings as they are stored, and what is wrong with them."""
-    key = schema.key_of("settings")
-    if not _asks_for_an_object(schema, sent, key, backfill):
-        return sent, {}
-    settings, wrong = read_settings(sent[key])
-    wrong = {**wrong, **slips(settings)}
-    return {**sent, key: settings}, {key: wrong} if wrong else {}
-
-
-def _wrong_variables(
-    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
-) -> errors.Errors:
-    key = schema.key_of("variables")
-    if not _asks_for_an_object(schema, sent, key, backfill):
-        return {}
-    wrong = too_large(sent[key])
-    return {key: [wrong]} if wrong else {}
-
-
-def _asks_for_an_object(
-    schema: BackfillSchema, sent: dict[str, t.Any], key: str, backfill: t.Any
-) -> bool:
-    """Whether an object was sent that is not what is stored: that may be older than a rule."""
-    asked = sent.get(key)
-    return isinstance(asked, dict) and not same(asked, schema.show_only([key], backfill).get(key))

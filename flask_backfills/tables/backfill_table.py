@@ -91,6 +91,13 @@ class BackfillTable:
             raise errors.NotFound()
         return found
 
+    def is_visible(self, backfill: t.Any) -> bool:
+        """Whether the scope shows a backfill that is stored in this transaction."""
+        if self.scope is None:
+            return True
+        query = self.select(self.key == self.key_of(backfill)).with_only_columns(self.key)
+        return self.database.execute(query).first() is not None
+
     # Made once, since SQLAlchemy knows a statement that it has seen without looking at it again.
 
     @cached_property

@@ -1,0 +1,83 @@
+"""The backfills of one blueprint, as they are read: found, listed, counted and shown."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..runs.planned import Planned
+from ..runs.progress import Progress
+from ..tables.backfill_table import BackfillTable
+from ..tables.schema import BackfillSchema
+from .expansion import Expansion
+
+
+class Reading:
+    """Reads backfills, and changes nothing."""
+
+    def __init__(
+        self,
+        table: BackfillTable,
+        schema: BackfillSchema,
+        expansion: Expansion,
+        planned: Planned | None,
+        progress: Progress | None,
+    ) -> None:
+        self.table = table
+        self.schema = schema
+        self.expansion = expansion
+        self.planned = planned
+        self.progress = progress
+
+    def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
+        """Return one backfill of a pipeline; of any pipeline if ``pipeline_uuid`` is ``None``."""
+        return self.table.find(pipeline_uuid, backfill_id)
+
+    def page(
+        self,
+        pipelines: t.Collection[str] | None,
+        status: str | None,
+        offset: int,
+        limit: int,
+    ) -> tuple[list[t.Any], int]:
+        """Return a page of backfills, newest first, and the total count.
+
+        :param pipelines: only backfills of these pipelines; ``None`` for all pipelines.
+        """
+        criteria = [] if pipelines is None else [self.table.of_pipelines(pipelines)]
+        if status is not None:
+            criteria.append(self.schema.is_word(self.table.model, "status", status))
+        return self.table.page(criteria, offset, limit)
+
+    def show(self, backfill: t.Any) -> dict[str, t.Any]:
+        """Return the attributes of a backfill as in the API."""
+        return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
+
+    def show_runs(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
+        """Return runs of a backfill as in the API."""
+        assert self.planned is not None
+        shown: list[dict[str, t.Any]] = self.planned.table.schema.dump(runs, many=True)
+        variables_of = self.expansion.variables_of(backfill)
+        for one, run in zip(shown, runs, strict=True):
+            if one["status"] == "initial" and "variables" in self.planned.table.columns:
+                # A run gets them when it is handed out; until then, those that it would get.
+                one["variables"] = variables_of(run)
+        return shown
+
+    def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
+        """Return the attributes of each backfill as in the API, with its run counts."""
+        counts = self.count(backfills)
+        return [{**self.show(one), **more} for one, more in zip(backfills, counts, strict=True)]
+
+    def count(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
+        """Return, for each backfill, the number of its runs in total and by status."""
+        totals = [{"total_run_count": self.expansion.count(one)} for one in backfills]
+        if self.progress is None:
+            return totals
+        counts = self.progress.counts([self.table.key_of(one) for one in backfills])
+        more = []
+        for total, statuses in zip(totals, counts.values(), strict=True):
+            # For a generator, only the runs that it has given are known.
+            known = total["total_run_count"]
+            total["total_run_count"] = sum(statuses.values()) or None if known is None else known
+            more.append({**total, "run_status_counts": dict(statuses)})
+        return more

@@ -1,0 +1,42 @@
+"""What of a request decides how runs are done: the settings and the variables of a backfill."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .. import errors
+from ..tables.fields import same
+from ..tables.schema import BackfillSchema
+from ..tables.settings import read_settings
+from ..tables.settings import slips
+from .expansion import too_large
+
+
+def with_settings(
+    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
+) -> tuple[dict[str, t.Any], errors.Errors]:
+    """What was sent, with its settings as they are stored, and what is wrong with them."""
+    key = schema.key_of("settings")
+    if not _asks_for_an_object(schema, sent, key, backfill):
+        return sent, {}
+    settings, wrong = read_settings(sent[key])
+    wrong = {**wrong, **slips(settings)}
+    return {**sent, key: settings}, {key: wrong} if wrong else {}
+
+
+def wrong_variables(
+    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
+) -> errors.Errors:
+    key = schema.key_of("variables")
+    if not _asks_for_an_object(schema, sent, key, backfill):
+        return {}
+    wrong = too_large(sent[key])
+    return {key: [wrong]} if wrong else {}
+
+
+def _asks_for_an_object(
+    schema: BackfillSchema, sent: dict[str, t.Any], key: str, backfill: t.Any
+) -> bool:
+    """Whether an object was sent that is not what is stored: that may be older than a rule."""
+    asked = sent.get(key)
+    return isinstance(asked, dict) and not same(asked, schema.show_only([key], backfill).get(key))
