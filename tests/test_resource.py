@@ -318,3 +318,16 @@ def test_an_id_that_is_only_alike_is_a_404(alike):
     for url in ("/api/backfills/A", "/api/pipelines/sales/backfills/A", "/api/backfills/a%20"):
         assert alike.client.get(url).status_code == 404, url
         assert alike.put({"name": "x"}, url).status_code == 404, url
+
+
+def test_a_page_of_too_many_bytes_is_refused_with_what_to_do(lent):
+    host = lent()
+    host.app.config["BACKFILLS_MAX_PAGE_LENGTH"] = 3000
+    for _ in range(3):
+        host.post({"variables": {"text": "x" * 2000}})
+    refused = host.client.get(LIST)
+    assert (refused.status_code, list(refused.json["error"]["errors"])) == (422, ["_limit"])
+    assert "3,000 bytes" in refused.text
+    assert len(host.read(f"{LIST}?_limit=1")["backfills"]) == 1
+    host.app.config["BACKFILLS_MAX_PAGE_LENGTH"] = 9000
+    assert len(host.read(LIST)["backfills"]) == 4

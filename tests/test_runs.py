@@ -672,6 +672,21 @@ def test_a_generator_that_can_not_be_used_is_a_422(runner, generator, message):
     assert (runner.get()["status"], runner.rows()) == (None, [])
 
 
+def test_a_preview_asks_a_generator_for_no_more_than_its_page(runner):
+    given = []
+
+    def endless(backfill):
+        while True:
+            given.append(len(given))
+            yield {"n": given[-1]}
+
+    runner.blueprint.generator("endless")(endless)
+    runner.put({"block_uuid": "endless"})
+    shown = runner.get(f"{URL}?include_preview_runs=true&_offset=2&_limit=3")
+    assert [one["n"] for one in shown["pipeline_run_dates"]] == [2, 3, 4]
+    assert len(given) == 5
+
+
 def test_a_backfill_may_go_from_a_window_to_a_generator(runner):
     runner.blueprint.generator("numbers")(lambda backfill: ({"n": n} for n in range(3)))
     runner.put(START)

@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Mapping
 from functools import partial
 
+from flask import current_app
 from flask import request
 from flask import Response
 from flask import url_for
@@ -21,6 +22,9 @@ from . import query
 from .etag import etag
 from .etag import matches
 from .paths import Paths
+
+#: Bytes of a page of backfills or runs, unless the app's config says otherwise.
+MAX_PAGE_LENGTH = 16 * 1024 * 1024
 
 
 class Routes:
@@ -130,7 +134,7 @@ class Routes:
             backfill, asked["status"], asked["offset"], asked["limit"]
         )
         shown = self.host.backfills.show_runs(backfill, runs)
-        return _private(json_response(runs=shown, metadata=_next(asked, total)))
+        return _page(asked, total, runs=shown)
 
     def openapi_view(self) -> Response:
         more = dict(self.openapi) if isinstance(self.openapi, Mapping) else {}
@@ -155,7 +159,7 @@ class Routes:
             shown = self.host.backfills.show_counted(found)
         else:
             shown = [self.host.backfills.show(one) for one in found]
-        return _private(json_response(backfills=shown, metadata=_next(asked, total)))
+        return _page(asked, total, backfills=shown)
 
     def _answer(
         self,
@@ -185,8 +189,19 @@ def _private(response: Response) -> Response:
     return response
 
 
-def _next(asked: dict[str, t.Any], total: int) -> dict[str, t.Any]:
-    return {"count": total, "next": asked["offset"] + asked["limit"] < total}
+def _page(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) -> Response:
+    """The response of a page.
+
+    :raises flask_backfills.errors.QueryRefused: for more bytes than
+        ``BACKFILLS_MAX_PAGE_LENGTH``. A page of one is always answered.
+    """
+    offset, limit = asked["offset"], asked["limit"]
+    metadata = {"count": total, "next": offset + limit < total}
+    response = json_response(**shown, metadata=metadata)
+    most = int(current_app.config.get("BACKFILLS_MAX_PAGE_LENGTH", MAX_PAGE_LENGTH))
+    if limit > 1 and len(response.get_data()) > most:
+        raise errors.QueryRefused({"_limit": [f"The page would have more than {most:,} bytes."]})
+    return _private(response)
 
 
 def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -125,8 +125,8 @@ class Expansion:
         """A page of the variables that the runs of a backfill have of their own."""
         values = self.values(backfill)
         if values["block_uuid"] is not None:
-            generated = self._generated(backfill, str(values["block_uuid"]))
-            return [wanted.variables or {} for wanted in generated[offset : offset + limit]]
+            given = self._given(backfill, str(values["block_uuid"]), offset, offset + limit)
+            return [wanted.variables or {} for wanted in given]
         window = self.window(values)
         intervals = window.intervals(offset, limit) if window else ()
         return [self.variables(interval) for interval in intervals]
@@ -182,26 +182,31 @@ class Expansion:
         }
 
     def _generated(self, backfill: t.Any, name: str) -> list[Wanted]:
-        key = self.schema.key_of("block_uuid")
-        if name not in self.generators:
-            raise errors.Refused({key: [f"No generator is registered as {errors.text(name)}."]})
-        limit = max_runs()
+        key, limit = self.schema.key_of("block_uuid"), max_runs()
         # One more than may be, since a generator may never end.
-        given = list(islice(self.generators[name](backfill), limit + 1))
-        if len(given) > limit:
+        wanted = self._given(backfill, name, 0, limit + 1)
+        if len(wanted) > limit:
             raise errors.Refused(
                 {key: [f"The generator gives more than {limit:,} runs, which is the limit."]}
             )
-        self._check_count("block_uuid", len(given))
+        self._check_count("block_uuid", len(wanted))
+        if len({one.key for one in wanted}) < len(wanted):
+            raise errors.Refused({key: ["The generator gives two runs with the same key."]})
+        return wanted
+
+    def _given(self, backfill: t.Any, name: str, first: int, last: int) -> list[Wanted]:
+        """The runs that a generator gives, from one position to before another."""
+        key = self.schema.key_of("block_uuid")
+        if name not in self.generators:
+            raise errors.Refused({key: [f"No generator is registered as {errors.text(name)}."]})
+        # It is asked for no more of them than are needed.
+        given = islice(enumerate(self.generators[name](backfill)), first, last)
         try:
-            wanted = [self._of_dict(one, position) for position, one in enumerate(given)]
+            return [self._of_dict(one, position) for position, one in given]
         except ValidationError as error:
             raise errors.Refused(
                 {key: ["The generator gives a run that is not valid.", *error.messages]}
             ) from None
-        if len({one.key for one in wanted}) < len(wanted):
-            raise errors.Refused({key: ["The generator gives two runs with the same key."]})
-        return wanted
 
     def _of_dict(self, given: Mapping[str, t.Any], position: int) -> Wanted:
         key = str(given.get("key", position))

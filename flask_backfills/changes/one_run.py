@@ -120,7 +120,7 @@ class OneRun:
         status = self.rollup.status_of(backfill)
         if status in lifecycle.ACTIVE:
             return self.rollup.settle(backfill)
-        if self.rollup.some(backfill, "initial", 1):
+        if self.rollup.has(backfill, "initial"):
             if self.rollup.fails_too_often(backfill):
                 most = settings_of(backfill)["max_failures"]
                 raise errors.TransitionRefused(
@@ -128,6 +128,6 @@ class OneRun:
                     f"would not be executed. Raise it, or start the backfill again."
                 )
             return enter(backfill, "initial", self.rollup.schema)
-        if status == "failed" and not self.rollup.some(backfill, "failed", 1):
+        if status == "failed" and not self.rollup.has(backfill, "failed"):
             return enter(backfill, "completed", self.rollup.schema)
         return {}

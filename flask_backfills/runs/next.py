@@ -17,6 +17,9 @@ from ..tables.settings import settings_of
 from .flight import Flight
 from .rollup import Rollup
 
+#: So many failures are not counted before a backfill is locked.
+MANY = 1000
+
 
 class Next:
     """The next runs, as the settings of their backfills allow."""
@@ -27,17 +30,34 @@ class Next:
         self.rollup = rollup
 
     def backfills(self) -> list[t.Any]:
-        """The keys of the backfills that may have runs to hand out: one SELECT.
+        """The keys of the backfills that may have runs to hand out: one SELECT, or two.
 
         The highest priority comes first, then the fewest running runs, then the oldest.
         """
         query = self.runs.prepared.once(("backfills",), self._backfills)
         found = [
-            (-settings_of(row).get("priority", 0), row[2], place, row[0])
+            (-settings_of(row).get("priority", 0), row[2], place, row[0], settings_of(row))
             for place, row in enumerate(self.runs.database.execute(query, self._now()))
-            if not is_paused(row.settings) and self._has_room(settings_of(row), *row[2:])
+            if not is_paused(row.settings) and self._has_room(settings_of(row), row[2])
         ]
-        return [key for *_, key in sorted(found, key=lambda one: one[:3])]
+        failing = self._failing({key: settings for *_, key, settings in found})
+        ordered = sorted(found, key=lambda one: one[:3])
+        return [key for *_, key, _ in ordered if key not in failing]
+
+    def _failing(self, found: dict[t.Any, t.Mapping[str, t.Any]]) -> set[t.Any]:
+        """Those that have reached ``settings.max_failures``, as far as that is told cheaply.
+
+        No more runs have failed than the setting allows; where it allows many, they are counted
+        once a backfill is locked.
+        """
+        most = {key: settings.get("max_failures", MANY) for key, settings in found.items()}
+        few = [key for key, count in most.items() if count < MANY]
+        if not few:
+            return set()
+        of_it = self.runs.columns["backfill_id"]
+        query = self.runs.count_by(of_it).where(of_it.in_(few), self.runs.has("failed"))
+        counts = self.runs.database.execute(query.where(*self.runs.wanted_only()))
+        return {key for key, count in counts if count >= most[key]}
 
     def _backfills(self) -> t.Any:
         model = self.table.model
@@ -48,11 +68,10 @@ class Next:
         waits = waiting.limit(1).scalar_subquery().is_not(None)
         count = sa.select(sa.func.count())
         running = count.where(of_it, runs.has("running")).scalar_subquery()
-        failed = count.where(of_it, runs.has("failed"), *runs.wanted_only()).scalar_subquery()
         settings = getattr(model, "settings", sa.null())
         schema = self.rollup.schema
         active = model.status.in_([schema.member("status", word) for word in ACTIVE])
-        query = sa.select(self.table.key, settings.label("settings"), running, failed)
+        query = sa.select(self.table.key, settings.label("settings"), running)
         return query.where(active, self._not_paused(), waits).order_by(self.table.key)
 
     def _waiting(self) -> tuple[t.Any, ...]:
@@ -67,12 +86,12 @@ class Next:
         return {} if at is None else {"now": moment(at, self.runs.now())}
 
     @staticmethod
-    def _has_room(settings: t.Mapping[str, t.Any], running: int, failed: int) -> bool:
-        limit, failures = settings.get("pipeline_run_limit"), settings.get("max_failures")
+    def _has_room(settings: t.Mapping[str, t.Any], running: int) -> bool:
+        limit = settings.get("pipeline_run_limit")
         if settings.get("run_timeout") is not None:
             # One that takes too long may have to make room.
             return True
-        return (limit is None or running < limit) and (failures is None or failed < failures)
+        return limit is None or running < limit
 
     def _not_paused(self) -> t.Any:
         """What the database can tell of it, so that thousands of paused ones cost little."""

@@ -104,7 +104,7 @@ class Planned:
         self.rollup.fold(backfill, flight)
         if self.table.database.clock.is_known:
             self.attempts.sweep(backfill, flight, lease(self.table))
-        waits = self.rollup.some(backfill, "initial", 1)
+        waits = self.rollup.has(backfill, "initial")
         return bool(flight.has_workers or waits)
 
     def delete(self, backfill: t.Any) -> None:

@@ -89,24 +89,24 @@ class Rollup:
         status = self.status_of(backfill)
         if status not in ACTIVE:
             # A status that nobody has set says nothing of the runs, which are the host's then.
-            if status and flight and (flight.running or self.some(backfill, "initial", 1)):
+            if status and flight and (flight.running or self.has(backfill, "initial")):
                 # Their runners had them locked when the backfill was cancelled.
                 self.cancel(backfill)
             return {}
-        most = settings_of(backfill).get("max_failures")
         if statuses is None:
             running = (flight or Flight(self.runs, backfill)).running
             if running:
                 return {}
-            waiting = self.some(backfill, "initial", 1)
-            if waiting and most is None:
+            waiting = self.has(backfill, "initial")
+            if waiting and not self.fails_too_often(backfill):
                 return {}
-            failed = self.some(backfill, "failed", most or 1)
-            statuses = Counter({"initial": waiting, "failed": failed})
-        ended = outcome(statuses, most)
+            statuses = Counter(failed=waiting or self.has(backfill, "failed"))
+        else:
+            waiting = bool(statuses.get("initial"))
+        ended = outcome(statuses, settings_of(backfill).get("max_failures"))
         if ended is None:
             return {}
-        if statuses.get("initial"):
+        if waiting:
             self.cancel(backfill)
         return enter(backfill, ended, self.schema)
 
@@ -135,12 +135,15 @@ class Rollup:
         most: int | None = settings_of(backfill).get("max_failures")
         if not most:
             return False
-        return self.some(backfill, "failed", most) >= most
+        return self.has(backfill, "failed", most)
 
-    def some(self, backfill: t.Any, status: str, most: int) -> int:
-        """Count the wanted runs that have a status, up to a number."""
-        query = sa.select(self.runs.key).where(
-            self.runs.of(backfill), self.runs.has(status), *self.runs.wanted_only()
-        )
-        rows = self.runs.database.execute(self.runs.database.latest(query.limit(most)))
-        return len(rows.all())
+    def has(self, backfill: t.Any, status: str, least: int = 1) -> bool:
+        """Whether at least so many of the wanted runs have a status."""
+        query = sa.select(self.runs.key).where(self.runs.of(backfill), self.runs.has(status))
+        # The database counts, since there may be as many as a setting says. An index alone tells
+        # whether there are so many; which of them are history only the rows.
+        query = query.limit(1).offset(least - 1)
+        wanted = self.runs.wanted_only()
+        asked = [query, query.where(*wanted)] if wanted and least > 1 else [query.where(*wanted)]
+        latest, execute = self.runs.database.latest, self.runs.database.execute
+        return all(execute(latest(one)).first() is not None for one in asked)
