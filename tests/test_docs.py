@@ -82,7 +82,9 @@ def parts(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_code_block_runs(page):
+def test_every_code_block_runs(page, tmp_path, monkeypatch):
+    # Where a page's own app has its files.
+    monkeypatch.chdir(tmp_path)
     given = Given()
     namespace = {}
     try:
@@ -113,6 +115,32 @@ def run_commands(app, block, where):
         result = app.test_cli_runner().invoke(args=args, input="")
         checker = doctest.OutputChecker()
         assert checker.check_output(expected, result.output, OPTIONS), (where, result.output)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_parts_of_a_page_can_be_pasted_in_order_into_one_app(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = Given()
+    # As somebody has who reads the README: an app of their own.
+    namespace = given.namespace(["app", "db"])
+    namespace["app"].config["BACKFILLS_API_KEYS"] = ["a key"]
+    try:
+        for _, language, block in parts(ROOT / page):
+            if language == "python":
+                exec(block, namespace)
+        app = namespace["app"]
+        client = app.test_client()
+        sent = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-02"}
+        sent |= {"interval_type": "day", "interval_units": 1, "status": "initial"}
+        url, key = "/api/pipelines/weather/backfills", {"X-API-KEY": "a key"}
+        made = client.post(url, json={"backfill": sent}, headers=key)
+        assert made.status_code == 201, made.text
+        result = app.test_cli_runner().invoke(args=["backfills", "work", "--once"])
+        assert result.exit_code == 0, result.output
+        assert client.get(made.location, headers=key).json["backfill"]["status"] == "completed"
+        given.keep(namespace)
+    finally:
+        given.close()
 
 
 def test_all_commands_install_the_same_way():
