@@ -1,9 +1,12 @@
 """The whole of Flask-Backfills in one file, with the backfill of Mage's page in it.
 
-python examples/quickstart/app.py
+python examples/quickstart/app.py [--port PORT]
 """
 
+import argparse
 import random
+import socket
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +16,7 @@ from flask import redirect
 from flask import request
 from flask import url_for
 from flask_sqlalchemy import SQLAlchemy
+from werkzeug.serving import make_server
 
 from flask_backfills import all_of
 from flask_backfills import api_key
@@ -24,6 +28,7 @@ from flask_backfills.console import ConsoleBlueprint
 
 KEY = "demo-key"
 TOKEN = "demo-token"
+PORT = 6789  # the port of Mage, too
 DATABASE = f"sqlite:///{Path(__file__).with_name('quickstart.db').resolve()}"
 
 OPENAPI = {
@@ -113,20 +118,39 @@ def create_app(config: dict | None = None) -> Flask:
     return app
 
 
-HELP = f"""The console is at http://localhost:6789/backfills/. To run what you start there, in another terminal:
+def greeting(port: int) -> str:
+    return f"""The console is at http://localhost:{port}/backfills/. To run what you start there, in another terminal:
 
     .venv/bin/flask --app examples/quickstart/app.py backfills work
 
 The API takes requests such as this one:
 
 curl -X PUT \\
-  --url http://localhost:6789/api/pipelines/arwen_starlight/backfills/6 \\
+  --url http://localhost:{port}/api/pipelines/arwen_starlight/backfills/6 \\
   -H 'Content-Type: application/json' \\
   -H 'Cookie: oauth_token={TOKEN}' \\
   -H 'X-API-KEY: {KEY}' \\
   -d '{{"backfill": {{"start_datetime": "2023-07-17 23:56:05", "end_datetime": "2023-07-18 23:56:05", "name": "new_name"}}}}'
 """
 
+
+def listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        sys.exit(f"Port {port} can't be used: another program may have it. Add --port {PORT + 1}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The quickstart of Flask-Backfills.")
+    parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
+    # The port is taken first, so that what is said of it is true.
+    with listen(parser.parse_args().port) as listener:
+        host, port = listener.getsockname()
+        server = make_server(host, port, create_app(), threaded=True, fd=listener.fileno())
+        print(greeting(port), flush=True)
+        server.serve_forever()
+
+
 if __name__ == "__main__":
-    print(HELP, flush=True)
-    create_app().run("127.0.0.1", 6789)
+    main()
