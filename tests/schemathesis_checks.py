@@ -19,6 +19,7 @@ RULES = (
     "Must be greater than or equal to 1.",
     "Must be true or false.",
     "Not a valid",
+    "No URL reaches this name",  # "." and ".."
     "Field may not be null.",  # null may only be sent back where it is
 )
 

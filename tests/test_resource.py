@@ -1,5 +1,9 @@
 """Create, list, read, delete: the rest of the resource."""
 
+from urllib.parse import quote
+from urllib.parse import urljoin
+from urllib.parse import urlsplit
+
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
@@ -9,6 +13,7 @@ from flask import abort
 from sqlalchemy.dialects import postgresql
 
 from flask_backfills import BackfillMixin
+from flask_backfills import errors
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -52,6 +57,37 @@ def test_a_pipeline_that_the_column_can_not_hold_is_refused(host):
     for pipeline in ("x" * 300, "a%00"):
         response = host.post({}, LIST.replace("arwen_starlight", pipeline))
         assert response.json["error"]["errors"].keys() == {"pipeline_uuid"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/", "/a", "a/b", "../a"])
+def test_a_pipeline_that_no_url_reaches_is_not_created(host, name):
+    with host.app.app_context(), pytest.raises(errors.Refused) as refused:
+        host.blueprint.backfills.create(name, {"name": "x"})
+    [reason] = refused.value.errors.pop("pipeline_uuid")
+    assert reason.startswith("No URL reaches this name") and not refused.value.errors
+    result = host.app.test_cli_runner().invoke(args=["backfills", "create", name])
+    assert result.exit_code == 1 and f"pipeline_uuid: {reason}" in result.stderr
+    response = host.post({}, f"/api/pipelines/{quote(name, safe='')}/backfills")
+    assert response.status_code in ((422,) if name in (".", "..") else (404, 308))
+
+
+@pytest.mark.parametrize(
+    "name", [" ", "...", ".a", "a\\b", "%2F", "%2e", "a?b#c", "a;b=c", "\n", "ü\u202e"]
+)
+def test_every_other_pipeline_is_reached_by_its_location(host, name):
+    made = host.post({}, f"/api/pipelines/{quote(name, safe='')}/backfills")
+    # Clients resolve dots.
+    path = urlsplit(urljoin("http://localhost/", made.headers["Location"])).path
+    assert host.get(path)["pipeline_uuid"] == name
+
+
+def test_a_pipeline_of_such_a_name_that_there_is_stays_readable(bare):
+    bare.serve(seed={"id": 6, "pipeline_uuid": "a/b", "name": "old_name"})
+    shown = bare.get("/api/backfills/6")
+    assert shown["pipeline_uuid"] == "a/b"
+    assert bare.put({**shown, "name": "new_name"}, "/api/backfills/6").status_code == 200
+    [listed] = bare.read("/api/backfills?pipeline_uuid=a/b")["backfills"]
+    assert listed["name"] == "new_name"
 
 
 def test_what_a_model_needs_is_asked_for_at_once(bare):

@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from marshmallow import fields
 from marshmallow import validate
+from marshmallow import ValidationError
 from sqlalchemy.orm import Mapper
 
 from . import columns
@@ -192,6 +193,20 @@ def may_be_key(mapper: Mapper[t.Any], value: t.Any) -> bool:
         least, most = columns.integer_range(columns.key_column(mapper))
         return least <= value <= most
     return storable(str(value))
+
+
+def reachable(value: t.Any) -> None:
+    """Refuse a name that no path can carry: clients resolve dots, and servers decode ``%2F``.
+
+    >>> reachable("a/b")
+    Traceback (most recent call last):
+    marshmallow.exceptions.ValidationError: No URL reaches this name: it must not be empty, "." or "..", or contain "/".
+    """
+    name = str(value)
+    if name in ("", ".", "..") or "/" in name:
+        raise ValidationError(
+            'No URL reaches this name: it must not be empty, "." or "..", or contain "/".'
+        )
 
 
 def storable(value: str) -> bool:

@@ -27,6 +27,7 @@ from . import columns
 from .fields import AsColumn
 from .fields import Choice
 from .fields import JSONObject
+from .fields import reachable
 from .fields import same
 from .fields import Text
 from .fields import UTCDateTime
@@ -117,7 +118,7 @@ class BackfillSchema(ModelSchema):
     metrics = JSONObject(allow_none=True)
     name = Text(validate=validate.Length(min=1))
     pipeline_schedule_id = AsColumn(allow_none=True)
-    pipeline_uuid = AsColumn(dump_only=True)
+    pipeline_uuid = AsColumn(dump_only=True, validate=reachable)
     settings = JSONObject(allow_none=True)
     start_datetime = UTCDateTime(allow_none=True)
     started_at = UTCDateTime(allow_none=True)
