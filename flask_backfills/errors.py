@@ -88,7 +88,7 @@ class QueryRefused(Refused):
 
 
 class TransitionRefused(http.Conflict):
-    """The new status is not allowed after the stored one."""
+    """What was asked for is not possible after the stored status."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

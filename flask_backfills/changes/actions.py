@@ -9,7 +9,6 @@ from .. import errors
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import refusal
 from ..rules.lifecycle import SHOWN
-from ..rules.lifecycle import starts
 from ..rules.settings import is_paused
 from .backfills import Backfills
 
@@ -27,39 +26,57 @@ def sent(backfills: Backfills, action: str) -> Callable[[t.Any], dict[str, t.Any
     schema = backfills.schema
 
     def send(backfill: t.Any) -> dict[str, t.Any]:
+        if reason := refused(backfills, backfill, action):
+            raise errors.TransitionRefused(reason)
         if action in PAUSED:
             there = getattr(backfill, "settings", None)
             settings = {**(there if isinstance(there, dict) else {}), "paused": PAUSED[action]}
             return {schema.key_of("settings"): settings}
-        status = STATUS[action]
-        if schema.word("status", backfill.status) == status:
-            raise errors.TransitionRefused(f"The backfill is already {SHOWN.get(status, status)}.")
-        return {schema.key_of("status"): status}
+        return {schema.key_of("status"): STATUS[action]}
 
     return send
 
 
 def possible(backfills: Backfills, backfill: t.Any) -> list[str]:
     """The actions that a backfill allows in its present state."""
+    return [action for action in ACTIONS if refused(backfills, backfill, action) is None]
+
+
+def refused(backfills: Backfills, backfill: t.Any, action: str) -> str | None:
+    """Why a backfill does not allow an action in its present state; ``None`` if it does."""
     old = backfills.schema.word("status", getattr(backfill, "status", None))
-    active = old in ACTIVE
+    active, word = old in ACTIVE, SHOWN.get(old) or str(old)
+    has_runs = backfills.planned is not None
+    pausable = has_runs and hasattr(backfill, "settings")
     paused = is_paused(getattr(backfill, "settings", None))
-    has_settings = backfills.planned is not None and hasattr(backfill, "settings")
-    fits = {
-        "start": starts(old, "initial"),
-        "pause": active and has_settings and not paused,
-        "resume": active and has_settings and paused,
-        "retry": old == "failed",
-        "cancel": old is not None and old != "cancelled",
-        "delete": not active or backfills.planned is None,
+    started = (active, f"The backfill is already {word}.")
+    fixed = (not pausable, "Pausing needs a run model (run_model=) and a settings column.")
+    idle = f"The backfill is {word}: only one that is waiting or running can be"
+    unfailed = f"The backfill is {word}: only one that has failed can be retried."
+    unstarted = "The backfill is not started, so nothing can be cancelled. Delete it instead."
+    #: By action, what may stand in its way, and whether it does.
+    obstacles: dict[str, list[tuple[bool, str | None]]] = {
+        "start": [started],
+        "pause": [
+            fixed,
+            (not active, f"{idle} paused."),
+            (paused, "The backfill is already paused."),
+        ],
+        "resume": [
+            fixed,
+            (not active, f"{idle} resumed. Start it instead."),
+            (not paused, "The backfill is not paused."),
+        ],
+        "retry": [started, (old != "failed", f"{unfailed} Start it instead.")],
+        "cancel": [
+            (old is None, unstarted),
+            (old == "cancelled", "The backfill is already cancelled."),
+        ],
+        "delete": [(active and has_runs, errors.StillActive.description)],
     }
-    found = []
-    for action in ACTIONS:
-        status = STATUS.get(action)
-        if fits[action] and not (status and _refused(backfills, old, status)):
-            found.append(action)
-    return found
-
-
-def _refused(backfills: Backfills, old: str | None, new: str) -> bool:
-    return backfills.transitions is not None and bool(refusal(backfills.transitions, old, new))
+    for stands, reason in obstacles[action]:
+        if stands:
+            return reason
+    if action in STATUS and backfills.transitions is not None:
+        return refusal(backfills.transitions, old, STATUS[action])
+    return None
