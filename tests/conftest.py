@@ -3,11 +3,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import pty
+import threading
 import time
 import typing as t
 from collections import Counter
 from contextlib import contextmanager
 from contextlib import ExitStack
+from contextlib import redirect_stdout
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.cli import ScriptInfo
 from flask_sqlalchemy import SQLAlchemy
 from hypothesis import HealthCheck
 from hypothesis import settings
@@ -70,6 +74,33 @@ def lacking(what: str, **options: t.Any) -> t.NoReturn:
     if CI:
         pytest.fail(what)
     pytest.skip(what, **options)
+
+
+def on_a_terminal(app: Flask, *args: str) -> tuple[str, t.Any]:
+    """What ``flask backfills ...`` shows on a terminal, and its exit code."""
+    ours, theirs = pty.openpty()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while part := os.read(ours, 1024):
+                seen.append(part)
+        except OSError:
+            # So Linux tells that the other side was closed.
+            pass
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with open(theirs, "w") as terminal, redirect_stdout(terminal):
+        code = app.cli.main(
+            ["backfills", *args],
+            prog_name="flask",
+            obj=ScriptInfo(create_app=lambda: app),
+            standalone_mode=False,
+        )
+    reading.join()
+    os.close(ours)
+    return b"".join(seen).decode(), code
 
 
 @functools.cache

@@ -1,11 +1,11 @@
 """``flask backfills``: what the API does, at a terminal."""
 
 import contextlib
+import html
 import io
 import json
 import logging
 import os
-import pty
 import signal
 import sqlite3
 import subprocess
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import on_a_terminal
 from conftest import wait_for
-from flask.cli import ScriptInfo
 from sqlalchemy import Column
 from sqlalchemy import DateTime
 from sqlalchemy import Integer
@@ -119,16 +119,19 @@ def test_what_callers_have_written_does_not_move_the_cursor(flask, runner):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("show 7", "no such backfill"),
-        ("show x", "no such backfill"),
-        ("show 99999999999999999999", "no such backfill"),
+        ("show 7", "Error: There is no backfill 7.\n"),
+        ("show x", "There is no backfill x."),
+        ("show 99999999999999999999", "There is no backfill 99999999999999999999."),
+        ("update 7 name=x", "There is no backfill 7."),
+        ("start 7", "There is no backfill 7."),
+        ("delete 7", "There is no backfill 7."),
         ("update 6 interval_units=0", "interval_units: Must be greater than or equal to 1."),
         ("update 6 color=red", "color: Unknown field."),
         ("update 6 status=initial", "start_datetime: "),
         ('update 6 settings={"order":1}', "settings: order: Not a valid string."),
         ("start 6", "start_datetime: "),
-        ("retry 6", "start_datetime: "),
         ("create daily name=", "name: Shorter than minimum length 1."),
+        ("create a/b name=x", "pipeline_uuid: No URL reaches this name"),
     ],
 )
 def test_refusals_are_those_of_the_api_and_change_nothing(flask, runner, line, told):
@@ -194,11 +197,100 @@ def test_there_is_a_question_before_anything_is_lost(flask, runner):
     assert flask(f"update {key} name=August end_datetime=2023-07-14", "").exit_code == 0
 
 
-def test_to_start_what_has_started_is_refused(flask):
-    key = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
-    assert flask(f"start {key}").exit_code == 0
-    result = flask(f"start {key}")
-    assert (result.exit_code, result.stderr) == (1, "Error: The backfill is already waiting.\n")
+STATES = ["not started", "waiting", "paused", "running", "completed", "failed", "cancelled"]
+
+ONLY = "only one that is waiting or running can be"
+
+#: The refusal of each action by the state of the backfill. Each other pair is possible.
+REFUSALS = {
+    "start": {state: "already " + state for state in ("waiting", "running")},
+    "pause": {state: f"{state}: {ONLY} paused." for state in ("not started", *STATES[4:])},
+    "resume": {
+        state: f"{state}: {ONLY} resumed. Start it instead."
+        for state in ("not started", *STATES[4:])
+    },
+    "retry": {
+        state: f"{state}: only one that has failed can be retried. Start it instead."
+        for state in ("not started", "completed", "cancelled")
+    },
+    "cancel": {
+        "not started": "not started, so nothing can be cancelled. Delete it instead.",
+        "completed": "completed can't become cancelled; allowed: initial.",
+        "cancelled": "already cancelled.",
+    },
+}
+REFUSALS["start"]["paused"] = "already waiting."
+REFUSALS["pause"]["paused"] = "already paused."
+REFUSALS["resume"] |= dict.fromkeys(("waiting", "running"), "The backfill is not paused.")
+REFUSALS["retry"] |= REFUSALS["start"]
+
+
+@pytest.fixture
+def in_state(runner):
+    """Bring a new backfill into a state."""
+
+    def bring(state):
+        week = dict(part.split("=") for part in WEEK.split())
+        url = runner.post({**week, "settings": {"reprocess": "all"}}).headers["Location"]
+        if state != "not started":
+            paused = {"reprocess": "all", "paused": state == "paused"}
+            runner.put({"status": "initial", "settings": paused}, url)
+        if state in ("running", "completed", "failed"):
+            for run in runner.claim(limit=1 if state == "running" else 7):
+                runner.end(run, state) if state != "running" else None
+        if state == "cancelled":
+            runner.put({"status": "cancelled"}, url)
+        return url
+
+    return bring
+
+
+@pytest.mark.parametrize("action", REFUSALS)
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_not_possible_is_refused_with_the_reason(flask, runner, in_state, action, state):
+    url = in_state(state)
+    key, before = url.rsplit("/", 1)[1], runner.get(url)
+    refused = REFUSALS[action].get(state)
+    offered = f"/backfills/{key}/{action}" in runner.client.get(f"/backfills/{key}").text
+    page = runner.client.get(f"/backfills/{key}/{action}")
+    result = flask(f"{action} {key} {'--yes' if action == 'cancel' else ''}")
+    assert result.exit_code == (1 if refused else 0), result.stderr
+    assert page.status_code == (409 if refused else 200)
+    assert offered == (not refused)
+    if refused:
+        assert refused in result.stderr and runner.get(url) == before
+        reason = result.stderr.removeprefix("Error: ").strip()
+        assert reason in html.unescape(page.text)
+
+
+def test_what_has_no_settings_can_not_be_paused(host, flask):
+    host.put({"status": "initial"})
+    for action in ("pause", "resume"):
+        result = host.app.test_cli_runner().invoke(args=["backfills", action, "6"])
+        assert result.exit_code == 1 and "Pausing needs a run model (run_model=)" in result.stderr
+
+
+@pytest.mark.parametrize("state", ["waiting", "paused", "running"])
+def test_a_preview_of_what_has_started_says_so(flask, in_state, state):
+    key = in_state(state).rsplit("/", 1)[1]
+    shown = "waiting (paused)" if state == "paused" else state
+    assert flask(f"preview {key}").stdout == f"The backfill is {shown}. No run changes.\n"
+    told = read(flask(f"preview {key} --json"))
+    assert (told["metadata"]["plan"]["keep"], told["metadata"]["count"]) == (0, 0)
+    assert flask(f"preview {key} end_datetime=2023-07-15").stdout.startswith("The plan: ")
+
+
+def test_watch_says_that_a_backfill_was_never_started(flask, runner, in_state):
+    url = in_state("not started")
+    key = url.rsplit("/", 1)[1]
+    ending = threading.Timer(0.5, lambda: runner.put({"status": "completed"}, url))
+    ending.start()
+    result = flask(f"watch {key} --interval 0.1")
+    ending.join()
+    assert result.exit_code == 0
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"Backfill {key} has not been started. Waiting for `")
+    assert line.endswith(f" backfills start {key}`.")
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("cancelled", 2)])
@@ -396,6 +488,19 @@ def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, pr
     assert out.count(b"completed: ") == counts["completed"] < 7
 
 
+@pytest.mark.parametrize("line", ["watch {}", "cancel {}"])
+def test_ctrl_c_ends_the_command_and_not_the_backfill(runner, started, process, line):
+    before = runner.get(started), runner.statuses(started)
+    command = process(line.format(started.rsplit("/", 1)[1]), stdin=subprocess.PIPE)
+    # Its first line, or its question.
+    begun = command.stdout if "watch" in line else command.stderr
+    assert begun.read(1)
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=30)
+    assert command.returncode == 130 and b"Traceback" not in err
+    assert (runner.get(started), runner.statuses(started)) == before
+
+
 def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
     killed = process("work --concurrency 2")
     wait_for(lambda: runner.statuses(started).get("running") == 2)
@@ -414,39 +519,12 @@ def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
     assert attempts.count(2) == lost and attempts.count(1) == 7 - lost
 
 
-def on_a_terminal(app, line):
-    """What ``flask backfills ...`` shows on a terminal, and its exit code."""
-    ours, theirs = pty.openpty()
-    seen = []
-
-    def read():
-        try:
-            while part := os.read(ours, 1024):
-                seen.append(part)
-        except OSError:
-            # So Linux tells that the other side was closed.
-            pass
-
-    reading = threading.Thread(target=read)
-    reading.start()
-    with open(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
-        code = app.cli.main(
-            ["backfills", *line.split()],
-            prog_name="flask",
-            obj=ScriptInfo(create_app=lambda: app),
-            standalone_mode=False,
-        )
-    reading.join()
-    os.close(ours)
-    return b"".join(seen).decode(), code
-
-
 def test_on_a_terminal_there_is_a_bar(runner, started):
     runner.blueprint.runner(lambda run: None)
     key = started.rsplit("/", 1)[1]
-    shown, code = on_a_terminal(runner.app, "work --once --concurrency 2")
+    shown, code = on_a_terminal(runner.app, "work", "--once", "--concurrency", "2")
     assert "7/7" in shown and "7 completed" in shown and "#" in shown and not code
-    shown, code = on_a_terminal(runner.app, f"watch {key}")
+    shown, code = on_a_terminal(runner.app, "watch", key)
     assert "7/7" in shown and "completed" in shown and code == 0
     assert "\x1b" not in runner.app.test_cli_runner().invoke(args=["backfills", "list"]).output
 
@@ -464,7 +542,7 @@ def test_what_the_app_prints_and_logs_stands_above_the_bar(runner, started):
         # One that remembers where it wrote before there was a bar.
         handler = logging.StreamHandler()
         runner.app.logger.addHandler(handler)
-        shown, code = on_a_terminal(runner.app, "work --once --concurrency 3")
+        shown, code = on_a_terminal(runner.app, "work", "--once", "--concurrency", "3")
     assert handler.stream is errors
     for line in shown.split("\n"):
         # What is left on the terminal when the line was cleared.
@@ -483,7 +561,7 @@ def test_help_names_every_setting(flask):
 
 def test_the_bar_counts_a_discarded_result_as_such(runner, started):
     runner.blueprint.runner(lambda run: runner.put({"status": "cancelled"}, started) and None)
-    shown, code = on_a_terminal(runner.app, "work --once")
+    shown, code = on_a_terminal(runner.app, "work", "--once")
     assert "1 result discarded (cancelled or reassigned)" in shown and not code
     assert runner.statuses(started) == {"cancelled": 7}
 
@@ -500,7 +578,7 @@ def test_watch_follows_until_the_end(runner, started, flask, how):
     working = threading.Thread(target=work)
     working.start()
     if how == "on a terminal":
-        shown, code = on_a_terminal(runner.app, f"watch {key} --interval 0.1")
+        shown, code = on_a_terminal(runner.app, "watch", key, "--interval", "0.1")
     else:
         result = flask(f"watch {key} --interval 0.1{how}")
         shown, code = result.stdout, result.exit_code

@@ -10,6 +10,7 @@ from flask.cli import AppGroup
 from ..host import Host
 from .options import group
 from .options import HOST
+from .text import printable_errors
 
 NAMES = """list show create update preview start pause resume cancel retry delete watch work
 recover"""
@@ -30,3 +31,11 @@ class Commands(AppGroup):
         ctx.meta[HOST] = self.host
         own = super().get_command(ctx, cmd_name)
         return own or group.get_command(ctx, cmd_name)
+
+    def make_context(self, *args: t.Any, **kwargs: t.Any) -> click.Context:
+        with printable_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> t.Any:
+        with printable_errors():
+            return super().invoke(ctx)

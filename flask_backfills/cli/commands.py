@@ -31,9 +31,10 @@ from .printing import plan_line
 from .printing import print_backfill
 from .printing import print_json
 from .printing import print_table
-from .printing import printable
 from .printing import status_of
 from .printing import window_of
+from .text import printable
+from .text import tell
 
 
 @command(
@@ -73,9 +74,7 @@ def list_(
         ],
     )
     if total > offset + len(found):
-        click.echo(
-            f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}"
-        )
+        tell(f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}")
 
 
 @command(ID, JSON)
@@ -129,9 +128,12 @@ def preview(
     offset: int,
     as_json: bool,
 ) -> None:
-    """Show what an update would do to the runs. Without changes, show what a start would do."""
+    """Show what an update would do to the runs. Without changes, show what a start would do.
+
+    A backfill that is waiting or running has been started: without changes, no run changes.
+    """
     page = Preview(offset, limit)
-    sent = _parse(changes) or actions.sent(host.backfills, "start")
+    sent: Sent = _parse(changes) or partial(_start_unless_active, host)
     backfill = find(host, backfill_id)
     saved = host.backfills.update(
         str(backfill.pipeline_uuid), host.table.key_of(backfill), sent, preview=page
@@ -139,7 +141,8 @@ def preview(
     if as_json:
         print_json({"backfill": saved.shown, "metadata": saved.metadata})
         return
-    click.echo(plan_line(saved.metadata) or "No run changes.")
+    started = "" if changes or saved.changes else f"The backfill is {status_of(saved.shown)}. "
+    tell(plan_line(saved.metadata) or f"{started}No run changes.")
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(
@@ -148,7 +151,7 @@ def preview(
         )
     shown = offset + len(entries)
     if page.count > shown:
-        click.echo(f"{page.count - shown:,} more. To see them: --offset {shown}")
+        tell(f"{page.count - shown:,} more. To see them: --offset {shown}")
 
 
 def _action(name: str, doc: str, *params: Callable[..., t.Any]) -> None:
@@ -201,7 +204,7 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
     update = partial(host.backfills.update, pipeline_uuid, key, sent)
     plan_hash = None
     if not yes:
-        active = host.schema.word("status", getattr(backfill, "status", None)) in ACTIVE
+        active = _is_active(host, backfill)
         would = update(preview=Preview(0, 0))
         lost = _lost(would, active)
         if lost:
@@ -209,6 +212,14 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
         plan_hash = would.plan.hash() if would.plan else None
     saved = update(if_plan_match=plan_hash)
     print_backfill(saved.shown, as_json, saved.metadata)
+
+
+def _start_unless_active(host: Host, backfill: t.Any) -> dict[str, t.Any]:
+    return {} if _is_active(host, backfill) else actions.sent(host.backfills, "start")(backfill)
+
+
+def _is_active(host: Host, backfill: t.Any) -> bool:
+    return host.schema.word("status", getattr(backfill, "status", None)) in ACTIVE
 
 
 def _lost(would: Saved, active: bool) -> str | None:
@@ -222,9 +233,14 @@ def _lost(would: Saved, active: bool) -> str | None:
 
 def _ask(question: str) -> None:
     # To stderr, so that a pipe gets only the answer.
-    click.confirm(f"{question} Continue?", abort=True, err=True)
+    try:
+        click.confirm(printable(f"{question} Continue?"), abort=True, err=True)
+    except click.Abort as aborted:
+        if isinstance(aborted.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _named(backfill: t.Any, key: t.Any) -> str:
     name = getattr(backfill, "name", None)
-    return f"{key} ({printable(name or 'unnamed')})"
+    return f"{key} ({name or 'unnamed'})"

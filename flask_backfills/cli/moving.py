@@ -19,13 +19,14 @@ from contextlib import redirect_stdout
 import click
 from flask import current_app
 
-from ..answering import dumps
 from ..host import Host
 from .printing import counts_of
 from .printing import ended_of
 from .printing import print_json
-from .printing import printable
 from .printing import status_of
+from .text import printable
+from .text import printable_json
+from .text import tell
 
 #: What people read of a run that was not the worker's to end any more.
 DISCARDED = "result discarded (cancelled or reassigned)"
@@ -45,7 +46,7 @@ def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[di
 
 
 def tell_json(shown: dict[str, t.Any]) -> str:
-    return dumps({"backfill": shown})
+    return printable_json({"backfill": shown})
 
 
 def tell_line(shown: dict[str, t.Any]) -> str:
@@ -53,14 +54,14 @@ def tell_line(shown: dict[str, t.Any]) -> str:
 
 
 def follow_in_lines(
-    states: Iterator[dict[str, t.Any]], tell: Callable[[dict[str, t.Any]], str]
+    states: Iterator[dict[str, t.Any]], told_by: Callable[[dict[str, t.Any]], str]
 ) -> Iterator[dict[str, t.Any]]:
     """Print a line each time that the state has changed."""
     told = None
     for shown in states:
-        line = tell(shown)
+        line = told_by(shown)
         if line != told:
-            click.echo(line)
+            tell(line)
         told = line
         yield shown
 
@@ -96,8 +97,9 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         yield lambda run, status: print_json({"run": {**schema.dump(run), "status": status}})
         return
     if not is_terminal():
-        yield lambda run, status: click.echo(
-            f"{status or DISCARDED}: run {printable(run.key)} of backfill {run.backfill_id}"
+        yield lambda run, status: tell(
+            f"{status or DISCARDED}: run {printable(run.key)} of backfill"
+            f" {printable(run.backfill_id)}"
         )
         return
     ended: Counter[str] = Counter()
@@ -111,7 +113,7 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
     )
     with lines_above(lock), bar:
 
-        def tell(run: t.Any, status: str | None) -> None:
+        def count(run: t.Any, status: str | None) -> None:
             nonlocal counted
             with lock:
                 ended[status or DISCARDED] += 1
@@ -121,7 +123,7 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
                 bar.length = max(bar.length or 0, ended.total())
                 bar.update(1, run)
 
-        yield tell
+        yield count
 
 
 @contextmanager

@@ -14,9 +14,15 @@ from werkzeug.exceptions import HTTPException
 from .. import dbapi
 from .. import errors
 from .printing import print_json
+from .text import printable
+from .text import printable_logs
+from .text import tell
 
 #: Where the group leaves its host in the context of a command.
 HOST = "flask_backfills.host"
+
+#: The exit status of a command that Ctrl-C has ended, as shells have it.
+INTERRUPTED = 130
 
 group = AppGroup()
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -35,17 +41,16 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
     def register(function: Callable[..., None]) -> click.Command:
         @wraps(function)
         def run(*args: t.Any, **kwargs: t.Any) -> None:
-            try:
-                function(*args, **kwargs)
-            except refusals as error:
-                if dbapi.is_missing(error):
-                    raise click.ClickException(dbapi.missing(error)) from None
-                refusal = errors.refusal(error)
-                if kwargs.get("as_json"):
-                    print_json(errors.envelope(refusal))
-                else:
-                    click.echo(f"Error: {_told(refusal)}", err=True)
-                raise click.exceptions.Exit(exit_code) from None
+            with printable_logs():
+                try:
+                    function(*args, **kwargs)
+                except refusals as error:
+                    _refuse(error, kwargs)
+                    raise click.exceptions.Exit(exit_code) from None
+                except KeyboardInterrupt:
+                    # On a terminal, the line has a ^C now.
+                    tell("", err=True)
+                    raise click.exceptions.Exit(INTERRUPTED) from None
 
         made: t.Any = pass_meta_key(HOST)(run)
         for param in reversed(params):
@@ -55,9 +60,22 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
     return register
 
 
+def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
+    if dbapi.is_missing(error):
+        raise click.ClickException(dbapi.missing(error)) from None
+    refusal = errors.refusal(error)
+    if isinstance(refusal, errors.NotFound) and "backfill_id" in given:
+        # Nobody has named a pipeline.
+        refusal = errors.NotFound(f"There is no backfill {printable(given['backfill_id'])}.")
+    if given.get("as_json"):
+        print_json(errors.envelope(refusal))
+    else:
+        tell(f"Error: {_told(refusal)}", err=True)
+
+
 def _told(error: HTTPException) -> str:
     wrong = {
         key: " ".join(errors.flat(found)) for key, found in getattr(error, "errors", {}).items()
     }
-    lines = [f"  {key}: {text}" for key, text in wrong.items() if text != error.description]
-    return "\n".join([str(error.description), *lines])
+    lines = [f"{key}: {text}" for key, text in wrong.items() if text != error.description]
+    return "\n  ".join(map(printable, [error.description, *lines]))

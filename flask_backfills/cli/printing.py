@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-import click
-
-from ..answering import dumps
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.settings import is_paused
+from .text import printable
+from .text import printable_json
+from .text import tell
 
 
 def print_json(value: t.Any) -> None:
-    click.echo(dumps(value))
+    tell(printable_json(value))
 
 
 def print_backfill(
@@ -30,14 +29,14 @@ def print_backfill(
     width = max(map(len, shown))
     for key, value in shown.items():
         if value is not None:
-            text = json.dumps(value) if isinstance(value, dict) else printable(value)
+            text = printable_json(value) if isinstance(value, dict) else printable(value)
             if key == "status":
                 text = SHOWN.get(value) or printable(value)
             elif key == "run_status_counts":
                 text = counts_of(shown) or "no runs"
-            click.echo(f"{key:<{width}}  {text}")
+            tell(f"{key:<{width}}  {text}")
     if plan := plan_line(metadata):
-        click.echo(plan)
+        tell(plan)
 
 
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> None:
@@ -45,13 +44,7 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> Non
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
-
-
-def printable(value: t.Any) -> str:
-    # Text of a caller must not move the reader's cursor.
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+        tell(line.rstrip())
 
 
 def plan_line(metadata: dict[str, t.Any] | None) -> str | None:

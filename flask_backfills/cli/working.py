@@ -6,6 +6,7 @@ import signal
 import threading
 import typing as t
 from collections import deque
+from collections.abc import Iterator
 from datetime import timedelta
 
 import click
@@ -28,6 +29,8 @@ from .options import command
 from .options import ID
 from .options import JSON
 from .printing import print_json
+from .text import printable
+from .text import tell
 
 
 @command(
@@ -42,9 +45,10 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     """Follow a backfill until it ends.
 
     The exit status is 0 if the backfill completed, 1 if it failed and 2 if it was
-    cancelled. It is 3 if the backfill can't be read.
+    cancelled. It is 3 if the backfill can't be read, and 130 after Ctrl-C, which ends the
+    command and not the backfill. A backfill that was never started is waited for.
     """
-    seen = states(lambda: read(host, backfill_id), interval)
+    seen = _say_what_is_missing(states(lambda: read(host, backfill_id), interval), backfill_id)
     if as_json or not is_terminal():
         seen = follow_in_lines(seen, tell_json if as_json else tell_line)
     else:
@@ -52,6 +56,23 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     # One at a time: there may be a night of them.
     [last] = deque(seen, maxlen=1)
     raise click.exceptions.Exit(EXIT[last["status"]])
+
+
+def _say_what_is_missing(
+    states: Iterator[dict[str, t.Any]], backfill_id: str
+) -> Iterator[dict[str, t.Any]]:
+    """Say so once, at the error output, if the backfill waits for somebody to start it."""
+    told = False
+    for shown in states:
+        yield shown
+        if shown["status"] is None and not told:
+            told = True
+            group = t.cast(click.Context, click.get_current_context().parent).command_path
+            tell(
+                f"Backfill {printable(backfill_id)} has not been started. Waiting for"
+                f" `{group} start {printable(backfill_id)}`.",
+                err=True,
+            )
 
 
 @command(
@@ -94,13 +115,13 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     seconds = lease(host.run_table).total_seconds()
     # At the error output, so that what is piped on is the runs alone.
-    click.echo(
+    tell(
         f"Working on {host.run_table.table.name}, {concurrency} at a time; a run whose worker"
         f" dies is taken back after {seconds:g} seconds.",
         err=True,
     )
     try:
-        with telling_runs(host, as_json) as tell:
+        with telling_runs(host, as_json) as tell_run:
             work_on(
                 app,
                 host,
@@ -109,7 +130,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
                 stop=stop,
                 hurry=hurry,
                 grace=grace,
-                tell=tell,
+                tell=tell_run,
             )
     finally:
         for number, handler in before.items():
@@ -136,4 +157,4 @@ def recover(host: Host, older_than: float | None, as_json: bool) -> None:
     if as_json:
         print_json({"recovered": taken})
     else:
-        click.echo(f"Runs taken back: {taken:,}.")
+        tell(f"Runs taken back: {taken:,}.")
