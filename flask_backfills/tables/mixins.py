@@ -8,9 +8,12 @@ from datetime import timezone
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import declared_attr
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
+
+from .indexes import complete
+
+M = t.TypeVar("M")
 
 
 def utcnow() -> datetime:
@@ -22,6 +25,17 @@ def utcnow() -> datetime:
 Moment = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
+def _columns_alone(mixin: type[M]) -> type[M]:
+    """Take the annotations from a mixin, which are for readers and for type checkers.
+
+    SQLAlchemy would make fields of them in a dataclass of the host's, and refuses those of a
+    mixin that is none.
+    """
+    mixin.__annotations__ = {}
+    return mixin
+
+
+@_columns_alone
 class BackfillMixin:
     """The columns of a backfill. Datetimes are naive and in UTC.
 
@@ -29,7 +43,7 @@ class BackfillMixin:
     """
 
     id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    pipeline_uuid: Mapped[str] = mapped_column(sa.String(255), index=True)
+    pipeline_uuid: Mapped[str] = mapped_column(sa.String(255), nullable=False, index=True)
     name: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
     block_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
     pipeline_schedule_id: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
@@ -44,29 +58,32 @@ class BackfillMixin:
     started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     failed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    created_at: Mapped[datetime] = mapped_column(Moment, default=utcnow)
-    updated_at: Mapped[datetime] = mapped_column(Moment, default=utcnow, onupdate=utcnow)
+    created_at: Mapped[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(
+        Moment, nullable=False, default=utcnow, onupdate=utcnow
+    )
 
 
+@_columns_alone
 class BackfillRunMixin:
     """The columns of one run of a backfill. Datetimes are naive and in UTC.
 
     Your model may redeclare any of these columns. Redeclare ``backfill_id`` to add a foreign
-    key, or if the primary key of a backfill is not an integer. If your model has its own
-    ``__table_args__``, add the unique constraint and the index there.
+    key, or if the primary key of a backfill is not an integer. Whatever ``__table_args__`` your
+    model has, its table also gets the unique constraint and the indexes that runs need.
     """
 
     id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    backfill_id: Mapped[int] = mapped_column(sa.Integer)
+    backfill_id: Mapped[int] = mapped_column(sa.Integer, nullable=False)
     pipeline_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
     #: Identifies the run within its backfill: its date, or the key that a generator gives.
-    key: Mapped[str] = mapped_column(sa.String(255))
+    key: Mapped[str] = mapped_column(sa.String(255), nullable=False)
     execution_date: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     interval_end_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    status: Mapped[str] = mapped_column(sa.String(16), default="initial")
-    attempt: Mapped[int] = mapped_column(sa.Integer, default=1)
+    status: Mapped[str] = mapped_column(sa.String(16), nullable=False, default="initial")
+    attempt: Mapped[int] = mapped_column(sa.Integer, nullable=False, default=1)
     #: Whether the backfill still needs the run; if not, the run is kept as history.
-    wanted: Mapped[bool] = mapped_column(sa.Boolean, default=True)
+    wanted: Mapped[bool] = mapped_column(sa.Boolean, nullable=False, default=True)
     #: When the run was put into the queue (Celery); null if it is not in the queue.
     queued_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
     started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
@@ -84,14 +101,5 @@ class BackfillRunMixin:
     losses: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
     variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
-    @declared_attr.directive
-    def __table_args__(cls: t.Any) -> tuple[t.Any, ...]:
-        return (
-            sa.UniqueConstraint("backfill_id", "key"),
-            # Used to find the next run, and to count runs by status.
-            sa.Index(
-                f"ix_{cls.__tablename__}_next", "backfill_id", "status", "execution_date", "id"
-            ),
-            # For the few that workers have, among many.
-            sa.Index(f"ix_{cls.__tablename__}_held", "backfill_id", "heartbeat_at"),
-        )
+
+sa.event.listen(BackfillRunMixin, "after_mapper_constructed", complete, propagate=True)
