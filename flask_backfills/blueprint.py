@@ -220,4 +220,6 @@ class BackfillBlueprint(Blueprint):
         if not self._got_registered_once:
             # After the rules of the host's own, which come first.
             self._paths.close()
+        for remark in self.host.remarks():
+            app.logger.warning("%s", remark)
         super().register(app, options)

@@ -136,6 +136,10 @@ class ConstraintViolated(http.Conflict):
     description = "A database constraint does not allow this. Nothing was changed."
 
 
+class LeftEmpty(http.Conflict):
+    description = "A new backfill lacks what only the app can fill. The app's log says more."
+
+
 class ChangedMeanwhile(http.Conflict):
     description = "Another request changed the backfill. Read it again, then retry."
 

@@ -30,6 +30,7 @@ from .runs.planned import Planned
 from .runs.progress import Progress
 from .runs.rollup import Rollup
 from .tables import columns
+from .tables import models
 from .tables.backfill_table import BackfillTable
 from .tables.backfill_table import Scope
 from .tables.run_table import RunTable
@@ -102,10 +103,16 @@ class Host:
 
         :raises TypeError: naming the model and what it lacks.
         """
-        if self.run_model is None:
-            self.schema  # noqa: B018
-        else:
+        models.check_backfills(self.schema)
+        if self.run_model is not None:
             self.run_table  # noqa: B018
+
+    def remarks(self) -> list[str]:
+        """What the host may have overlooked in models that can be served."""
+        found = [*models.remarks_on_backfills(self.schema)]
+        if self.run_model is not None:
+            found += models.remarks_on_runs(self.run_table.mapper, self.run_table.columns)
+        return found
 
     @cached_property
     def schema(self) -> BackfillSchema:

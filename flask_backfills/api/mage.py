@@ -15,7 +15,6 @@ from marshmallow import ValidationError
 from .. import errors
 from ..answering import json_response
 from ..host import Host
-from ..tables.fields import may_be_key
 from ..tables.fields import UTCDateTime
 from . import body
 from . import query
@@ -71,11 +70,11 @@ class MageRoutes:
 
     def update_view(self, run_id: t.Any) -> Response:
         body.receive(request)
-        known = may_be_key(self.host.run_table.mapper, run_id)
-        backfill_id = self.host.progress.backfill_of(run_id) if known else None
+        known = self.host.run_table.known(run_id)
+        backfill_id = None if known is None else self.host.progress.backfill_of(known)
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         _loaded(Cancelling(), body.read(request, "pipeline_run"))
-        its_own = self.host.run_table.key == run_id
+        its_own = self.host.run_table.key == known
         run = self.host.one_run.set_status(
             pipeline_uuid, backfill_id, its_own, "cancelled", unless_retried=True
         )

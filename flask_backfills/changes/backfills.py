@@ -6,7 +6,6 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterable
 
-from marshmallow import ValidationError
 from werkzeug.http import unquote_etag
 
 from .. import errors
@@ -22,6 +21,7 @@ from ..tables.beside import change
 from ..tables.schema import BackfillSchema
 from .expansion import Expansion
 from .flush import flush
+from .new import new
 from .reading import Reading
 from .replan import follow
 from .replan import Preview
@@ -99,7 +99,7 @@ class Backfills(Reading):
         def create() -> Saved:
             if preview is not None:
                 preview.clear()
-            backfill, wrong = _new(self.table.model, self.schema, pipeline_uuid, sent)
+            backfill, wrong = new(self.table, self.schema, pipeline_uuid, sent)
             self.table.session.add(backfill)
             saved = self._save(backfill, sent, wrong, if_plan_match, preview)
             if not self.table.is_visible(backfill):
@@ -213,16 +213,3 @@ def _check_plan(named: str, saved: Saved) -> None:
     etag, _ = unquote_etag(named)
     if etag != saved.tally.hash():
         raise errors.PlanMismatch(saved.metadata or {"plan": None})
-
-
-def _new(
-    model: type[t.Any], schema: BackfillSchema, pipeline_uuid: str, sent: dict[str, t.Any]
-) -> tuple[t.Any, errors.Errors]:
-    """Return a backfill that is not stored yet, and the errors that prevent storing it."""
-    backfill = model()
-    wrong = schema.missing_from(sent)
-    try:
-        backfill.pipeline_uuid = schema.fields["pipeline_uuid"].deserialize(pipeline_uuid)
-    except ValidationError as error:
-        wrong["pipeline_uuid"] = error.messages
-    return backfill, wrong

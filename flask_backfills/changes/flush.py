@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import typing as t
 
-from sqlalchemy import Dialect
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.orm.exc import FlushError
 
 from .. import errors
 from ..tables import columns
+from ..tables import models
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 
@@ -18,16 +21,28 @@ def flush(
     """Write a backfill within the caller's transaction.
 
     :raises flask_backfills.errors.Refused: for what was sent and a column would cut.
+    :raises flask_backfills.errors.LeftEmpty: for what no caller can send and the app must fill.
     """
-    if schema.moments and (dialect := table.database.mysql):
-        _flush_whole_seconds(table, schema, dialect, backfill, sent)
-    table.session.flush()
+    is_new = sa.inspect(backfill).key is None
+    try:
+        if schema.moments and (dialect := table.database.mysql):
+            _flush_whole_seconds(table, schema, dialect, backfill, sent)
+        table.session.flush()
+    except (sa.exc.DBAPIError, FlushError):
+        empty = models.left_empty(schema, backfill) if is_new else []
+        if not empty:
+            raise
+        current_app.logger.warning(
+            "%s.%s is empty in a new backfill, and must not be: let its model fill it",
+            *(table.model.__name__, empty[0]),
+        )
+        raise errors.LeftEmpty() from None
 
 
 def _flush_whole_seconds(
     table: BackfillTable,
     schema: BackfillSchema,
-    dialect: Dialect,
+    dialect: sa.Dialect,
     backfill: t.Any,
     sent: dict[str, t.Any],
 ) -> None:

@@ -25,7 +25,7 @@ class Addition:
         self.table = table
         self._own = {name: table.columns[name] for name in _OWN if name in table.columns}
         #: By column, what they have in common; with a null where a run has no variables of its own.
-        self._same = table.row(
+        self._same = table.discriminator | table.row(
             backfill_id=table.backfills.key_of(backfill),
             pipeline_uuid=backfill.pipeline_uuid,
             status="initial",

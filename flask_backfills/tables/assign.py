@@ -20,6 +20,9 @@ from .schema import BackfillSchema
 #: What was changed of a row: attribute to its old and its new value.
 Changes = dict[str, tuple[t.Any, t.Any]]
 
+#: How a model refuses a value, such as by its own @validates.
+REFUSALS = (ValueError, AssertionError, ValidationError)
+
 
 def enter(backfill: t.Any, status: str, schema: BackfillSchema) -> Changes:
     """Set a status that follows from the runs, with its timestamps."""
@@ -48,8 +51,7 @@ def assign(
         old = getattr(backfill, attribute, None)
         try:
             setattr(backfill, attribute, value)
-        except (ValueError, AssertionError, ValidationError) as error:
-            # The model's own @validates, in SQLAlchemy's way of refusing.
+        except REFUSALS as error:
             wrong.setdefault(schema.key_of(attribute), []).append(
                 str(error) or "Refused by the model."
             )

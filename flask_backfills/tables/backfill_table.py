@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from .. import errors
 from . import columns
 from .database import Database
-from .fields import may_be_key
+from .fields import held
 from .fields import storable
 from .session import AnySession
 from .session import opener
@@ -59,9 +59,18 @@ class BackfillTable:
         return getattr(backfill, self.key.key)
 
     def select(self, *criteria: t.Any) -> t.Any:
-        """A SELECT of the visible rows."""
-        query = sa.select(self.model).where(*criteria)
-        return query if self.scope is None else self.scope(query)
+        """A SELECT of the visible rows that meet some criteria, each of them once."""
+        return self._visible(sa.select(self.model).where(*criteria))
+
+    def _visible(self, query: t.Any) -> t.Any:
+        if self.scope is None:
+            return query
+        narrowed = self.scope(query)
+        # The host may join what has several rows for one of ours, or group them.
+        keys = narrowed.with_only_columns(self.key).subquery()
+        visible = sa.select(self.model).where(self.key.in_(sa.select(keys.c[0])))
+        # Its options may have criteria too, which count for a whole statement alone.
+        return visible.options(*narrowed._with_options)
 
     def find(self, pipeline_uuid: str | None, backfill_id: t.Any, *, lock: bool = False) -> t.Any:
         """One backfill of one pipeline, or of any if ``pipeline_uuid`` is ``None``.
@@ -70,18 +79,23 @@ class BackfillTable:
             its pipeline must be known.
         :raises flask_backfills.errors.NotFound: if that pipeline has no such backfill.
         """
-        if not storable(pipeline_uuid or "") or not may_be_key(self.mapper, backfill_id):
+        values = {"backfill_id": held(self._key_column, backfill_id, self._dialect)}
+        if pipeline_uuid is not None:
+            values["pipeline_uuid"] = self.pipeline_of(pipeline_uuid)
+        if None in values.values():
             raise errors.NotFound()
         query = self._of_any if pipeline_uuid is None else self._of_pipeline
         if lock:
             self.database.begin_writing()
-            query = self._of_pipeline_locked
-        if self.scope is not None:
-            query = self.scope(query)
-        values = {"backfill_id": backfill_id, "pipeline_uuid": pipeline_uuid}
-        rows = self.session.scalars(query, values)
-        # A joined relationship repeats the row; a locked SELECT has none.
-        found = rows.one_or_none() if lock else rows.unique().one_or_none()
+            found = self.session.scalars(self._of_pipeline_locked, values).one_or_none()
+            # By its key alone, and what else makes it visible after that: the lock may have
+            # been waited for, and is the first that the transaction reads.
+            if found is not None and not self._is_visible(query, values):
+                found = None
+        else:
+            # A joined relationship repeats the row; a locked SELECT has none.
+            rows = self.session.scalars(self._visible(query), values)
+            found = rows.unique().one_or_none()
         if found is None:
             raise errors.NotFound()
         # A case-insensitive collation finds others too.
@@ -93,17 +107,39 @@ class BackfillTable:
 
     def is_visible(self, backfill: t.Any) -> bool:
         """Whether the scope shows a backfill that is stored in this transaction."""
+        query = sa.select(self.model).where(self.key == self.key_of(backfill))
+        return self._is_visible(query, {})
+
+    def _is_visible(self, query: t.Any, values: dict[str, t.Any]) -> bool:
         if self.scope is None:
             return True
-        query = self.select(self.key == self.key_of(backfill)).with_only_columns(self.key)
-        return self.database.execute(query).first() is not None
+        visible = self.scope(query).with_only_columns(self.key)
+        return self.session.scalars(visible, values).first() is not None
+
+    def pipeline_of(self, pipeline_uuid: str) -> t.Any:
+        """What the column holds for the name of a pipeline; ``None`` if it can't hold that."""
+        if self._pipeline_column is None:
+            return pipeline_uuid if storable(pipeline_uuid) else None
+        return held(self._pipeline_column, pipeline_uuid, self._dialect)
+
+    def _dialect(self) -> sa.Dialect:
+        return self.database.dialect
+
+    @cached_property
+    def _key_column(self) -> sa.Column[t.Any]:
+        return columns.key_column(self.mapper)
+
+    @cached_property
+    def _pipeline_column(self) -> sa.Column[t.Any] | None:
+        return columns.column_of(self.mapper, "pipeline_uuid")
 
     # Made once, since SQLAlchemy knows a statement that it has seen without looking at it again.
 
     @cached_property
     def _of_any(self) -> t.Any:
         key: t.Any = sa.bindparam("backfill_id", type_=self.key.type)
-        if columns.python_type(columns.key_column(self.mapper)) is str:
+        if isinstance(self.key.type, sa.String) and not isinstance(self.key.type, sa.Enum):
+            # Its own type would cut what is longer.
             key = sa.bindparam("backfill_id", type_=sa.String())
         return sa.select(self.model).where(self.key == key)
 
@@ -132,7 +168,7 @@ class BackfillTable:
 
     def of_pipelines(self, pipelines: Collection[str]) -> t.Any:
         """The criterion that a backfill is of one of some pipelines, whose names may be none."""
-        known = [pipeline_uuid for pipeline_uuid in pipelines if storable(pipeline_uuid)]
+        known = [one for name in pipelines if (one := self.pipeline_of(name)) is not None]
         found = self.model.pipeline_uuid.in_(known)
         exact = self._exact_pipeline
         if exact is None:
@@ -151,12 +187,12 @@ class BackfillTable:
     @cached_property
     def _pads(self) -> bool:
         """Whether the key is filled up with spaces, so that it is not what was sent."""
-        return isinstance(columns.plain_type(columns.key_column(self.mapper)), sa.CHAR)
+        return isinstance(columns.plain_type(self._key_column), sa.CHAR)
 
     @property
     def _exact_pipeline(self) -> t.Any:
         """The pipeline as its column holds it; ``None`` for no plain text."""
-        column = columns.column_of(self.mapper, "pipeline_uuid")
+        column = self._pipeline_column
         if column is None or not isinstance(column.type, sa.String):
             return None
         if isinstance(column.type, sa.Enum):
@@ -169,7 +205,7 @@ class BackfillTable:
         order = [self.key.desc()]
         if columns.column_of(self.mapper, "created_at") is not None:
             order.insert(0, self.model.created_at.desc())
-        counted = sa.select(sa.func.count()).select_from(query.subquery())
+        counted = query.with_only_columns(sa.func.count(self.key))
         total = self.database.execute(counted).scalar()
         page = query.order_by(*order).offset(offset).limit(limit)
         return list(self.session.scalars(page).unique()), total or 0

@@ -10,13 +10,13 @@ import math
 import re
 import typing as t
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 
 import sqlalchemy as sa
 from marshmallow import fields
 from marshmallow import validate
 from marshmallow import ValidationError
-from sqlalchemy.orm import Mapper
 
 from . import columns
 
@@ -187,12 +187,50 @@ def canonical(value: t.Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def may_be_key(mapper: Mapper[t.Any], value: t.Any) -> bool:
-    """Whether the database can compare a value with the primary keys of a table."""
-    if isinstance(value, int):
-        least, most = columns.integer_range(columns.key_column(mapper))
-        return least <= value <= most
-    return storable(str(value))
+def held(column: sa.Column[t.Any], sent: t.Any, dialect: Callable[[], sa.Dialect]) -> t.Any:
+    """What a column of keys or names holds for what a caller names; ``None`` for nothing.
+
+    Another spelling of it, such as ``007``, is nothing: it is not what the caller may see.
+
+    :param dialect: returns that of the database.
+    """
+    text = str(sent)
+    if not storable(text):
+        return None
+    type_ = columns.plain_type(column)
+    if isinstance(column.type, sa.types.TypeDecorator):
+        return sent if _is_held(column.type, sent, dialect()) else None
+    if isinstance(type_, sa.Enum):
+        return sent if text in type_.enums else None
+    kind = columns.python_type(column)
+    if kind is not int and not isinstance(type_, sa.Uuid):
+        return sent
+    found: t.Any
+    try:
+        found = int(text) if kind is int else uuid.UUID(text)
+    except ValueError:
+        return None
+    if str(found) != text:
+        return None
+    if kind is int:
+        least, most = columns.integer_range(column)
+        return found if least <= found <= most else None
+    return found if kind is uuid.UUID else text
+
+
+def _is_held(type_: t.Any, value: t.Any, dialect: sa.Dialect) -> bool:
+    """Whether a type of the host's own takes a value, and reads the same from the database."""
+    type_ = type_.dialect_impl(dialect)
+    write, read = type_.bind_processor(dialect), type_.result_processor(dialect, None)
+    try:
+        stored = write(value) if write else value
+    except Exception:
+        return False
+    try:
+        return str(read(stored) if read else stored) == str(value)
+    except Exception:
+        # Its driver has a hand in it.
+        return True
 
 
 def reachable(value: t.Any) -> None:

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 
 from ..rules.lifecycle import STATUSES
 from . import columns
+from . import models
 from .backfill_table import BackfillTable
 from .database import Database
 from .fields import Choice
+from .fields import held
 from .prepared import Prepared
 from .schema import BackfillSchema
 from .schema import RunSchema
@@ -66,6 +68,10 @@ class RunTable:
             if (column := columns.column_of(self.mapper, name)) is not None
         }
         self.columns["id"] = columns.key_column(self.mapper)
+        models.check_runs(self.mapper, self.columns, backfills.mapper)
+        #: What a new row has beside what a run has, by column.
+        self.discriminator = models.discriminator(self.mapper)
+        self._its_own = models.its_own(self.mapper)
         self.prepared = Prepared(self.database, self.table)
 
     @property
@@ -83,6 +89,10 @@ class RunTable:
 
     def key_of(self, run: t.Any) -> t.Any:
         return getattr(run, self.key.key)
+
+    def known(self, run_id: t.Any) -> t.Any:
+        """What the key holds for what a caller names; ``None`` if it can't hold that."""
+        return held(self.columns["id"], run_id, lambda: self.database.dialect)
 
     # Statuses
 
@@ -102,13 +112,15 @@ class RunTable:
     def of(self, backfill: t.Any) -> t.Any:
         """The criterion that a run is of a backfill."""
         key = self.backfills.key_of(backfill)
-        return sa.false() if key is None else self.columns["backfill_id"] == key
+        of_it = sa.false() if key is None else self.columns["backfill_id"] == key
+        return sa.and_(of_it, *self._its_own)
 
     def has(self, *words: str) -> t.Any:
         """The criterion that a run has one of some statuses."""
         status = self.columns["status"]
         members = [self.member(word) for word in words]
-        return status == members[0] if len(members) == 1 else status.in_(members)
+        found = status == members[0] if len(members) == 1 else status.in_(members)
+        return sa.and_(found, *self._its_own)
 
     def wanted_only(self) -> tuple[t.Any, ...]:
         """The criterion that a run is no history, where the model knows."""
@@ -129,7 +141,9 @@ class RunTable:
 
     def is_in_flight(self) -> t.Any:
         beat = self.columns.get("heartbeat_at")
-        return self.has("running") if beat is None else beat >= moment(beat, _EPOCH)
+        if beat is None:
+            return self.has("running")
+        return sa.and_(beat >= moment(beat, _EPOCH), *self._its_own)
 
     def free_only(self) -> tuple[t.Any, ...]:
         """The criterion that no worker has a run that waits."""
@@ -227,6 +241,8 @@ class RunTable:
     def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
         if name == "status":
             return self.member(value)
+        if name == "pipeline_uuid" and value is not None and isinstance(column.type, sa.String):
+            return str(value)
         if name == "error" and value is not None:
             return _fitting(column, value)
         if value is None and isinstance(column.type, sa.JSON):

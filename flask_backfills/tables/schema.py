@@ -66,6 +66,9 @@ class ModelSchema(Schema):
             field_obj.aware = columns.is_aware(column)
         elif isinstance(field_obj, Choice) and isinstance(kind, sa.Enum):
             field_obj.narrow(kind)
+        elif isinstance(field_obj, AsColumn) and kind is not column.type:
+            # Its values are the host's own: they may be longer or shorter than what is stored.
+            pass
         elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
             if kind.length:
                 _also(field_obj, validate.Length(max=kind.length))

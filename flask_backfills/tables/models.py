@@ -1,0 +1,252 @@
+"""What of a host's models can't work, or works badly: told when the blueprint is registered."""
+
+from __future__ import annotations
+
+import inspect
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import date
+from datetime import time
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import NullType
+from sqlalchemy.types import TypeDecorator
+
+from . import columns
+from .indexes import lacking
+from .schema import BackfillSchema
+
+AnyMapper = Mapper[t.Any]
+
+#: What each new run is given; of the last ones, a null where a run has none.
+GIVEN = "backfill_id pipeline_uuid key status attempt wanted execution_date".split()
+GIVEN += ["interval_end_datetime", "variables"]
+
+#: What a run has at some times alone.
+EMPTIED = "queued_at started_at completed_at error metrics heartbeat_at available_at".split()
+EMPTIED += ["worker", "variables"]
+
+#: Values that the path of a URL can't name exactly.
+_NO_NAMES = (bool, float, Decimal, date, time, timedelta, bytes, dict, list, Enum)
+
+
+def check_backfills(schema: BackfillSchema) -> None:
+    """Refuse a model of backfills that can't be served.
+
+    :raises TypeError: naming the model and the cure.
+    """
+    mapper = schema.mapper
+    _check_name(mapper, "primary key", columns.key_column(mapper))
+    _check_name(mapper, "pipeline_uuid", columns.column_of(mapper, "pipeline_uuid"))
+    pipeline = columns.mapped_as(mapper, "pipeline_uuid") or "pipeline_uuid"
+    for name in arguments(mapper.class_):
+        if (columns.mapped_as(mapper, name) or name) != pipeline and name not in schema.keys:
+            raise TypeError(
+                f"{mapper.class_.__name__}() requires {name}, which a request can't give: give that"
+                f" argument of its __init__ a default, or add {name} to the schema"
+            )
+
+
+def check_runs(
+    mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]], backfills: AnyMapper
+) -> None:
+    """Refuse a model of runs whose rows can't be written as they are: many at a time.
+
+    :param mapped: its columns, by attribute.
+    :raises TypeError: naming the model and the cure.
+    """
+    _check_table(mapper)
+    _check_name(mapper, "primary key", mapped["id"])
+    _check_types(mapper, mapped, backfills)
+    name = mapper.class_.__name__
+    for attribute, column in mapped.items():
+        if attribute != "id" and column.computed is not None:
+            raise TypeError(
+                f"{name}.{attribute} must not be computed, since this package writes it: rename"
+                " the attribute, or make it a plain column"
+            )
+        if attribute in EMPTIED and not column.nullable:
+            raise TypeError(
+                f"{name}.{attribute} must be nullable: it is empty while a run has none"
+            )
+    filled = {mapped[attribute].key for attribute in GIVEN if attribute in mapped}
+    filled |= discriminator(mapper).keys()
+    for column in mapped["id"].table.columns:
+        if column.key not in filled and _is_never_filled(column):
+            raise TypeError(
+                f"the column {column.name} of {name} must not be null, and nothing fills it in a"
+                " new run: give it a default= or a server_default=, or make it nullable"
+            )
+
+
+def discriminator(mapper: AnyMapper) -> dict[str, t.Any]:
+    """What tells a row of the model from those of others in its table, by column."""
+    column = mapper.polymorphic_on
+    if column is None or mapper.polymorphic_identity is None:
+        return {}
+    return {t.cast("sa.Column[t.Any]", column).key: mapper.polymorphic_identity}
+
+
+def its_own(mapper: AnyMapper) -> tuple[t.Any, ...]:
+    """The criterion that a row is of the model, where its table has those of others too."""
+    if not mapper.single or mapper.polymorphic_on is None:
+        return ()
+    known = [one.polymorphic_identity for one in mapper.self_and_descendants]
+    return (t.cast("sa.Column[t.Any]", mapper.polymorphic_on).in_(known),)
+
+
+def arguments(model: type[t.Any]) -> list[str]:
+    """The arguments that a model's ``__init__`` requires."""
+    _, *given = inspect.signature(model.__init__).parameters.values()
+    return [
+        one.name
+        for one in given
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+
+
+def left_empty(schema: BackfillSchema, backfill: t.Any) -> list[str]:
+    """The columns that the app has to fill in a new backfill, and did not."""
+    return [
+        column.name
+        for attribute, column in _for_the_app(schema)
+        if attribute is None or getattr(backfill, attribute) is None
+    ]
+
+
+def remarks_on_backfills(schema: BackfillSchema) -> Iterator[str]:
+    """What a host may have overlooked in its model of backfills."""
+    mapper = schema.mapper
+    # What is left out needs no remark where a listener may fill it.
+    for attribute, column in _for_the_app(schema):
+        if attribute is None or not mapper.dispatch.before_insert:
+            yield (
+                f"The column {column.name} of {mapper.class_.__name__} must not be null, and"
+                " neither requests nor a default fill it: each POST is refused unless your own"
+                " code does. Give it a default, make it nullable, or add it to the schema."
+            )
+
+
+def remarks_on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterator[str]:
+    """The same for its model of runs."""
+    name = mapper.class_.__name__
+    skipped = [f"@validates of {attribute}" for attribute in sorted(mapper.validators)]
+    skipped += [f"{one} listeners" for one in _EVENTS if getattr(mapper.dispatch, one)]
+    if skipped:
+        yield (
+            f"{name} has {', '.join(skipped)}: most writes of runs are made in bulk and skip them."
+            " See docs/model.md."
+        )
+    table = mapped["id"].table
+    for index, found in lacking(table, mapped):
+        arguments = ", ".join(repr(column.name) for column in found)
+        what = "UniqueConstraint(" if index is None else f"Index({index!r}, "
+        why = "two runs may get the same key" if index is None else "work on its runs gets slow"
+        yield (
+            f"The table {table.name} of {name} has no {what}{arguments}): {why}. Add it to the"
+            " model and to the database."
+        )
+
+
+_EVENTS = ("before_insert", "before_update")
+
+
+def _check_table(mapper: AnyMapper) -> None:
+    name = mapper.class_.__name__
+    if not isinstance(mapper.persist_selectable, sa.Table):
+        raise TypeError(
+            f"the rows of {name} are not in one table of its own, where runs are written: instead"
+            " of a class that is joined to the table of another, pass a model with all its columns"
+            " in one table"
+        )
+    if mapper.version_id_col is not None:
+        raise TypeError(
+            f"{name} must not have a version_id_col: runs are written in bulk, which counts no"
+            " versions. Remove it from its __mapper_args__; the attempt is counted anyway"
+        )
+    if mapper.polymorphic_on is None:
+        return
+    if not isinstance(mapper.polymorphic_on, sa.Column):
+        raise TypeError(f"polymorphic_on of {name} must be a column of its table")
+    if mapper.single and mapper.polymorphic_identity is None:
+        raise TypeError(
+            f"{name} shares the table of another class: give it a polymorphic_identity in its"
+            " __mapper_args__"
+        )
+
+
+def _check_name(mapper: AnyMapper, what: str, column: sa.Column[t.Any] | None) -> None:
+    """Refuse a column whose values a URL can't name."""
+    if column is None:
+        return
+    try:
+        kind = column.type.python_type
+    except NotImplementedError:
+        # A type of the host's own.
+        return
+    if issubclass(kind, _NO_NAMES):
+        raise TypeError(
+            f"the {what} of {mapper.class_.__name__} must be an integer, a UUID or text, not"
+            f" {column.type!r}"
+        )
+
+
+def _check_types(
+    mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]], backfills: AnyMapper
+) -> None:
+    """Refuse columns of runs that don't hold what the same of a backfill holds."""
+    kept = {"backfill_id": columns.key_column(backfills)}
+    if (pipeline := columns.column_of(backfills, "pipeline_uuid")) is not None:
+        kept["pipeline_uuid"] = pipeline
+    for attribute, column in kept.items():
+        mine = mapped.get(attribute)
+        if mine is None or (attribute == "pipeline_uuid" and _kind(mine) == (str, False)):
+            # Any name of a pipeline can be written as text.
+            continue
+        kinds = _kind(mine), _kind(column)
+        if None not in kinds and kinds[0] != kinds[1]:
+            raise TypeError(
+                f"{mapper.class_.__name__}.{attribute} must have the type of"
+                f" {backfills.class_.__name__}.{column.key}, which is {column.type!r}: declare"
+                " it so"
+            )
+
+
+def _kind(column: sa.Column[t.Any]) -> tuple[type[t.Any], bool] | None:
+    """What decides whether a database compares a column; ``None`` if that is not known."""
+    if isinstance(column.type, (TypeDecorator, NullType)):
+        return None
+    return columns.python_type(column), isinstance(column.type, sa.Uuid)
+
+
+def _is_never_filled(column: sa.Column[t.Any]) -> bool:
+    """Whether a column needs a value that neither a default nor the database makes."""
+    if column.nullable or column.default is not None or column.server_default is not None:
+        return False
+    return column is not column.table.autoincrement_column
+
+
+def _for_the_app(schema: BackfillSchema) -> Iterator[tuple[str | None, sa.Column[t.Any]]]:
+    """The columns that need a value, and that neither a request nor a default fills."""
+    mapper = schema.mapper
+    fields = schema.fields.items()
+    written = [one.attribute or name for name, one in fields if not one.dump_only]
+    known = {columns.mapped_as(mapper, one) for one in [*written, "pipeline_uuid"]}
+    of_the_mapper = {mapper.polymorphic_on, mapper.version_id_col}
+    for table in mapper.tables:
+        for column in t.cast("sa.Table", table).columns:
+            if not _is_never_filled(column) or column in of_the_mapper:
+                continue
+            if not mapper.columns.contains_column(column):
+                yield None, column
+                continue
+            found = mapper.get_property_by_column(column)
+            others = (one for one in found.columns if one is not column)
+            # A key that is that of the table it is joined to.
+            if found.key not in known and all(map(_is_never_filled, others)):
+                yield found.key, column
