@@ -25,7 +25,9 @@ _MISSING_STATES = ("42P01", "42703")
 _NAMES_ONLY = (1048, 1364, 1451, 1452, 3819, 4025)
 
 #: What does not pass although MySQL's and MariaDB's drivers file it under OperationalError: a
-#: datetime out of range, a character that a column's set lacks, a CHECK in the words of either.
+#: name that a column's set of characters can't be compared with, a datetime out of range or a
+#: character that the set lacks, a CHECK in the words of either.
+MYSQL_NAMES = (1267,)
 MYSQL_VALUES = (1292, 1366)
 MYSQL_CHECKS = (3819, 4025)
 
@@ -44,7 +46,7 @@ def passes(error: BaseException) -> bool:
         return True
     if getattr(error, "connection_invalidated", False) or isinstance(error, exc.TimeoutError):
         return True
-    if code_of(error) in (*MYSQL_VALUES, *MYSQL_CHECKS) or is_missing(error):
+    if code_of(error) in (*MYSQL_NAMES, *MYSQL_VALUES, *MYSQL_CHECKS) or is_missing(error):
         return False
     return isinstance(error, (exc.OperationalError, exc.InterfaceError))
 

@@ -22,7 +22,6 @@ from .rules.lifecycle import STATUSES
 #: The error messages of a request, by key.
 Errors = dict[str, t.Any]
 
-
 #: Reasons that a message has beside ``errors``, which has all.
 MOST_REASONS = 10
 
@@ -191,6 +190,7 @@ DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.ProgrammingError)
 
 #: The same for codes that MySQL's and MariaDB's drivers file under OperationalError.
 MYSQL_REFUSALS: dict[int, type[http.HTTPException]] = {
+    **dict.fromkeys(dbapi.MYSQL_NAMES, NotFound),
     **dict.fromkeys(dbapi.MYSQL_VALUES, ValueRefusedByDatabase),
     **dict.fromkeys(dbapi.MYSQL_CHECKS, ConstraintViolated),
 }

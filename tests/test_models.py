@@ -648,7 +648,7 @@ NAMES = {
     "uuid": (sa.Uuid, str(U), [U.hex, str(U).upper(), f"{{{U}}}"], ["abc", str(U)[:-1] + "8"]),
     "uuid as text": (sa.Uuid(as_uuid=False), str(U), [U.hex, str(U).upper()], ["abc"]),
     "words": (sa.Enum("a", "b", name="words"), "a", [], ["abc", "A", "c", "b"]),
-    "text": (sa.String(60), "a", [], ["A", "a ", "x" * 99, "%00", "%ED%A0%80"]),
+    "text": (sa.String(60), "a", [], ["A", "a ", "x" * 99, "%00"]),
     "own": (Code, "c7", ["c07"], ["abc", "c8", "x"]),
 }
 
@@ -769,6 +769,21 @@ def test_another_spelling_is_not_the_pipeline_and_what_it_can_not_be_has_no_back
         else:
             known = told.status_code == 409 or told.json["error"]["errors"].keys()
             assert known == {"pipeline_uuid"} or (known is True and other in others), told.text
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_character_that_a_column_does_not_know_is_in_no_pipeline(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        __table_args__ = {"mysql_charset": "latin1"}
+
+    serve(bare, Backfill)
+    assert bare.post({"name": "a"}).status_code == 201
+    for method in ("GET", "PUT", "DELETE"):
+        body = {"backfill": {"name": "c"}} if method == "PUT" else None
+        path = "/api/pipelines/\N{SNOWMAN}/backfills/1"
+        assert bare.client.open(path, method=method, json=body).status_code == 404
+    assert bare.client.get("/api/pipelines/\N{SNOWMAN}/backfills").status_code == 404
 
 
 @pytest.mark.parametrize(

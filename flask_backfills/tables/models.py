@@ -17,9 +17,12 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import NullType
 from sqlalchemy.types import TypeDecorator
 
+from ..rules.lifecycle import STATUSES
 from . import columns
+from .fields import Choice
 from .indexes import lacking
 from .schema import BackfillSchema
+from .schema import ModelSchema
 
 AnyMapper = Mapper[t.Any]
 
@@ -82,6 +85,17 @@ def check_runs(
                 f"the column {column.name} of {name} must not be null, and nothing fills it in a"
                 " new run: give it a default= or a server_default=, or make it nullable"
             )
+
+
+def check_statuses(model: type[t.Any], schema: ModelSchema) -> None:
+    """Refuse a column that can't hold each status.
+
+    :raises TypeError: naming the words that it lacks.
+    """
+    missing = set(STATUSES) - t.cast(Choice, schema.fields["status"]).members.keys()
+    if missing:
+        words = ", ".join(sorted(missing))
+        raise TypeError(f"the status column of {model.__name__} must also accept {words}")
 
 
 def discriminator(mapper: AnyMapper) -> dict[str, t.Any]:

@@ -17,7 +17,6 @@ from . import columns
 from . import models
 from .backfill_table import BackfillTable
 from .database import Database
-from .fields import Choice
 from .fields import held
 from .prepared import Prepared
 from .schema import BackfillSchema
@@ -55,11 +54,8 @@ class RunTable:
         self.schema = RunSchema(model)
         self.mapper = columns.mapper_of(model)
         self.key = getattr(model, columns.key_attribute(self.mapper))
-        for of, known in ((backfills.model, schema), (model, self.schema)):
-            lacking = set(STATUSES) - t.cast(Choice, known.fields["status"]).members.keys()
-            if lacking:
-                words = ", ".join(sorted(lacking))
-                raise TypeError(f"the status column of {of.__name__} must also accept {words}")
+        models.check_statuses(backfills.model, schema)
+        models.check_statuses(model, self.schema)
         self._of_backfills = schema
         self._words = {self.member(word): word for word in STATUSES}
         self.columns = {
@@ -197,7 +193,7 @@ class RunTable:
         for name, value in values.items():
             column = self.columns.get(name)
             if column is not None:
-                row[column.key] = self._value(name, column, value)
+                row[column.key] = _value(self.schema, name, column, value)
         return row
 
     def assign(self, run: t.Any, **values: t.Any) -> None:
@@ -205,7 +201,7 @@ class RunTable:
         for name, value in values.items():
             column = self.columns.get(name)
             if column is not None:
-                setattr(run, name, self._value(name, column, value))
+                setattr(run, name, _value(self.schema, name, column, value))
 
     def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
         """Write a row's values to every run that meets some criteria.
@@ -238,17 +234,19 @@ class RunTable:
         attempt = self.columns.get("attempt")
         return blank if attempt is None else {**blank, attempt.key: attempt + 1}
 
-    def _value(self, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
-        if name == "status":
-            return self.member(value)
-        if name == "pipeline_uuid" and value is not None and isinstance(column.type, sa.String):
-            return str(value)
-        if name == "error" and value is not None:
-            return _fitting(column, value)
-        if value is None and isinstance(column.type, sa.JSON):
-            # Not JSON's own null, which a column may prefer.
-            return sa.null()
-        return moment(column, value) if isinstance(value, datetime) else value
+
+def _value(schema: RunSchema, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
+    """A value of an attribute as its column takes it."""
+    if name == "status":
+        return schema.member("status", value)
+    if name == "pipeline_uuid" and value is not None and isinstance(column.type, sa.String):
+        return str(value)
+    if name == "error" and value is not None:
+        return _fitting(column, value)
+    if value is None and isinstance(column.type, sa.JSON):
+        # Not JSON's own null, which a column may prefer.
+        return sa.null()
+    return moment(column, value) if isinstance(value, datetime) else value
 
 
 def _fitting(column: sa.Column[t.Any], error: str) -> str:
