@@ -129,16 +129,10 @@ def test_a_scope_may_join_group_and_ask(scoped, scope):
             {"count": 5, "next": True},
             {"count": 5, "next": False},
         ]
-    cli = host.app.test_cli_runner()
-    listed = cli.invoke(args=["backfills", "list"]).output
-    assert listed.count("mine") == 5 and "theirs" not in listed
-    console = host.client.get("/backfills/").text
-    assert console.count(">mine<") == 5 and ">theirs<" not in console
     for at in (f"{LIST}/4", "/api/backfills/4"):
         answers = [host.client.get(at), host.put({"name": "b"}, at), host.put(START, at)]
         answers += [host.client.delete(at), host.client.get(f"{at}/runs")]
         assert [one.status_code for one in answers] == [404] * 5
-    assert cli.invoke(args=["backfills", "show", "4"]).exit_code == 1
     at = f"{LIST}/3"
     assert host.get(at)["name"] == "mine"
     assert host.put({"name": "still mine"}, at).status_code == 200
@@ -150,6 +144,17 @@ def test_a_scope_may_join_group_and_ask(scoped, scope):
     assert host.client.delete(at).status_code == 200
     assert host.client.get(at).status_code == 404
     assert host.read(LIST)["metadata"]["count"] == 4
+
+
+def test_commands_and_pages_show_what_a_scope_leaves_once(scoped):
+    host = scoped(joins)
+    cli = host.app.test_cli_runner()
+    listed = cli.invoke(args=["backfills", "list"]).output
+    assert listed.count("mine") == 5 and "theirs" not in listed
+    console = host.client.get("/backfills/").text
+    assert console.count(">mine<") == 5 and ">theirs<" not in console
+    assert cli.invoke(args=["backfills", "show", "4"]).exit_code == 1
+    assert host.client.get("/backfills/4").status_code == 404
 
 
 # On SQLite, nothing is read before the lock.
