@@ -803,3 +803,22 @@ def test_a_block_may_be_of_another_type(bare, kind, value, other):
     assert [row["key"] for row in bare.rows(created.location)] == ["a"]
     told = bare.put({"block_uuid": other}, created.location)
     assert told.json["error"]["errors"].keys() == {"block_uuid"}, told.text
+
+
+@pytest.mark.parametrize("options", [{}, {"eager_defaults": True}])
+def test_columns_that_the_database_computes_can_be_read_of_a_claimed_run(bare, options):
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        twice = sa.Column(sa.Integer, sa.Computed("attempt * 2", persisted=True))
+        stamped = sa.Column(sa.DateTime, server_default=sa.func.now(), onupdate=sa.func.now())
+        __mapper_args__ = options
+
+    serve(bare, bare.mixin_model(), run_model=Run)
+    at = bare.post(START).location
+    read = []
+    bare.blueprint.runner(lambda run: read.append((run.twice, run.stamped is not None)))
+    [run] = bare.claim()
+    assert (run.twice, run.stamped is not None) == (2, True)
+    assert bare.end(run)
+    bare.work()
+    assert read == [(2, True)] and bare.get(at)["status"] == "completed"

@@ -109,6 +109,9 @@ class HandOut:
         changes = self.rollup.begin(backfill)
         self.table.session.flush()
         for run in found:
+            if computed := sa.inspect(run).expired_attributes:
+                # By the database, when the run was written.
+                self.table.session.refresh(run, computed)
             # Readable after the commit, in any context or thread of the worker.
             self.table.session.expunge(run)
         return changes
