@@ -622,6 +622,27 @@ def test_what_writes_of_runs_skip_is_told_of(bare, caplog):
     assert "Run has @validates of status, before_insert listeners" in told
 
 
+def test_a_model_may_refuse_to_be_made(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+
+        def __init__(self, **given):
+            raise ValueError("not today")
+
+    serve(bare, Backfill)
+    assert bare.post({"name": "a"}).json["error"]["errors"] == {"backfill": ["not today"]}
+
+
+def test_a_model_may_count_its_versions(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        version = sa.Column(sa.Integer, nullable=False)
+        __mapper_args__ = {"version_id_col": version}
+
+    serve(bare, Backfill, run_model=bare.run_model())
+    work_through(bare)
+
+
 # Pipelines and keys of other types than text
 
 
@@ -788,7 +809,13 @@ def test_a_character_that_a_column_does_not_know_is_in_no_pipeline(bare):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "other"), [(sa.Integer, 7, "abc"), (sa.Uuid, str(U), "abc"), (Code, "c7", 7)]
+    ("kind", "value", "other"),
+    [
+        (sa.Integer, 7, "abc"),
+        (sa.Uuid, str(U), "abc"),
+        (sa.Enum("a", "b", name="blocks"), "b", "c"),
+        (Code, "c7", 7),
+    ],
 )
 def test_a_block_may_be_of_another_type(bare, kind, value, other):
     class Backfill(BackfillMixin, bare.db.Model):
@@ -822,3 +849,16 @@ def test_columns_that_the_database_computes_can_be_read_of_a_claimed_run(bare, o
     assert bare.end(run)
     bare.work()
     assert read == [(2, True)] and bare.get(at)["status"] == "completed"
+
+
+def test_a_value_that_a_type_of_a_hosts_own_does_not_take_is_a_422(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        block_uuid = sa.Column(Code)
+
+    serve(bare, Backfill)
+    told = bare.post({"block_uuid": "block"})
+    assert told.status_code == 422 and "block" not in told.text
+    at = bare.post({"block_uuid": "c7"}).location
+    assert bare.put({"block_uuid": "block"}, at).status_code == 422
+    assert bare.get(at)["block_uuid"] == "c7"

@@ -11,6 +11,7 @@ from sqlalchemy.orm.exc import FlushError
 from .. import errors
 from ..tables import columns
 from ..tables import models
+from ..tables.assign import REFUSALS
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 
@@ -28,7 +29,10 @@ def flush(
         if schema.moments and (dialect := table.database.mysql):
             _flush_whole_seconds(table, schema, dialect, backfill, sent)
         table.session.flush()
-    except (sa.exc.DBAPIError, FlushError):
+    except (sa.exc.StatementError, FlushError) as error:
+        if isinstance(getattr(error, "orig", None), (*REFUSALS, LookupError)):
+            # A type of the host's own does not take it.
+            raise errors.ValueRefusedByDatabase() from None
         empty = models.left_empty(schema, backfill) if is_new else []
         if not empty:
             raise

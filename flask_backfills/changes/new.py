@@ -21,11 +21,11 @@ def new(
     """Return a backfill that is not stored yet, and the errors that prevent storing it."""
     wrong = schema.missing_from(sent)
     pipeline = _pipeline(table, schema, pipeline_uuid, wrong)
-    needed = models.arguments(table.model)
-    if needed:
-        backfill = _with_arguments(needed, schema, pipeline, sent, wrong)
-    else:
-        backfill = table.model()
+    try:
+        backfill = _made(schema, pipeline, sent, wrong)
+    except REFUSALS as error:
+        wrong["backfill"] = [str(error) or "Refused by the model."]
+        backfill = _blank(schema)
     try:
         backfill.pipeline_uuid = pipeline
     except REFUSALS as error:
@@ -47,31 +47,31 @@ def _pipeline(
     return pipeline
 
 
-def _with_arguments(
-    needed: list[str],
-    schema: BackfillSchema,
-    pipeline: t.Any,
-    sent: dict[str, t.Any],
-    wrong: errors.Errors,
+def _made(
+    schema: BackfillSchema, pipeline: t.Any, sent: dict[str, t.Any], wrong: errors.Errors
 ) -> t.Any:
-    """A backfill whose ``__init__`` requires arguments, which are what was sent."""
-    # Made as a row that is read. It is enough to find what is wrong.
-    blank = schema.mapper.class_manager.new_instance()
+    """A backfill whose ``__init__`` got what it requires of what was sent."""
+    mapper = schema.mapper
+    needed = models.arguments(mapper.class_)
+    if not needed:
+        return mapper.class_()
+    blank = _blank(schema)
     values, found = schema.read(sent, schema.show_only(sent, blank))
     if wrong or found.keys() - {"pipeline_uuid"}:
         return blank
-    names = {name: columns.mapped_as(schema.mapper, name) or name for name in needed}
-    of_pipeline = columns.mapped_as(schema.mapper, "pipeline_uuid")
+    keys = {name: columns.mapped_as(mapper, name) or name for name in needed}
+    of_pipeline = columns.mapped_as(mapper, "pipeline_uuid")
     given = {
-        name: pipeline if key == of_pipeline else values.get(name) for name, key in names.items()
+        name: pipeline if key == of_pipeline else values.get(name) for name, key in keys.items()
     }
-    try:
-        backfill = schema.mapper.class_(**given)
-    except REFUSALS as error:
-        wrong["backfill"] = [str(error) or "Refused by the model."]
-        return blank
-    for name, key in names.items():
+    backfill = mapper.class_(**given)
+    for name, key in keys.items():
         if name in values and key in sa.inspect(backfill).dict:
             # Written with what else was sent: it is a change like any other.
             delattr(backfill, key)
     return backfill
+
+
+def _blank(schema: BackfillSchema) -> t.Any:
+    """A backfill made like a row that is read: enough to find what is wrong."""
+    return schema.mapper.class_manager.new_instance()

@@ -69,6 +69,8 @@ class ModelSchema(Schema):
         elif isinstance(field_obj, AsColumn) and kind is not column.type:
             # Its values are the host's own: they may be longer or shorter than what is stored.
             pass
+        elif isinstance(field_obj, AsColumn) and isinstance(kind, sa.Enum):
+            _also(field_obj, validate.OneOf(kind.enums))
         elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
             if kind.length:
                 _also(field_obj, validate.Length(max=kind.length))
