@@ -22,6 +22,7 @@ from ..errors import Errors
 from ..errors import text
 from ..rules.lifecycle import STATUSES
 from ..rules.names import unknown
+from ..rules.sight import is_blank
 from ..rules.window import INTERVAL_TYPES
 from . import columns
 from .fields import AsColumn
@@ -100,6 +101,12 @@ class ModelSchema(Schema):
         return t.cast(Choice, self.fields[attribute]).members[word]
 
 
+def _not_blank(sent: str) -> None:
+    # An empty one has a message of its own.
+    if sent and is_blank(sent):
+        raise ValidationError("Must not be blank.")
+
+
 class BackfillSchema(ModelSchema):
     """Says which attributes of a backfill may be written, and how they are shown.
 
@@ -121,7 +128,7 @@ class BackfillSchema(ModelSchema):
     interval_type = Choice(INTERVAL_TYPES, allow_none=True)
     interval_units = WholeNumber(allow_none=True, validate=validate.Range(min=1))
     metrics = JSONObject(allow_none=True)
-    name = Text(validate=validate.Length(min=1))
+    name = Text(validate=[validate.Length(min=1), _not_blank])
     pipeline_schedule_id = AsColumn(allow_none=True)
     pipeline_uuid = AsColumn(dump_only=True, validate=reachable)
     settings = JSONObject(allow_none=True)
