@@ -2,6 +2,7 @@
 
 from .auth import all_of as all_of
 from .auth import allow_anyone as allow_anyone
+from .auth import any_of as any_of
 from .auth import api_key as api_key
 from .auth import oauth_token as oauth_token
 from .blueprint import BackfillBlueprint as BackfillBlueprint

@@ -10,6 +10,7 @@ the stored row, or ``""`` if there is no such row.
 from __future__ import annotations
 
 import hmac
+import inspect
 import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
@@ -20,6 +21,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import Unauthorized
 
+from . import errors
 from .parsing import parse
 from .parsing import read_bytes
 
@@ -98,7 +100,7 @@ def api_key(
             )
         return True
 
-    return authorize
+    return _needs_a_program(authorize)
 
 
 def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
@@ -108,7 +110,9 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
         the ``oauth_token`` cookie. Without one, it comes from the ``OAUTH-TOKEN`` header, or
         from ``Authorization: Bearer``. Mage's own web interface sends a cookie and a Bearer
         token, which differ. Only ``True`` lets the request in.
+    :raises TypeError: for a coroutine function.
     """
+    require_plain(verify, "the function of oauth_token()")
 
     def authorize(action: str, pipeline_uuid: str) -> t.Any:
         token = request.cookies.get("oauth_token") or request.headers.get("OAUTH-TOKEN")
@@ -126,16 +130,98 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
 
 
 def all_of(*checks: Authorize) -> Authorize:
-    """Let in only callers that pass every check. The first check that refuses is the answer."""
+    """Let in only callers that pass every check. The first check that refuses is the answer.
+
+    :raises TypeError: without a check, or for a coroutine function.
+    """
     if not checks:
         raise TypeError("all_of() needs at least one check: with none, it would let everyone in")
+    _require_plain_checks("all_of", checks)
 
     def authorize(action: str, pipeline_uuid: str) -> bool:
         return all(check(action, pipeline_uuid) is True for check in checks)
 
-    return authorize
+    return _needs_a_program(authorize) if any(map(needs_a_program, checks)) else authorize
+
+
+def any_of(*checks: Authorize) -> Authorize:
+    """Let in callers that pass one of the checks, such as an API key or a login.
+
+    The checks are asked in their order, and the first that returns ``True`` lets the request in.
+    If all refuse, one of the refusals is the answer:
+
+    1. the first that is not about who is calling: a value other than ``True``, which is a 403, or
+       another error that a check aborted with. So let a check return ``False`` to callers that
+       it knows, and ``abort(401)`` for those that it does not know.
+    2. a redirect, such as to a login page, if the caller asks for HTML as browsers do
+    3. a 401 with a ``WWW-Authenticate`` header, which says what to send
+    4. any other 401
+    5. a redirect for callers that ask for something else: they may follow it, and take the login
+       page for a success
+
+    :raises TypeError: without a check, or for a coroutine function.
+    """
+    if not checks:
+        raise TypeError("any_of() needs at least one check: with none, it would let no one in")
+    _require_plain_checks("any_of", checks)
+
+    def authorize(action: str, pipeline_uuid: str) -> bool:
+        refusals: list[HTTPException] = []
+        for check in checks:
+            try:
+                if check(action, pipeline_uuid) is True:
+                    return True
+            except HTTPException as refused:
+                refusals.append(refused)
+            else:
+                refusals.append(errors.Forbidden())
+        raise min(refusals, key=_rank)
+
+    return _needs_a_program(authorize) if all(map(needs_a_program, checks)) else authorize
+
+
+def _rank(refused: HTTPException) -> int:
+    """The place of a refusal in the list of :func:`any_of`."""
+    response = refused.get_response()
+    if 300 <= response.status_code < 400:
+        accepted = request.accept_mimetypes
+        asks_for_html = accepted.best_match(["application/json", "text/html"]) == "text/html"
+        return 2 if asks_for_html else 5
+    if response.status_code != 401:
+        return 1
+    return 3 if "WWW-Authenticate" in response.headers else 4
 
 
 def allow_anyone(action: str, pipeline_uuid: str) -> bool:
     """Let everyone in. Use it only for a development server on your own machine."""
     return True
+
+
+def needs_a_program(authorize: Authorize) -> bool:
+    """Whether a check lets in only callers that send a header of their own, as no browser does."""
+    return getattr(authorize, "needs_a_program", False)
+
+
+def _needs_a_program(authorize: Authorize) -> Authorize:
+    vars(authorize)["needs_a_program"] = True
+    return authorize
+
+
+def _require_plain_checks(name: str, checks: Collection[Authorize]) -> None:
+    for check in checks:
+        if not callable(check):
+            raise TypeError(f"the checks of {name}() must be functions, such as api_key()")
+        require_plain(check, f"a check of {name}()")
+
+
+def require_plain(function: Callable[..., t.Any], what: str) -> None:
+    """Refuse a function that would have to be awaited.
+
+    :raises TypeError: if calling it only makes a coroutine.
+    """
+    for one in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise TypeError(
+                f"{what} must not be async: make it a plain function, and call what is async with"
+                " asyncio.run() in it"
+            )

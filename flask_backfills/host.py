@@ -6,7 +6,6 @@ knows the blueprint.
 
 from __future__ import annotations
 
-import inspect
 import typing as t
 import uuid
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Mapper
 
 from .auth import Authorize
+from .auth import require_plain as require_plain
 from .changes.backfills import Backfills
 from .changes.backfills import Pipelines
 from .changes.expansion import Expansion
@@ -180,19 +180,6 @@ class Host:
         """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
-
-
-def require_plain(function: Callable[..., t.Any], what: str) -> None:
-    """Refuse a function that would have to be awaited.
-
-    :raises TypeError: if calling it only makes a coroutine.
-    """
-    for one in (function, type(function).__call__):
-        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
-            raise TypeError(
-                f"{what} must not be async: make it a plain function, and call what is async with"
-                " asyncio.run() in it"
-            )
 
 
 def _converter(mapper: Mapper[t.Any]) -> str:
