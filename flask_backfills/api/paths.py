@@ -16,6 +16,8 @@ from flask import request
 from flask import Response
 from werkzeug.exceptions import MethodNotAllowed
 
+from .csrf import exempt
+
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
@@ -24,6 +26,7 @@ class Paths:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
+        blueprint.url_value_preprocessor(exempt)
         self.methods: defaultdict[str, set[str]] = defaultdict(set)
 
     def rule(
