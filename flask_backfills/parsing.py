@@ -23,6 +23,12 @@ MAX_DEPTH = 32
 _READ = "flask_backfills.body"
 
 
+def max_content_length() -> int:
+    """The bytes that a body may have, as the app's config says."""
+    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
+    return limit
+
+
 def read_bytes(request: Request) -> bytes:
     """The body of a request. It may be read again.
 
@@ -31,7 +37,7 @@ def read_bytes(request: Request) -> bytes:
     """
     if _READ in request.environ:
         return t.cast(bytes, request.environ[_READ])
-    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
+    limit = max_content_length()
     if request.content_length is None:
         # Chunked: how long it is shows only while it is read.
         content = request.stream.read(limit + 1)

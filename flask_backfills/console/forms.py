@@ -6,6 +6,8 @@ import json
 import typing as t
 from collections.abc import Mapping
 
+from werkzeug.exceptions import Conflict
+
 from ..errors import Errors
 from ..errors import flat
 from ..errors import Malformed
@@ -46,6 +48,19 @@ class NotJSON(Exception):
         self.errors = errors
 
 
+class Overtaken(Conflict):
+    """What the user wants to change was changed meanwhile. ``stored`` has its text by field."""
+
+    description = (
+        "Somebody else has changed the same fields since you opened this form. Nothing was saved."
+        " Compare the values below. Then save yours again, or write what is to be stored."
+    )
+
+    def __init__(self, stored: Mapping[str, str]) -> None:
+        super().__init__()
+        self.stored = stored
+
+
 class Field(t.NamedTuple):
     """An attribute in the form."""
 
@@ -55,7 +70,14 @@ class Field(t.NamedTuple):
     #: What it was when the form was made.
     was: str
     words: tuple[str, ...]
-    errors: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+    #: What somebody else has stored since, where the user wants something else.
+    stored: str | None = None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the user has changed it."""
+        return self.text != self.was
 
     @property
     def hint(self) -> str | None:
@@ -95,7 +117,6 @@ class Form:
                     text=_lines(posted.get(f"new-{key}", was)),
                     was=_lines(posted.get(f"was-{key}", was)),
                     words=words,
-                    errors=(),
                 )
             )
         self.other_errors: dict[str, str] = {}
@@ -117,7 +138,7 @@ class Form:
         sent: dict[str, t.Any] = {}
         wrong: Errors = {}
         for field in self.fields:
-            if field.text == field.was:
+            if not field.is_changed:
                 continue
             sent[field.key] = field.text or None
             if field.text and field.kind == "json":
@@ -128,6 +149,30 @@ class Form:
         if wrong:
             raise NotJSON(wrong)
         return sent
+
+    def check(self, shown: Mapping[str, t.Any]) -> None:
+        """Compare what the user has changed with what is stored now.
+
+        :param shown: the attributes of the locked backfill.
+        :raises Overtaken: if the user has not seen it.
+        """
+        stored = {}
+        for field in self.fields:
+            now = _lines(_text(shown.get(field.key)))
+            if field.is_changed and now not in (field.was, field.text):
+                stored[field.key] = now
+        if stored:
+            raise Overtaken(stored)
+
+    def overtaken(self, stored: Mapping[str, str]) -> Form:
+        """The same form, with what is stored by now: the user sees it, and may write over it."""
+        self.fields = [
+            field._replace(was=stored[field.key], stored=stored[field.key])
+            if field.key in stored
+            else field
+            for field in self.fields
+        ]
+        return self
 
     def refused(self, errors: Errors) -> Form:
         """The same form, with what is wrong at its fields."""

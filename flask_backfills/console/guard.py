@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from flask import current_app
+from flask import g
 from flask import request
 from flask import Response
 from flask.sansio.blueprints import BlueprintSetupState
@@ -28,10 +30,6 @@ POLICY = "; ".join(
 )
 
 
-#: Methods that change nothing; Flask adds HEAD wherever there is GET.
-READS = ("GET", "HEAD")
-
-
 class Forged(http.Forbidden):
     description = (
         "This form has expired or comes from another site. Nothing was changed. Try again."
@@ -42,6 +40,8 @@ def refusals() -> Iterable[type[http.HTTPException]]:
     """Those that are raised here or by the package itself, each with its own words."""
     return (
         Forged,
+        http.RequestEntityTooLarge,
+        http.UnsupportedMediaType,
         *(
             kind
             for kind in vars(errors).values()
@@ -61,18 +61,33 @@ def require_secret(state: BlueprintSetupState) -> None:
         )
 
 
+def token_name() -> str:
+    """The name of the field that has the token of a form."""
+    return str(current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token"))
+
+
 def check_origin() -> None:
-    """Let in no change that another site's page has sent."""
-    if request.method in (*READS, "OPTIONS"):
-        return
+    """Let in no form that another site's page has sent, as the headers tell."""
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     if site not in (None, "same-origin"):
         raise Forged()
     if site is None and origin is not None and origin != request.host_url.rstrip("/"):
         raise Forged()
+
+
+def check_token() -> None:
+    """Let in only a form that has the token of the user's session. This reads the body."""
+    config = current_app.config
+    if current_app.testing and not config.get("WTF_CSRF_ENABLED", True):
+        return
+    # Read in any case: what is too long or no form is refused as such.
+    token = request.form.get(token_name())
+    if g.get("csrf_valid", False):
+        # Flask-WTF's CSRFProtect has accepted it already.
+        return
     try:
-        validate_csrf(request.form.get("csrf_token"))
+        validate_csrf(token)
     except ValidationError:
         raise Forged() from None
 

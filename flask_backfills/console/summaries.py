@@ -9,6 +9,8 @@ from ..host import Host
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
+from ..rules.sight import is_blank
+from ..rules.sight import seen
 from . import timeline
 
 
@@ -29,10 +31,13 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
     left = None
     if active and waiting and not paused:
         left = timeline.left(waiting, host.progress.pace(backfill))
+    key, name = host.table.key_of(backfill), shown.get("name")
     return {
         **shown,
         "attributes": shown,
-        "key": host.table.key_of(backfill),
+        "key": key,
+        # One that can't be seen can't be clicked.
+        "title": seen(f"Unnamed #{key}" if name is None or is_blank(str(name)) else str(name)),
         "active": active,
         "paused": paused,
         "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],

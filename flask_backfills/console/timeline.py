@@ -15,6 +15,7 @@ from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.plan import Entry
+from ..rules.sight import seen
 from ..runs.progress import Group
 
 #: Cells of a strip; where there are more runs, a cell stands for several.
@@ -83,7 +84,7 @@ def _cell(counts: Counter[str], words: Mapping[str, str], name: str, reason: str
         told = words.get(kind, next(iter(+counts)))
     else:
         told = f"{counts.total():,} runs, " + ", ".join(f"{counts[k]:,} {words[k]}" for k in kinds)
-    return Cell(kind, f"{name}: {told}" + (f". {reason}" if reason else ""))
+    return Cell(kind, seen(f"{name}: {told}" + (f". {reason}" if reason else "")))
 
 
 def _name(first: str, last: str) -> str:

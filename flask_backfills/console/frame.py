@@ -1,0 +1,136 @@
+"""What all pages share: how they are found, who may open and change them, how they are shown."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+
+from flask import Blueprint
+from flask import redirect
+from flask import render_template
+from flask import request
+from flask import Response
+from flask import url_for
+from flask.sansio.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import generate_csrf
+from markupsafe import escape
+from markupsafe import Markup
+from werkzeug import exceptions as http
+
+from .. import errors
+from ..changes.backfills import Saved
+from ..changes.expansion import max_runs
+from ..changes.replan import Preview
+from ..host import Host
+from ..rules.sight import seen
+from . import timeline
+from .access import warn_if_no_browser
+from .access import with_login
+from .body import limit_body
+from .guard import check_origin
+from .guard import check_token
+from .guard import protect
+from .guard import refusals
+from .guard import require_secret
+from .guard import token_name
+
+#: The permission that an action needs. All other actions need ``update``.
+ASKS = {"delete": "delete"}
+
+View = Callable[..., ResponseReturnValue]
+
+
+class Frame(Blueprint):
+    """A blueprint of pages over one host's backfills."""
+
+    def __init__(self, host: Host, name: str, **options: t.Any) -> None:
+        super().__init__(
+            name, __name__, template_folder="templates", static_folder="static", **options
+        )
+        self.host = host
+        self.record(require_secret)
+        self.record(self._warn)
+        # Not before_request: before that, a host's own functions may read the form. And APIFlask's
+        # /openapi.json fails if a blueprint of another kind has such a function.
+        self.url_value_preprocessor(limit_body)
+        self.after_request(protect)
+        # Not a 401 of authorize: who is not logged in is the app's to send to its login.
+        for kind in (*refusals(), *errors.DATABASE_ERRORS):
+            self.register_error_handler(kind, self._refused)
+
+    def shows(self, rule: str, endpoint: str, view: View) -> None:
+        """Add a page, which changes nothing."""
+        self.add_url_rule(rule, endpoint, with_login(view))
+
+    def changes(self, rule: str, endpoint: str, view: View) -> None:
+        """Add a view for the form of a page.
+
+        It is called with the backfill that the form changes, and with ``action``. Who may not
+        change it is refused before the form is read.
+        """
+
+        def change(backfill_id: t.Any, action: str = "edit") -> ResponseReturnValue:
+            check_origin()
+            backfill = self.find(ASKS.get(action, "update"), backfill_id)
+            check_token()
+            return view(backfill, action)
+
+        self.add_url_rule(rule, endpoint, with_login(change), methods=["POST"])
+
+    def find(self, action: str, backfill_id: t.Any) -> t.Any:
+        """A backfill for which the user is allowed to do something."""
+        pipeline_uuid = self.host.allow_one(action, None, backfill_id)
+        return self.host.backfills.find(pipeline_uuid, backfill_id)
+
+    def preview(
+        self, pipeline_uuid: str, backfill_id: t.Any, sent: t.Any, **options: t.Any
+    ) -> tuple[Saved, Preview]:
+        """What would be saved, and what would happen to the runs."""
+        # What is there, and what is wanted instead.
+        preview = Preview(0, 2 * max_runs())
+        update = self.host.backfills.update
+        return update(pipeline_uuid, backfill_id, sent, preview=preview, **options), preview
+
+    def name_of(self, backfill: t.Any) -> tuple[str, t.Any]:
+        """The pipeline and the key of a backfill."""
+        return str(backfill.pipeline_uuid), self.host.table.key_of(backfill)
+
+    def render(self, template: str, **values: t.Any) -> str:
+        return render_template(
+            f"backfills_console/{template}.html",
+            csrf_token=generate_csrf,
+            csrf_name=token_name(),
+            does=timeline.DOES,
+            seen=seen,
+            words=words,
+            **values,
+        )
+
+    def back(self, backfill_id: t.Any) -> ResponseReturnValue:
+        return redirect(url_for(".detail", backfill_id=backfill_id), 303)
+
+    def _warn(self, state: BlueprintSetupState) -> None:
+        warn_if_no_browser(self.host, state)
+
+    def _refused(self, error: Exception) -> ResponseReturnValue:
+        refusal = errors.refusal(error)
+        # What is not there, or not the user's, has no page to go back to.
+        absent = isinstance(refusal, (http.NotFound, http.Forbidden))
+        page = self.render(
+            "refused",
+            refusal=refusal,
+            wrong=getattr(refusal, "errors", {}),
+            backfill_id=None if absent else (request.view_args or {}).get("backfill_id"),
+        )
+        response = Response(page, refusal.code)
+        for header, value in refusal.get_headers():
+            if header == "Retry-After":
+                response.headers[header] = value
+        return response
+
+
+def words(told: t.Any) -> Markup:
+    """What a caller or a run wrote, for a page: it can't turn or hide the text around it."""
+    # Escaped first: what the host marks as safe stays.
+    return Markup(f"<bdi>{seen(str(escape(told)))}</bdi>")
