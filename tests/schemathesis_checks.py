@@ -11,6 +11,7 @@ RULES = (
     "Needed to plan the runs.",
     "Asks for",
     "No generator is registered as",
+    "Must not be blank.",
     "Must not contain NUL or an unpaired surrogate.",
     "Not within the years 1 to 9999 in UTC.",
     "Not an ISO 8601 date",  # a leap second fits the schema's format

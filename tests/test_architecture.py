@@ -167,6 +167,7 @@ def test_the_picture_shows_the_floors():
         "flask_backfills.api_key",
         "flask_backfills.oauth_token",
         "flask_backfills.all_of",
+        "flask_backfills.any_of",
         "flask_backfills.allow_anyone",
         "flask_backfills.backfill_updated",
         "flask_backfills.current_run",

@@ -3,12 +3,15 @@
 import html
 import re
 import sqlite3
+import unicodedata
 from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
+from conftest import lacking
 from flask import abort
 from flask import request
+from jinja2 import StrictUndefined
 from pages import Console
 from pages import fields
 from pages import labels
@@ -201,6 +204,136 @@ def test_names_are_text(console, runner, text):
     assert form["new-variables"].replace("\\r\\n", "\\n").count("script") == text.count("script")
     # Sent back as it is, it is no change.
     console.post("6/edit", {**form, "do": "preview"}, 200)
+
+
+#: What may turn, hide or cut the text around it; NUL is stored nowhere.
+HIDDEN = [chr(code) for code in range(1, 0x110000)]
+HIDDEN = [char for char in HIDDEN if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")]
+HIDDEN = "".join(char for char in HIDDEN if char not in "\t\n\r")
+
+
+def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
+    assert {*"\x1b\x7f\x85\u200b\u200d\u200e\u202e\u2066\u2069\u2028\ufeff\u061c"} < {*HIDDEN}
+    runner, hostile, short = own_runner, f"a{HIDDEN}b", "a\x1b\u200b\u202e\u2066\ufeffb"
+    runner.app.json.ensure_ascii = False
+    moment = datetime(2026, 1, 2)
+    console = serve_console(runner, history=lambda backfill: [(moment, hostile, hostile)])
+    with runner.app.app_context():
+        [backfill] = runner.db.session.scalars(sa.select(runner.model))
+        # A column has a length; SQLite does not ask.
+        backfill.name = backfill.block_uuid = backfill.pipeline_uuid = short
+        backfill.variables = backfill.metrics = {hostile: hostile}
+        backfill.settings = {hostile: hostile, "max_failures": 9}
+        runner.db.session.commit()
+    keys = [{"key": f"{n}{HIDDEN[n * 8 : n * 8 + 8]}"} for n in range(len(HIDDEN) // 8 + 1)]
+    keys[0]["variables"] = hostile
+    runner.blueprint.generator(short)(lambda backfill: keys)
+    console.post("6/start", console.form("6/start"))
+    for run in runner.claim(limit=3):
+        runner.finish(run, "failed", error=hostile)
+    [run] = runner.claim(limit=1)
+    texts = {}
+    for path in ("", "?pipeline=x", "6", "6/live", "6/edit", "6/pause", "6/cancel", "6/delete"):
+        texts[path] = console.get(path)
+    form = console.form("6/edit")
+    assert form["new-block_uuid"] == short and form["new-variables"].count("\u202e")
+    wrong = {
+        **form,
+        "new-variables": f'{{"{hostile}',
+        "new-settings": f'{{"max_failurez{hostile}": 1}}',
+    }
+    texts["wrong"] = console.post("6/edit", {**wrong, "do": "save"}, 422).text
+    wrong = {**form, "new-settings": f'{{"max_failures{hostile[-9:]}": 1}}'}
+    texts["wrong setting"] = console.post("6/edit", {**wrong, "do": "save"}, 422).text
+    assert runner.post({"block_uuid": f"{short}x"}).status_code == 201
+    texts["refused"] = console.get("7/start", 422)
+    texts["preview"] = console.post("6/edit", {**form, "new-name": "x", "do": "preview"}, 200).text
+    runner.put({"metrics": {hostile * 2: 1}}, url="/api/backfills/6")
+    overtaken = {**form, "new-metrics": "{}", "do": "preview"}
+    texts["overtaken"] = console.post("6/edit", overtaken, 409).text
+    for path, page in texts.items():
+        # What a field or a choice holds is the very text; it is shown by itself.
+        shown = re.sub(r"<textarea\b.*?</textarea>|\bvalue=\"[^\"]*\"", "", page, flags=re.DOTALL)
+        assert not {*shown} & {*HIDDEN}, path
+        assert "[U+202E]" in shown, path
+
+
+def test_the_words_of_callers_do_not_turn_what_is_beside_them(own_runner):
+    history = [(datetime(2026, 1, 2), "\u05d0 who", "\u05d0 what")]
+    console = serve_console(own_runner, history=lambda backfill: history)
+    own_runner.put({"name": "\u05d0 name", "variables": {"\u05d0": 1}})
+    own_runner.put(WEEK)
+    for path in ("", "6", "6/edit", "6/start"):
+        page = console.get(path)
+        for text in ("title", "textarea"):
+            page = re.sub(rf"<{text}\b.*?</{text}>", "", page, flags=re.DOTALL)
+        page = re.sub(r"<bdi>.*?</bdi>", "", page, flags=re.DOTALL)
+        assert "\u05d0" not in re.sub(r"<[^>]*>", "", page), path
+
+
+@pytest.mark.parametrize("name", [" ", "\u200b\u202e", "\u3164", "\n"])
+def test_a_name_that_can_not_be_seen_is_refused_and_shown_like_none(console, runner, name):
+    for response in (runner.put({"name": name}), runner.post({"name": name})):
+        assert response.status_code == 422
+        assert response.json["error"]["errors"] == {"name": ["Must not be blank."]}
+    form = {**console.form("6/edit"), "new-name": name, "do": "save"}
+    assert "Must not be blank." in console.post("6/edit", form, 422).text
+    with runner.app.app_context():
+        runner.db.session.execute(sa.update(runner.model).values(name=name))
+        runner.db.session.commit()
+    assert re.search(r'href="/backfills/6"><bdi>Unnamed #6</bdi></a>', console.get(""))
+    assert "<title>Unnamed #6</title>" in console.get("6")
+    # What is stored already may be sent back.
+    assert runner.put({**runner.get(), "block_uuid": "new"}).status_code == 200
+
+
+def test_it_works_where_a_template_may_not_use_what_is_undefined(own_runner):
+    own_runner.app.jinja_env.undefined = StrictUndefined
+    console = serve_console(own_runner, history=lambda backfill: [])
+    own_runner.put(WEEK)
+    for path in ("", "?page=2", "6", "6/live", "6/edit", "6/start", "6/delete"):
+        console.get(path)
+    console.get("7", 404)
+    form = console.form("6/edit")
+    console.post("6/start", {}, 403)
+    console.post("6/edit", {**form, "new-name": "x", "do": "preview"}, 200)
+    console.post("6/edit", {**form, "new-name": "x", "do": "save"}, 412)
+    console.post("6/edit", {**form, "new-interval_units": "x", "do": "save"}, 422)
+    console.post("6/start", console.form("6/start"))
+    for run in own_runner.claim(limit=2):
+        own_runner.finish(run, "failed", error="oh")
+    own_runner.claim(limit=1)
+    for path in ("", "6", "6/live", "6/pause", "6/cancel"):
+        console.get(path)
+    console.post("6/delete", form, 409)
+    own_runner.put({"name": "theirs"})
+    console.post("6/edit", {**form, "new-name": "x", "do": "save"}, 409)
+    console.get("6/start", 409)
+
+
+def test_a_host_with_apiflask_still_has_its_document(bare):
+    try:
+        import apiflask
+    except ImportError:
+        lacking('no APIFlask: it is in the extra "check"')
+    app = apiflask.APIFlask("host")
+    app.config.from_mapping(bare.app.config)
+    bare.app = app
+    bare.db.init_app(app)
+
+    @app.get("/own")
+    def own():
+        return {}
+
+    bare.serve(run_model=bare.run_model())
+    console = serve_console(bare)
+    document = app.test_client().get("/openapi.json")
+    assert (document.status_code, list(document.json["paths"])) == (200, ["/own"])
+    console.get("")
+    console.get("7", 404)
+    assert "text/html" in console.post("6/start", {}, 403).content_type
+    assert "_status" not in bare.client.get("/api/backfills/7").json
+    assert bare.put({"name": 1}).json["error"]["errors"]
 
 
 def test_actions_say_what_they_do_and_do_it(console, runner, started):
