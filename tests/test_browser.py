@@ -20,6 +20,9 @@ except ImportError:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (400, 800, 1400)
 
+#: Characters that turn, hide or cut the text around them.
+HIDDEN = "\u202e\u2066\u200b\x1b"
+
 #: Pairs of texts or controls whose boxes overlap, though neither is within the other.
 OVERLAPS = """() => {
   const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
@@ -229,7 +232,30 @@ def test_an_attack_in_a_name_is_text(page, app):
     assert alerts == []
 
 
-def pages(page, url):
+def test_what_callers_wrote_does_not_turn_the_page(page, app):
+    name = f"{HIDDEN} \u05d0\u05d1 "
+    app.test_cli_runner().invoke(args=["backfills", "update", "7", f"name={name}"])
+    page.reload()
+    page.get_by_role("link", name="[U+202E]").click()
+    # What stands after the name stays after it.
+    page.get_by_role("link", name="Start").click()
+    heading = page.get_by_role("heading", level=1)
+    places = heading.evaluate(
+        """(heading) => {
+          const place = (node) => {
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            return range.getBoundingClientRect();
+          };
+          return [...heading.childNodes].map((node) => [place(node).left, place(node).right]);
+        }"""
+    )
+    assert places == sorted(places) and len(places) == 3
+    page.goto(f"{page.url.removesuffix('start')}edit")
+    expect(page.get_by_label("Name")).to_have_value(name)
+
+
+def pages(page, url, app):
     """Each page of the console in turn, with something in it."""
     yield "list"
     start_july(page)
@@ -245,6 +271,12 @@ def pages(page, url):
     page.get_by_label("End datetime").fill("20/07/2023")
     page.get_by_role("button", name="See what will happen").click()
     yield "errors"
+    page.goto(f"{url}7/edit")
+    page.get_by_label("Name").fill("mine")
+    app.test_cli_runner().invoke(args=["backfills", "update", "7", f"name=hers {HIDDEN}"])
+    page.get_by_role("button", name="See what will happen").click()
+    expect(page.get_by_text("Somebody else has stored: hers [U+202E]")).to_be_visible()
+    yield "overtaken"
     page.goto(f"{url}7/delete")
     page.get_by_role("button", name="Delete").click()
     yield "refused"
@@ -261,7 +293,7 @@ def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
     page.goto(url)
-    for name in pages(page, url):
+    for name in pages(page, url, app):
         page.add_script_tag(path=axe)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
