@@ -212,6 +212,7 @@ HIDDEN = [char for char in HIDDEN if unicodedata.category(char) in ("Cc", "Cf", 
 HIDDEN = "".join(char for char in HIDDEN if char not in "\t\n\r")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
     assert {*"\x1b\x7f\x85\u200b\u200d\u200e\u202e\u2066\u2069\u2028\ufeff\u061c"} < {*HIDDEN}
     runner, hostile, short = own_runner, f"a{HIDDEN}b", "a\x1b\u200b\u202e\u2066\ufeffb"
@@ -258,6 +259,7 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
         assert "[U+202E]" in shown, path
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_words_of_callers_do_not_turn_what_is_beside_them(own_runner):
     history = [(datetime(2026, 1, 2), "\u05d0 who", "\u05d0 what")]
     console = serve_console(own_runner, history=lambda backfill: history)
@@ -271,6 +273,7 @@ def test_the_words_of_callers_do_not_turn_what_is_beside_them(own_runner):
         assert "\u05d0" not in re.sub(r"<[^>]*>", "", page), path
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", [" ", "\u200b\u202e", "\u3164", "\n"])
 def test_a_name_that_can_not_be_seen_is_refused_and_shown_like_none(console, runner, name):
     for response in (runner.put({"name": name}), runner.post({"name": name})):

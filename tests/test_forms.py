@@ -48,12 +48,12 @@ def send(client, path, body, *, chunked):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("path", POSTS)
-def test_of_who_may_not_nothing_is_read(runner, path, chunked):
+def test_of_who_may_not_nothing_is_read(runner, chunked):
     runner.blueprint.authorize = lambda action, pipeline_uuid: False
-    body = Body(40_000_000)
-    assert send(runner.client, path, body, chunked=chunked).status_code == 404
-    assert body.taken == 0
+    for path in POSTS:
+        body = Body(40_000_000)
+        assert send(runner.client, path, body, chunked=chunked).status_code == 404
+        assert body.taken == 0
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -89,7 +89,7 @@ def test_a_body_that_is_no_form_is_refused(runner):
 
 def test_a_long_text_that_the_api_has_taken_can_be_edited(host):
     # Percent-encoded, and twice in the form, it is far longer than the API's limit.
-    long = {"ü": "ü" * 200_000}
+    long = {"ü": "ü" * 100_000}
     sent = json.dumps({"backfill": {"variables": long}}, ensure_ascii=False)
     put = host.client.put("/api/backfills/6", data=sent, content_type="application/json")
     assert put.status_code == 200
@@ -148,12 +148,11 @@ def edit(console, path="6/edit", **changed):
     return {**fields(console.post(path, {**form, "do": "preview"}, 200).text), "do": "save"}
 
 
-@pytest.mark.parametrize("do", ["preview", "save"])
 @pytest.mark.parametrize(
     ("key", "mine", "theirs", "shown"),
     [
         ("name", "mine", "theirs", "theirs"),
-        ("name", "mine", "<i>\u202eb", "&lt;i&gt;[U+202E]b"),
+        ("name", "mine", "<i>\x1bb", "&lt;i&gt;[U+001B]b"),
         ("variables", '{"a": 1}', {"a": 2}, "{\n  &#34;a&#34;: 2\n}"),
         ("variables", "", {"a": 3}, "{\n  &#34;a&#34;: 3\n}"),
         ("interval_units", "2", 3, "3"),
@@ -163,14 +162,15 @@ def edit(console, path="6/edit", **changed):
     ],
 )
 def test_what_somebody_else_has_stored_is_not_written_over(
-    console, runner, do, key, mine, theirs, shown
+    console, runner, key, mine, theirs, shown
 ):
     runner.put({"variables": {"a": 0}})
     form = edit(console, **{key: mine})
     runner.put({key: theirs})
     stored = runner.get()
-    page = console.post("6/edit", {**form, "do": do}, 409).text
-    assert runner.get() == stored
+    for do in ("preview", "save"):
+        page = console.post("6/edit", {**form, "do": do}, 409).text
+        assert runner.get() == stored
     assert "Somebody else has changed the same fields" in page
     told = (
         rf'id="field-{key}-stored">Somebody else has stored: <span class="stored"><bdi>(.*?)</bdi>'

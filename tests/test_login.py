@@ -204,7 +204,7 @@ def test_a_key_or_a_login_lets_in(serve, modelled):
     console = serve(any_of(api_key(), needs_login), login_view="login_page")
     assert modelled.client.get(URL, headers={"X-API-KEY": "k"}).status_code == 200
     response = modelled.client.get(URL)
-    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Apikey")
+    assert (response.status_code, response.headers["WWW-Authenticate"].strip()) == (401, "Apikey")
     assert "X-API-KEY" in response.json["error"]["message"]
     assert console.client.get("/backfills/6").status_code == 302
     console.client.post("/login/ann")
