@@ -3,8 +3,10 @@
 import io
 import json
 import re
+from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 from flask import url_for
 from flask_wtf import CSRFProtect
 from pages import Console
@@ -205,20 +207,20 @@ def test_two_who_want_the_same_do_not_disagree(console, runner):
     assert (runner.get()["name"], runner.get()["interval_units"]) == ("ours", 2)
 
 
-def test_what_is_stored_is_compared_once_it_is_locked(runner, database_url):
-    console = Console(runner)
+def test_what_is_stored_is_compared_once_it_is_locked(console, runner):
     form = edit(console, name="mine")
+    rename = sa.update(runner.model).values(name="hers")
 
     class Late(Body):
-        """A form that arrives slowly: somebody else saves before it is there."""
+        """A form that arrives when the backfill was read and is not locked yet."""
 
         def readinto(self, buffer):
             if not self.taken:
-                Console(runner).client.put("/api/backfills/6", json={"backfill": {"name": "hers"}})
+                with runner.db.engine.begin() as other:
+                    other.execute(rename)
             return super().readinto(buffer)
 
-    with runner.app.test_request_context(data=form, method="POST") as sent:
-        content = sent.request.get_data()
+    content = urlencode(form).encode()
     response = send(console.client, "6/edit", Late(len(content), content), chunked=False)
     assert (response.status_code, runner.get()["name"]) == (409, "hers")
 
