@@ -263,7 +263,7 @@ def test_what_is_not_possible_is_refused_with_the_reason(flask, runner, in_state
         assert reason in html.unescape(page.text)
 
 
-def test_what_has_no_settings_can_not_be_paused(host, flask):
+def test_without_a_run_model_nothing_can_be_paused(host):
     host.put({"status": "initial"})
     for action in ("pause", "resume"):
         result = host.app.test_cli_runner().invoke(args=["backfills", action, "6"])

@@ -72,7 +72,7 @@ def test_a_pipeline_that_no_url_reaches_is_not_created(host, name):
 
 
 @pytest.mark.parametrize(
-    "name", [" ", "...", ".a", "a\\b", "%2F", "%2e", "a?b#c", "a;b=c", "\n", "ü\u202e"]
+    "name", [" ", "...", ".a", "a\\b", "%2F", "%2e", "a?b#c", "a;b=c", "\n", "ü"]
 )
 def test_every_other_pipeline_is_reached_by_its_location(host, name):
     made = host.post({}, f"/api/pipelines/{quote(name, safe='')}/backfills")

@@ -67,10 +67,10 @@ def keyed():
 
 
 @pytest.fixture
-def hostile(database_url, keyed):
+def hostile(sqlite_url, keyed):
     """A host whose rows have hostile text wherever text can be."""
     db, Backfill, BackfillRun, keys = keyed
-    host = Host(database_url, db)
+    host = Host(sqlite_url, db)
     texts = {"pipeline_uuid": HOSTILE, "name": HOSTILE, "block_uuid": HOSTILE}
     objects = {key: {HOSTILE: [HOSTILE]} for key in ("variables", "metrics", "settings")}
     row = {**texts, **objects, "created_at": MOMENT, "updated_at": MOMENT}
