@@ -221,10 +221,12 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
     console = serve_console(runner, history=lambda backfill: [(moment, hostile, hostile)])
     with runner.app.app_context():
         [backfill] = runner.db.session.scalars(sa.select(runner.model))
-        # A column has a length; SQLite does not ask.
         backfill.name = backfill.block_uuid = backfill.pipeline_uuid = short
         backfill.variables = backfill.metrics = {hostile: hostile}
         backfill.settings = {hostile: hostile, "max_failures": 9}
+        old = {"status": short, "interval_type": short, "interval_units": 2}
+        old |= {"start_datetime": moment, "end_datetime": moment, "pipeline_uuid": "p"}
+        runner.db.session.add(runner.model(**old))
         runner.db.session.commit()
     keys = [{"key": f"{n}{HIDDEN[n * 8 : n * 8 + 8]}"} for n in range(len(HIDDEN) // 8 + 1)]
     keys[0]["variables"] = hostile
@@ -234,7 +236,7 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
         runner.finish(run, "failed", error=hostile)
     [run] = runner.claim(limit=1)
     texts = {}
-    for path in ("", "?pipeline=x", "6", "6/live", "6/edit", "6/pause", "6/cancel", "6/delete"):
+    for path in ("", "?pipeline=x", "6", "6/live", "6/edit", "6/pause", "6/cancel", "7", "7/edit"):
         texts[path] = console.get(path)
     form = console.form("6/edit")
     assert form["new-block_uuid"] == short and form["new-variables"].count("\u202e")
@@ -247,7 +249,7 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
     wrong = {**form, "new-settings": f'{{"max_failures{hostile[-9:]}": 1}}'}
     texts["wrong setting"] = console.post("6/edit", {**wrong, "do": "save"}, 422).text
     assert runner.post({"block_uuid": f"{short}x"}).status_code == 201
-    texts["refused"] = console.get("7/start", 422)
+    texts["refused"] = console.get("8/start", 422)
     texts["preview"] = console.post("6/edit", {**form, "new-name": "x", "do": "preview"}, 200).text
     runner.put({"metrics": {hostile * 2: 1}}, url="/api/backfills/6")
     overtaken = {**form, "new-metrics": "{}", "do": "preview"}

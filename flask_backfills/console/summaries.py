@@ -33,7 +33,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         left = timeline.left(waiting, host.progress.pace(backfill))
     key, name = host.table.key_of(backfill), shown.get("name")
     return {
-        **shown,
+        **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
         "attributes": shown,
         "key": key,
         # One that can't be seen can't be clicked.
