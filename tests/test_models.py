@@ -758,7 +758,7 @@ def test_what_no_pipeline_or_key_can_be_is_a_404(named):
             path = f"/api/pipeline_runs/{other}"
             assert ask(path, method="PUT", json=body).status_code == 404
         result = host.app.test_cli_runner().invoke(args=["backfills", "show", "--", other])
-        assert result.exit_code == 1 and "no such backfill" in result.output
+        assert result.exit_code == 1 and "There is no backfill" in result.output
         told = host.put({"pipeline_uuid": other}, f"{of}/{name}/backfills/{name}")
         assert told.json["error"]["errors"].keys() == {"pipeline_uuid"}
     assert host.get(f"{of}/{name}/backfills/{name}")["name"] == "a"
