@@ -201,7 +201,7 @@ class BackfillBlueprint(Blueprint):
             self.allow(action, pipeline_uuid)
             return pipeline_uuid
         try:
-            found = str(self.table.find(None, backfill_id).pipeline_uuid)
+            found: str | None = self.table.locate(backfill_id)
         except errors.NotFound:
             found = None
         try:

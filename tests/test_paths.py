@@ -210,3 +210,20 @@ def test_without_runs_every_attribute_is_for_callers_to_edit(host):
 def test_an_abort_of_the_hosts_own_is_json_too(bare):
     bare.serve(authorize=lambda action, pipeline_uuid: abort(418))
     assert bare.client.get(URL).json["error"]["code"] == 418
+
+
+@pytest.mark.parametrize("with_scope", [False, True])
+def test_who_may_not_learns_nothing_from_how_much_of_a_row_is_read(bare, with_scope):
+    """A row of a megabyte takes longer to read than one that is not there."""
+    options = {"scope": lambda query: query.where(bare.model.name.is_not(None))}
+    bare.serve(authorize=lambda action, of: False, **(options if with_scope else {}))
+    read = []
+    for url in (FLAT, "/api/backfills/7"):
+        bare.statements.clear()
+        assert bare.client.get(url).status_code == 404
+        assert bare.put({"name": "a"}, url).status_code == 404
+        assert bare.client.delete(url).status_code == 404
+        read.append([*bare.statements])
+    assert read[0] == read[1]
+    assert read[0]
+    assert not [one for one in read[0] if "variables" in one]

@@ -6,6 +6,7 @@ import typing as t
 
 from ..runs.planned import Planned
 from ..runs.progress import Progress
+from ..tables import lists
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 from .expansion import Expansion
@@ -43,10 +44,10 @@ class Reading:
 
         :param pipelines: only backfills of these pipelines; ``None`` for all pipelines.
         """
-        criteria = [] if pipelines is None else [self.table.of_pipelines(pipelines)]
+        criteria = [] if pipelines is None else [lists.of_pipelines(self.table, pipelines)]
         if status is not None:
             criteria.append(self.schema.is_word(self.table.model, "status", status))
-        return self.table.page(criteria, offset, limit)
+        return lists.page(self.table, criteria, offset, limit)
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

@@ -15,6 +15,7 @@ from werkzeug import exceptions as http
 from .. import errors
 from ..auth import needs_a_program
 from ..host import Host
+from ..tables.lists import pipelines
 
 
 def may(host: Host, action: str, pipeline_uuid: str) -> bool:
@@ -28,7 +29,7 @@ def may(host: Host, action: str, pipeline_uuid: str) -> bool:
 
 def listable(host: Host) -> list[str]:
     """The pipelines whose backfills the user may list."""
-    known = host.table.pipelines()
+    known = pipelines(host.table)
     found = [pipeline_uuid for pipeline_uuid in known if may(host, "list", pipeline_uuid)]
     if not found:
         # Who is not logged in is told so, and not shown an empty page.

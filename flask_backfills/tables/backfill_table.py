@@ -1,10 +1,9 @@
-"""Finds and locks rows of the host's table of backfills, and reads pages of them."""
+"""Finds and locks rows of the host's table of backfills; its lists stand in :mod:`.lists`."""
 
 from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
-from collections.abc import Collection
 from functools import cached_property
 
 import sqlalchemy as sa
@@ -101,9 +100,29 @@ class BackfillTable:
         # A case-insensitive collation finds others too.
         if pipeline_uuid not in (None, str(found.pipeline_uuid)):
             raise errors.NotFound()
-        if not self._pads and str(self.key_of(found)) != str(backfill_id):
+        if not self._is_same(self.key_of(found), backfill_id):
             raise errors.NotFound()
         return found
+
+    def locate(self, backfill_id: t.Any) -> str:
+        """The pipeline of a visible backfill.
+
+        Nothing else of the row is read, so that it takes as long as for one that is not there.
+
+        :raises flask_backfills.errors.NotFound: if there is no such backfill.
+        """
+        value = held(self._key_column, backfill_id, self._dialect)
+        if value is None:
+            raise errors.NotFound()
+        query = self._visible(self._of_any).with_only_columns(self.model.pipeline_uuid, self.key)
+        found = self.database.execute(query, {"backfill_id": value}).first()
+        if found is None or not self._is_same(found[1], backfill_id):
+            raise errors.NotFound()
+        return str(found[0])
+
+    def _is_same(self, key: t.Any, backfill_id: t.Any) -> bool:
+        """Whether a key is what was asked for, and not only equal by a collation."""
+        return self._pads or str(key) == str(backfill_id)
 
     def is_visible(self, backfill: t.Any) -> bool:
         """Whether the scope shows a backfill that is stored in this transaction."""
@@ -118,9 +137,9 @@ class BackfillTable:
 
     def pipeline_of(self, pipeline_uuid: str) -> t.Any:
         """What the column holds for the name of a pipeline; ``None`` if it can't hold that."""
-        if self._pipeline_column is None:
+        if self.pipeline_column is None:
             return pipeline_uuid if storable(pipeline_uuid) else None
-        return held(self._pipeline_column, pipeline_uuid, self._dialect)
+        return held(self.pipeline_column, pipeline_uuid, self._dialect)
 
     def _dialect(self) -> sa.Dialect:
         return self.database.dialect
@@ -130,7 +149,7 @@ class BackfillTable:
         return columns.key_column(self.mapper)
 
     @cached_property
-    def _pipeline_column(self) -> sa.Column[t.Any] | None:
+    def pipeline_column(self) -> sa.Column[t.Any] | None:
         return columns.column_of(self.mapper, "pipeline_uuid")
 
     # Made once, since SQLAlchemy knows a statement that it has seen without looking at it again.
@@ -166,49 +185,10 @@ class BackfillTable:
         query = query.with_for_update(of=self.model, key_share=True, skip_locked=skip_locked)
         return query.execution_options(populate_existing=True)
 
-    def of_pipelines(self, pipelines: Collection[str]) -> t.Any:
-        """The criterion that a backfill is of one of some pipelines, whose names may be none."""
-        known = [one for name in pipelines if (one := self.pipeline_of(name)) is not None]
-        found = self.model.pipeline_uuid.in_(known)
-        exact = self._exact_pipeline
-        if exact is None:
-            return found
-        # The first criterion has an index, the second no rows of others.
-        in_bytes = self.database.mysql is not None
-        return found & exact.in_([one.encode() if in_bytes else one for one in known])
-
-    def pipelines(self) -> list[str]:
-        """The pipelines that have visible backfills."""
-        exact = self._exact_pipeline
-        apart = [] if exact is None else [exact.label("exact")]
-        query = self.select().with_only_columns(self.model.pipeline_uuid, *apart).distinct()
-        return sorted(str(pipeline_uuid) for pipeline_uuid, *_ in self.database.execute(query))
-
     @cached_property
     def _pads(self) -> bool:
         """Whether the key is filled up with spaces, so that it is not what was sent."""
         return isinstance(columns.plain_type(self._key_column), sa.CHAR)
-
-    @property
-    def _exact_pipeline(self) -> t.Any:
-        """The pipeline as its column holds it; ``None`` for no plain text."""
-        column = self._pipeline_column
-        if column is None or not isinstance(column.type, sa.String):
-            return None
-        if isinstance(column.type, sa.Enum):
-            return None
-        return columns.exact(self.model.pipeline_uuid, self.database.dialect)
-
-    def page(self, criteria: list[t.Any], offset: int, limit: int) -> tuple[list[t.Any], int]:
-        """A page of the backfills that meet some criteria, newest first, and how many do."""
-        query = self.select(*criteria)
-        order = [self.key.desc()]
-        if columns.column_of(self.mapper, "created_at") is not None:
-            order.insert(0, self.model.created_at.desc())
-        counted = query.with_only_columns(sa.func.count(self.key))
-        total = self.database.execute(counted).scalar()
-        page = query.order_by(*order).offset(offset).limit(limit)
-        return list(self.session.scalars(page).unique()), total or 0
 
     def hold(self, backfill_id: t.Any, *, skip_locked: bool = False) -> t.Any:
         """One backfill, locked, whatever the scope; ``None`` if it is gone.
