@@ -47,13 +47,14 @@ class Kind:
     runs: int = 3
     #: The commands that make its tables, if the app does not.
     setup: tuple[str, ...] = ()
-    #: What it needs that the extra `test` lacks.
+    #: What it needs that the extra `test` lacks, and the Python that this needs.
     needs: str | None = None
+    python: tuple[int, int] = (3, 10)
 
 
 KINDS = {
     "blog": Kind(
-        login={"name": "ann", "password": "secret word"},
+        login={"name": "ann"},
         console="/backfills/",
         console_refusal=302,
         missing="<title>My blog</title>ann<p>Nothing here",
@@ -107,6 +108,7 @@ KINDS = {
         home=("/", "Welcome to acme"),
         missing="acme.example.com can't do that: 404",
         needs="flask_security",
+        python=(3, 11),
     ),
 }
 
@@ -146,6 +148,8 @@ class Visit:
 def visit(request, tmp_path_factory):
     """A host, found and loaded as ``flask --app hosts.<name>`` does it."""
     kind, name = KINDS[request.param], f"hosts.{request.param}"
+    if sys.version_info < kind.python:
+        pytest.skip(f"{kind.needs} needs a newer Python")
     if kind.needs:
         try:
             importlib.import_module(kind.needs)
@@ -235,6 +239,30 @@ def test_the_hosts_own_pages_and_errors_stay_its_own(visit):
     assert (missing.status_code, visit.kind.missing in missing.text) == (404, True), missing.text
     for response in (visit.client.post("/"), visit.client.get("/api"), missing):
         assert '"error":{"code"' not in response.text.replace(" ", "")
+
+
+@pytest.mark.parametrize("visit", ["shop"], indirect=True)
+def test_what_the_host_commits_after_each_request_is_its_own(visit):
+    url = visit.make("visited")
+    before = visit.client.get("/").json["visits"]
+    sent = {"name": "new", "status": "no such"}
+    assert visit.client.put(url, json={"backfill": sent}).status_code == 422
+    assert visit.client.get(url).json["backfill"]["name"] == "visited"
+    assert visit.client.get("/").json["visits"] == before + 3
+
+
+@pytest.mark.parametrize("visit", ["tenants"], indirect=True)
+def test_tenants_do_not_see_each_others_backfills(visit):
+    url = visit.make("of acme")
+    api_key = {"X-API-KEY": "key of the tenants"}
+    elsewhere = {"X-Forwarded-Host": "other.example.com"}
+    other = api_key | elsewhere
+    assert visit.stranger.get(url, headers=api_key).json["backfill"]["name"] == "of acme"
+    assert visit.stranger.get(LIST, headers=other).json["backfills"] == []
+    assert visit.stranger.put(url, json={"backfill": {}}, headers=other).status_code == 404
+    assert visit.client.get(LIST, headers=elsewhere).status_code == 403
+    unknown = visit.client.post(LIST.replace("nightly", "nighty"), json={"backfill": {}})
+    assert (unknown.status_code, "Did you mean nightly?" in unknown.text) == (404, True)
 
 
 @some(lambda kind: kind.document)

@@ -1,12 +1,13 @@
-"""Notes with Alchemical, in an app that is a class; the API lies below a prefix of its own."""
+"""Notes with Alchemical, in an app that is a class and answers all errors itself."""
 
 import os
 
+from alchemical import Model as BaseModel
 from alchemical.flask import Alchemical
-from alchemical.flask import Model
 from flask import Flask
 from flask import jsonify
 from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 from werkzeug.exceptions import HTTPException
@@ -16,19 +17,26 @@ from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 
-db = Alchemical()
+
+class Base(BaseModel, DeclarativeBase):
+    __abstract__ = True
+    # Alchemical's is that of all apps in a process.
+    __metadatas__ = {}
 
 
-class Note(Model):
+db = Alchemical(model_class=Base)
+
+
+class Note(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
 
 
-class Backfill(BackfillMixin, Model):
+class Backfill(BackfillMixin, db.Model):
     pass
 
 
-class BackfillRun(BackfillRunMixin, Model):
+class BackfillRun(BackfillRunMixin, db.Model):
     pass
 
 
