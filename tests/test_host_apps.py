@@ -105,7 +105,7 @@ KINDS = {
         everybody={"HTTP_X_FORWARDED_HOST": "acme.example.com"},
         console="/backfills/",
         console_refusal=302,
-        home=("/", "Welcome to acme"),
+        home=("/", '{"data":{"tenant":"acme"}}'),
         missing="acme.example.com can't do that: 404",
         needs="flask_security",
         python=(3, 11),
@@ -284,10 +284,11 @@ def test_the_console_opens_for_who_may(visit):
     started = visit.client.post(f"{one}/start", data=form)
     assert (started.status_code, started.location) == (303, one)
     assert visit.client.get(url).json["backfill"]["status"] == "initial"
-    for path in ("", one):
-        assert visit.stranger.get(path or visit.kind.console).status_code == (
-            visit.kind.console_refusal
-        )
+    for path in (visit.kind.console, one):
+        refused = visit.stranger.get(path)
+        assert refused.status_code == visit.kind.console_refusal
+        if refused.status_code == 302:
+            assert refused.location.startswith("/login?next=")
     missing = visit.client.get(f"{visit.kind.console}9999")
     assert (missing.status_code, missing.mimetype) == (404, "text/html")
     assert visit.kind.missing not in missing.text

@@ -46,8 +46,8 @@ class BackfillRun(BackfillRunMixin, db.Model):
 
 
 class OwnJSON(DefaultJSONProvider):
-    def dumps(self, told, **options):
-        return super().dumps({"data": told}, **options)
+    def response(self, *args, **told):
+        return super().response(data=told or args[0])
 
 
 def of_the_tenant(query):
@@ -67,7 +67,6 @@ def error_page(error):
 
 def create_app():
     app = Flask(__name__)
-    app.json = OwnJSON(app)
     app.wsgi_app = ProxyFix(app.wsgi_app, x_host=1, x_proto=1)
     app.config.from_mapping(
         SECRET_KEY="dev",
@@ -82,6 +81,8 @@ def create_app():
     db.init_app(app)
     store = SQLAlchemyUserDatastore(db, User, Role)
     Security(app, store)
+    # After Flask-Security, which sets one too.
+    app.json = OwnJSON(app)
     app.register_error_handler(Exception, error_page)
 
     @app.before_request
@@ -90,7 +91,7 @@ def create_app():
 
     @app.get("/")
     def home():
-        return f"Welcome to {g.tenant}"
+        return {"tenant": g.tenant}
 
     @app.route("/<path:path>")
     def catch_all(path):
