@@ -93,7 +93,7 @@ def create_app():
     def home():
         return {"tenant": g.tenant}
 
-    @app.route("/<path:path>")
+    @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
     def catch_all(path):
         abort(404)
 
