@@ -6,6 +6,7 @@ from alchemical import Model as BaseModel
 from alchemical.flask import Alchemical
 from flask import Flask
 from flask import jsonify
+from sqlalchemy import MetaData
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
@@ -20,8 +21,9 @@ from flask_backfills import BackfillRunMixin
 
 class Base(BaseModel, DeclarativeBase):
     __abstract__ = True
+    metadata = MetaData()
     # Alchemical's is that of all apps in a process.
-    __metadatas__ = {}
+    __metadatas__ = {None: metadata}
 
 
 db = Alchemical(model_class=Base)
