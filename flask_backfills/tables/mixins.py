@@ -14,6 +14,11 @@ from sqlalchemy.orm import mapped_column
 from .indexes import complete
 
 M = t.TypeVar("M")
+T = t.TypeVar("T")
+
+#: The type of a column that a model may redeclare with another type. Where the model does not,
+#: type checkers still know the suggested one: ``int | Any`` is no ``str``.
+Suggested = Mapped[T | t.Any]
 
 
 def utcnow() -> datetime:
@@ -39,27 +44,28 @@ def _columns_alone(mixin: type[M]) -> type[M]:
 class BackfillMixin:
     """The columns of a backfill. Datetimes are naive and in UTC.
 
-    Your model may redeclare any of these columns. It may also omit the mixin.
+    Your model may redeclare any of these columns, with another type too. It may also omit the
+    mixin.
     """
 
-    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    pipeline_uuid: Mapped[str] = mapped_column(sa.String(255), nullable=False, index=True)
-    name: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
-    block_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
-    pipeline_schedule_id: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
-    start_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    end_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    interval_type: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
-    interval_units: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
-    status: Mapped[t.Optional[str]] = mapped_column(sa.String(16))
-    variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
-    metrics: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
-    settings: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
-    started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    failed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    created_at: Mapped[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
-    updated_at: Mapped[datetime] = mapped_column(
+    id: Suggested[int] = mapped_column(sa.Integer, primary_key=True)
+    pipeline_uuid: Suggested[str] = mapped_column(sa.String(255), nullable=False, index=True)
+    name: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    block_uuid: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    pipeline_schedule_id: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
+    start_datetime: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    end_datetime: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    interval_type: Suggested[t.Optional[str]] = mapped_column(sa.String(16))
+    interval_units: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
+    status: Suggested[t.Optional[str]] = mapped_column(sa.String(16))
+    variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    metrics: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    settings: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    started_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    completed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    failed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    created_at: Suggested[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
+    updated_at: Suggested[datetime] = mapped_column(
         Moment, nullable=False, default=utcnow, onupdate=utcnow
     )
 
@@ -73,33 +79,33 @@ class BackfillRunMixin:
     model has, its table also gets the unique constraint and the indexes that runs need.
     """
 
-    id: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    backfill_id: Mapped[int] = mapped_column(sa.Integer, nullable=False)
-    pipeline_uuid: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
+    id: Suggested[int] = mapped_column(sa.Integer, primary_key=True)
+    backfill_id: Suggested[int] = mapped_column(sa.Integer, nullable=False)
+    pipeline_uuid: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
     #: Identifies the run within its backfill: its date, or the key that a generator gives.
-    key: Mapped[str] = mapped_column(sa.String(255), nullable=False)
-    execution_date: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    interval_end_datetime: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    status: Mapped[str] = mapped_column(sa.String(16), nullable=False, default="initial")
-    attempt: Mapped[int] = mapped_column(sa.Integer, nullable=False, default=1)
+    key: Suggested[str] = mapped_column(sa.String(255), nullable=False)
+    execution_date: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    interval_end_datetime: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    status: Suggested[str] = mapped_column(sa.String(16), nullable=False, default="initial")
+    attempt: Suggested[int] = mapped_column(sa.Integer, nullable=False, default=1)
     #: Whether the backfill still needs the run; if not, the run is kept as history.
-    wanted: Mapped[bool] = mapped_column(sa.Boolean, nullable=False, default=True)
+    wanted: Suggested[bool] = mapped_column(sa.Boolean, nullable=False, default=True)
     #: When the run was put into the queue (Celery); null if it is not in the queue.
-    queued_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    started_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    completed_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
-    error: Mapped[t.Optional[str]] = mapped_column(sa.Text)
-    metrics: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    queued_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    started_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    completed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    error: Suggested[t.Optional[str]] = mapped_column(sa.Text)
+    metrics: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
     #: When the worker that has it last said so. Of a run that has ended: not rolled up yet.
-    heartbeat_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    heartbeat_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
     #: Before this moment it is not handed out.
-    available_at: Mapped[t.Optional[datetime]] = mapped_column(Moment)
+    available_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
     #: Which worker has it, or had it last.
-    worker: Mapped[t.Optional[str]] = mapped_column(sa.String(255))
+    worker: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
     #: How often it was handed out since it was planned, and how many workers died with it.
-    tries: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
-    losses: Mapped[t.Optional[int]] = mapped_column(sa.Integer)
-    variables: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    tries: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
+    losses: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
+    variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
 
 sa.event.listen(BackfillRunMixin, "after_mapper_constructed", complete, propagate=True)

@@ -34,6 +34,9 @@ from .fields import Text
 from .fields import UTCDateTime
 from .fields import WholeNumber
 
+#: Of any kind, so that a host may replace it with a field of another kind.
+Field: t.TypeAlias = "fields.Field[t.Any]"
+
 #: What a GET shows beside the attributes, where it is asked to.
 ADDED = {"pipeline_run_dates", "run_status_counts", "total_run_count"}
 
@@ -119,24 +122,24 @@ class BackfillSchema(ModelSchema):
     class Meta:
         unknown = RAISE
 
-    id = AsColumn(dump_only=True)
-    block_uuid = AsColumn(allow_none=True)
-    completed_at = UTCDateTime(allow_none=True)
-    created_at = UTCDateTime(dump_only=True)
-    end_datetime = UTCDateTime(allow_none=True)
-    failed_at = UTCDateTime(allow_none=True)
-    interval_type = Choice(INTERVAL_TYPES, allow_none=True)
-    interval_units = WholeNumber(allow_none=True, validate=validate.Range(min=1))
-    metrics = JSONObject(allow_none=True)
-    name = Text(validate=[validate.Length(min=1), _not_blank])
-    pipeline_schedule_id = AsColumn(allow_none=True)
-    pipeline_uuid = AsColumn(dump_only=True, validate=reachable)
-    settings = JSONObject(allow_none=True)
-    start_datetime = UTCDateTime(allow_none=True)
-    started_at = UTCDateTime(allow_none=True)
-    status = Choice(STATUSES)
-    updated_at = UTCDateTime(dump_only=True)
-    variables = JSONObject(allow_none=True)
+    id: Field = AsColumn(dump_only=True)
+    block_uuid: Field = AsColumn(allow_none=True)
+    completed_at: Field = UTCDateTime(allow_none=True)
+    created_at: Field = UTCDateTime(dump_only=True)
+    end_datetime: Field = UTCDateTime(allow_none=True)
+    failed_at: Field = UTCDateTime(allow_none=True)
+    interval_type: Field = Choice(INTERVAL_TYPES, allow_none=True)
+    interval_units: Field = WholeNumber(allow_none=True, validate=validate.Range(min=1))
+    metrics: Field = JSONObject(allow_none=True)
+    name: Field = Text(validate=[validate.Length(min=1), _not_blank])
+    pipeline_schedule_id: Field = AsColumn(allow_none=True)
+    pipeline_uuid: Field = AsColumn(dump_only=True, validate=reachable)
+    settings: Field = JSONObject(allow_none=True)
+    start_datetime: Field = UTCDateTime(allow_none=True)
+    started_at: Field = UTCDateTime(allow_none=True)
+    status: Field = Choice(STATUSES)
+    updated_at: Field = UTCDateTime(dump_only=True)
+    variables: Field = JSONObject(allow_none=True)
 
     def __init__(self, model: type[t.Any], **kwargs: t.Any) -> None:
         mapper = columns.mapper_of(model)
@@ -189,7 +192,7 @@ class BackfillSchema(ModelSchema):
         }
 
     @cached_property
-    def closed(self) -> dict[str, fields.Field[t.Any]]:
+    def closed(self) -> dict[str, Field]:
         """The fields that can't be written, by their names on the wire."""
         return {f.data_key or name: f for name, f in self.fields.items() if f.dump_only}
 
@@ -206,7 +209,7 @@ class BackfillSchema(ModelSchema):
         }
 
     @cached_property
-    def _by_key(self) -> dict[str, tuple[str, fields.Field[t.Any]]]:
+    def _by_key(self) -> dict[str, tuple[str, Field]]:
         return {f.data_key or name: (name, f) for name, f in self.dump_fields.items()}
 
     def shows(self, attribute: str, value: t.Any, shown: t.Any) -> bool:
@@ -215,7 +218,7 @@ class BackfillSchema(ModelSchema):
         return same(field._serialize(value, attribute, None), shown)
 
     @cached_property
-    def _by_attribute(self) -> dict[str, fields.Field[t.Any]]:
+    def _by_attribute(self) -> dict[str, Field]:
         return {field.attribute or name: field for name, field in self.fields.items()}
 
     def read(

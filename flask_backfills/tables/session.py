@@ -13,7 +13,7 @@ from sqlalchemy.orm import sessionmaker
 from werkzeug.local import LocalProxy
 
 #: What a host hands over: ``db.session``, or a function that returns the session to use now.
-AnySession = scoped_session[Session] | Callable[[], Session | scoped_session[Session]]
+AnySession = scoped_session[t.Any] | Callable[[], Session | scoped_session[t.Any]]
 
 #: What ``session.info`` knows: the transaction in which something was written.
 _WRITTEN = "flask_backfills.written"
