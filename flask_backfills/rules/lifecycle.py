@@ -17,9 +17,9 @@ SHOWN |= {None: "not started", "initial": "waiting"}
 #: A backfill with one of these statuses is active. A run with one of them has not ended.
 ACTIVE = ("initial", "running")
 
-#: The statuses that may follow each status. ``None`` means never started. To type checkers, a
-#: mapping of strings alone is none of strings and ``None``; with ``Any`` both will do.
-Transitions = Mapping[str | t.Any | None, Collection[str]]
+#: The statuses that may follow each status. ``None`` means never started. ``Any``, since a table
+#: without ``None`` is no mapping of strings and ``None`` to type checkers.
+Transitions = Mapping[t.Any, Collection[str]]
 
 TRANSITIONS: Transitions = {
     None: STATUSES,

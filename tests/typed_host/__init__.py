@@ -1,0 +1,1 @@
+"""What hosts write, with types: ``.ci/types`` checks it with mypy and basedpyright. It is not run."""
