@@ -501,3 +501,23 @@ def test_a_backfill_that_its_creator_could_not_see_is_not_stored(bare):
     made = bare.post({"name": "a"})
     assert made.status_code == 201
     assert bare.get(made.headers["Location"])["name"] == "a"
+
+
+@pytest.mark.parametrize("kind", ["suggested", "redeclared", "dataclass"])
+def test_models_that_type_checkers_accept_are_served(kind):
+    from typed_host import models
+
+    app = Flask("typed")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    models.db.init_app(app)
+    model, run_model, schema = {
+        "suggested": (models.Backfill, models.BackfillRun, models.Added),
+        "redeclared": (models.Rerun, models.RerunRun, models.Replaced),
+        "dataclass": (models.DataBackfill, models.DataRun, models.Added),
+    }[kind]
+    blueprint = BackfillBlueprint(
+        model, models.db.session, authorize=allow_anyone, run_model=run_model, schema=schema
+    )
+    app.register_blueprint(blueprint)
+    shown = blueprint.host.schema.dump(model(name="July"))
+    assert shown["name"] == "July"

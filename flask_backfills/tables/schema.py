@@ -137,7 +137,8 @@ class BackfillSchema(ModelSchema):
     settings: Field = JSONObject(allow_none=True)
     start_datetime: Field = UTCDateTime(allow_none=True)
     started_at: Field = UTCDateTime(allow_none=True)
-    status: Field = Choice(STATUSES)
+    # Workers and filters look up its words: no field of another kind has them.
+    status: Choice = Choice(STATUSES)
     updated_at: Field = UTCDateTime(dump_only=True)
     variables: Field = JSONObject(allow_none=True)
 

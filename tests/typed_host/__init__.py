@@ -1,1 +1,4 @@
-"""What hosts write, with types: ``.ci/types`` checks it with mypy and basedpyright. It is not run."""
+"""What hosts write, with types: ``.ci/types`` checks it with mypy and basedpyright.
+
+test_hosts.py serves the models.
+"""

@@ -121,7 +121,7 @@ BackfillBlueprint(
 def load_a_day(run: RerunRun) -> dict[str, int] | None:
     if current_run.stop_requested:
         raise RuntimeError("stopped")
-    return {"rows": len(run.variables["ds"])}
+    return {"rows": len((run.variables or {})["ds"])}
 
 
 @blueprint.runner

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.model import Model as FlaskModel
 from marshmallow import fields
+from marshmallow import Schema
 from marshmallow import validate
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
@@ -62,6 +63,11 @@ else:
     Model = db.Model
 
 
+class Pipeline(Model):
+    __tablename__ = "pipeline"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
 class Rerun(BackfillMixin, Model):
     __tablename__ = "rerun"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -90,7 +96,7 @@ class RerunRun(BackfillRunMixin, Model):
     execution_date: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True))
     status: Mapped[Status] = mapped_column(sa.Enum(Status), default=Status.INITIAL)
     attempt: Mapped[int | None]
-    variables: Mapped[dict[str, str]] = mapped_column(sa.JSON, default=dict)
+    variables: Mapped[dict[str, str] | None] = mapped_column(sa.JSON)
 
 
 # Dataclasses.
@@ -119,18 +125,26 @@ class Added(BackfillSchema):
     pipeline_schedule_id = fields.Integer(dump_only=True)
 
 
+class Limits(Schema):
+    pipeline_run_limit = fields.Integer()
+
+
 class Replaced(BackfillSchema):
     class Meta:
         exclude = ("metrics",)
 
     id = fields.UUID(dump_only=True)
     name = fields.String(required=True, validate=validate.Length(max=40))
-    status = fields.Enum(Status, by_value=True)
+    interval_type = fields.Enum(Status, by_value=True)
     interval_units = fields.Constant(1)
     start_datetime = fields.AwareDateTime()
     variables = fields.Dict(keys=fields.String(), values=fields.String())
-    settings = fields.Nested(Added)
+    settings = fields.Nested(Limits)
     updated_at = fields.Method("show_update")
 
     def show_update(self, rerun: Rerun) -> str:
         return str(rerun.updated_at)
+
+
+class Wrong(BackfillSchema):
+    status = fields.String()  # type: ignore[assignment]
