@@ -31,8 +31,9 @@ LIST = "/api/pipelines/arwen_starlight/backfills"
 URL = f"{LIST}/6"
 MOMENT = datetime(2023, 7, 18, 23, 30, 26)
 
-# For Schemathesis, which only the extra `check` brings; for a generated client; for type checkers.
-collect_ignore = ["schemathesis_checks.py", "generated_client.py", "typed_host"]
+# For Schemathesis, which only the extra `check` brings; for a generated client; for type checkers;
+# and the hosts, which test_host_apps.py imports.
+collect_ignore = ["schemathesis_checks.py", "generated_client.py", "typed_host", "hosts"]
 
 #: Each database and where in the environment its URL is; the tests empty it.
 SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}
