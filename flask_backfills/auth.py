@@ -212,6 +212,23 @@ def _require_plain_checks(name: str, checks: Collection[Authorize]) -> None:
         if not callable(check):
             raise TypeError(f"the checks of {name}() must be functions, such as api_key()")
         require_plain(check, f"a check of {name}()")
+        require_arguments(check, f"a check of {name}()", "action", "pipeline_uuid")
+
+
+def require_arguments(function: Callable[..., t.Any], what: str, *named: str) -> None:
+    """Refuse a function that can't be called as it will be.
+
+    :raises TypeError: naming what it is called with.
+    """
+    try:
+        inspect.signature(function).bind(*named)
+    except ValueError:
+        # One of C's, which does not tell.
+        return
+    except TypeError:
+        raise TypeError(
+            f"{what} is called with ({', '.join(named)}), which {function!r} does not take"
+        ) from None
 
 
 def require_plain(function: Callable[..., t.Any], what: str) -> None:

@@ -21,6 +21,7 @@ from .changes.backfills import Pipelines
 from .changes.expansion import Generator
 from .cli import Commands
 from .host import Host
+from .host import require_arguments
 from .host import require_plain
 from .host import Runner
 from .rules.lifecycle import TRANSITIONS
@@ -178,6 +179,7 @@ class BackfillBlueprint(Blueprint):
         :raises TypeError: for a coroutine function.
         """
         require_plain(function, "the runner")
+        require_arguments(function, "the runner", "run")
         self.host.runner = function
         return function
 

@@ -96,8 +96,8 @@ def told(error: BaseException) -> str:
         return first
     if code is not None and (refuses or code in MYSQL_VALUES):
         # What is last is the server's, whatever the value is.
-        names = [first.rpartition(of)[1:] for of in (" for key ", " for column ")]
-        return f"{code}{next((''.join(one) for one in names if one[0]), '')}"
+        of = " for key " if code == 1062 else " for column "
+        return f"{code}{''.join(first.rpartition(of)[1:]) if of in first else ''}"
     if refuses:
         diag = getattr(driver, "diag", None)
         parts = ("table_name", "column_name", "constraint_name")

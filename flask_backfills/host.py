@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Mapper
 
 from .auth import Authorize
+from .auth import require_arguments as require_arguments
 from .auth import require_plain as require_plain
 from .changes.backfills import Backfills
 from .changes.backfills import Pipelines
@@ -74,6 +75,7 @@ class Host:
                 "authorize must be a function, such as api_key(): see flask_backfills.auth"
             )
         require_plain(authorize, "authorize")
+        require_arguments(authorize, "authorize", "action", "pipeline_uuid")
         require_plain(session, "the session")
         if pipelines is not None:
             require_plain(pipelines, "pipelines")

@@ -19,8 +19,13 @@ from flask import Blueprint
 from flask import Flask
 from flask import redirect
 from flask_sqlalchemy import SQLAlchemy
+from marshmallow import EXCLUDE
 from marshmallow import fields
+from marshmallow import validates_schema
+from marshmallow import ValidationError
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import column_property
 from sqlalchemy.orm import synonym
 from sqlalchemy.orm import validates
 from werkzeug.exceptions import Forbidden
@@ -513,7 +518,7 @@ def test_models_that_type_checkers_accept_are_served(kind):
     model, run_model, schema = {
         "suggested": (models.Backfill, models.BackfillRun, models.Added),
         "redeclared": (models.Rerun, models.RerunRun, models.Replaced),
-        "dataclass": (models.DataBackfill, models.DataRun, models.Added),
+        "dataclass": (models.DataBackfill, models.DataRun, BackfillSchema),
     }[kind]
     blueprint = BackfillBlueprint(
         model, models.db.session, authorize=allow_anyone, run_model=run_model, schema=schema
@@ -521,3 +526,99 @@ def test_models_that_type_checkers_accept_are_served(kind):
     app.register_blueprint(blueprint)
     shown = blueprint.host.schema.dump(model(name="July"))
     assert shown["name"] == "July"
+
+
+def widened(db):
+    """A model with attributes of all kinds that a schema may name."""
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+        team = sa.Column(sa.String(20))
+        size = sa.Column(sa.Integer)
+        constant = column_property(sa.literal("fixed"))
+
+        @property
+        def shout(self):
+            return (self.name or "").upper()
+
+        @hybrid_property
+        def twice(self):
+            return self.name
+
+    return Backfill
+
+
+@pytest.mark.parametrize("name", ["taem", "constant", "shout", "twice"])
+def test_a_field_that_is_stored_nowhere_is_refused_at_start(bare, name):
+    model = widened(bare.db)
+    schema = BackfillSchema.from_dict({name: fields.String()})
+    with pytest.raises(TypeError, match=rf"{name} can be written, and Backfill\.{name} can't"):
+        bare.register(model, schema=schema)
+
+
+def test_a_schema_that_lets_unknown_keys_through_is_refused_at_start(bare):
+    class Loose(BackfillSchema):
+        class Meta:
+            unknown = EXCLUDE
+
+    with pytest.raises(TypeError, match="Loose must refuse unknown keys"):
+        bare.register(schema=Loose)
+
+
+class Own(BackfillSchema):
+    team = fields.String()
+    size = fields.Raw()
+    shout = fields.String(dump_only=True)
+    loud = fields.Function(lambda row: row.name.upper())
+    quiet = fields.Method("in_lower_case")
+
+    def in_lower_case(self, row):
+        return row.name.lower()
+
+    @validates_schema
+    def differ(self, sent, **kwargs):
+        if sent.get("team") == "same":
+            raise ValidationError("The team must differ.")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"loud": "zzz"}, {"loud": ["Read-only: may only be sent back unchanged."]}),
+        ({"quiet": "ZZZ"}, {"quiet": ["Read-only: may only be sent back unchanged."]}),
+        ({"team": "\ud800"}, {"team": ["Must not contain NUL or an unpaired surrogate."]}),
+        ({"team": "a\0"}, {"team": ["Must not contain NUL or an unpaired surrogate."]}),
+        ({"team": "same"}, {"_schema": ["The team must differ."]}),
+        ({"size": {"a": 1}}, {"size": ["Must not be an object or an array."]}),
+        ({"size": 10**30}, {}),
+    ],
+)
+def test_what_a_hosts_own_field_can_not_store_is_a_422(bare, sent, told):
+    bare.serve(widened(bare.db), schema=Own)
+    refused = bare.put({"name": "new", **sent})
+    assert (refused.status_code, refused.json["error"]["errors"]) == (422, told)
+    assert bare.get()["name"] == "old_name"
+    shown = bare.get()
+    assert bare.put({**shown, "team": "land"}).json["backfill"]["team"] == "land"
+
+
+def test_thousands_of_unknown_names_are_not_compared_with_those_that_are_known(runner):
+    """To compare each takes its time, and so many are nobody's slip."""
+    names = {f"nmae{number}": 1 for number in range(1000)}
+    told = runner.put(names).json["error"]["errors"]
+    assert len(told) == 1000
+    assert set(map(str, told.values())) == {"['Unknown field.']"}
+    assert runner.put({"settings": {**names, "pipline_run_limit": 1}}).status_code == 200
+
+
+@pytest.mark.parametrize("function", [api_key, lambda action: True, lambda: True])
+def test_a_function_that_can_not_be_called_as_it_will_be_is_refused_at_once(models, function):
+    db, model, _ = models
+    told = r"is called with \(action, pipeline_uuid\)"
+    with pytest.raises(TypeError, match=told):
+        BackfillBlueprint(model, db.session, authorize=function)
+    with pytest.raises(TypeError, match=told):
+        all_of(allow_anyone, function)
+    blueprint = BackfillBlueprint(model, db.session, authorize=allow_anyone)
+    with pytest.raises(TypeError, match=r"the runner is called with \(run\)"):
+        blueprint.runner(lambda: None)

@@ -4,14 +4,18 @@ import json
 import threading
 
 import pytest
+import sqlalchemy as sa
 from conftest import LIST
 from conftest import URL
 from flask.json.provider import DefaultJSONProvider
+from marshmallow import fields
 from werkzeug.exceptions import abort
 from werkzeug.test import EnvironBuilder
 from werkzeug.test import run_wsgi_app
 
 from flask_backfills import api_key
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillSchema
 
 FLAT = "/api/backfills/6"
 
@@ -199,6 +203,29 @@ def test_what_workers_report_is_no_newer_version_to_edit(runner):
     assert runner.client.delete(URL, headers={"If-Match": before}).status_code == 412
     now = runner.client.get(URL).headers["ETag"]
     assert runner.put({"metrics": {"rows": 0}}, headers={"If-Match": now}).status_code == 200
+
+
+def test_what_the_host_alone_writes_is_of_the_version(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        approved_by = sa.Column(sa.String(20))
+
+    class Approved(BackfillSchema):
+        approved_by = fields.String(dump_only=True)
+
+    bare.serve(Backfill, schema=Approved, run_model=bare.run_model())
+    before = bare.client.get(URL).headers["ETag"]
+    with bare.app.app_context():
+        bare.db.session.get(Backfill, 6).approved_by = "ada"
+        bare.db.session.commit()
+    assert bare.put({"name": "a"}, headers={"If-Match": before}).status_code == 412
+
+
+def test_a_form_deletes_nothing(host):
+    """Another site can send one, and some hosts let a form say which method it stands for."""
+    for sent in ({"data": {"_method": "DELETE"}}, {"data": "x", "content_type": "text/plain"}):
+        assert host.client.delete(URL, **sent).status_code == 415
+    assert host.client.delete(URL, content_type="application/json").status_code == 200
 
 
 def test_without_runs_every_attribute_is_for_callers_to_edit(host):

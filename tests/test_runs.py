@@ -685,6 +685,9 @@ def test_a_preview_asks_a_generator_for_no_more_than_its_page(runner):
     shown = runner.get(f"{URL}?include_preview_runs=true&_offset=2&_limit=3")
     assert [one["n"] for one in shown["pipeline_run_dates"]] == [2, 3, 4]
     assert len(given) == 5
+    runner.app.config["BACKFILLS_MAX_RUNS"] = 10
+    far = runner.get(f"{URL}?include_preview_runs=true&_offset=100000000")
+    assert (far["pipeline_run_dates"], len(given)) == ([], 15)
 
 
 def test_a_backfill_may_go_from_a_window_to_a_generator(runner):

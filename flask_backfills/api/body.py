@@ -25,6 +25,15 @@ def receive(request: Request) -> None:
     read_bytes(request)
 
 
+def refuse_form(request: Request) -> None:
+    """Refuse what a form of another site can send, to a route that needs no body.
+
+    :raises werkzeug.exceptions.UnsupportedMediaType: as :func:`read`.
+    """
+    if request.mimetype not in ("", "application/json"):
+        raise UnsupportedMediaType("The Content-Type must be application/json.")
+
+
 def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
     """Return the object under ``backfill``, or another name, in the body of a request.
 
@@ -44,5 +53,6 @@ def read(request: Request, name: str = "backfill") -> dict[str, t.Any]:
     if not isinstance(body, dict) or not isinstance(body.get(name), dict):
         raise errors.Malformed(f'The body must be an object: {{"{name}": {{...}}}}.')
     if unknown := sorted(body.keys() - {name, *CREDENTIALS}):
-        raise errors.Refused({errors.text(key): names.unknown(key, [name]) for key in unknown})
+        told = names.unknown(unknown, [name])
+        raise errors.Refused({errors.text(key): found for key, found in told.items()})
     return t.cast("dict[str, t.Any]", body[name])

@@ -21,8 +21,8 @@ REPORTED = ("metrics", "started_at", "completed_at", "failed_at")
 
 def etag(host: Host, shown: t.Mapping[str, t.Any]) -> str:
     """The ETag of a backfill as it is shown."""
-    reported = _reported(host)
-    edited = {k: v for k, v in shown.items() if k not in reported and k not in host.schema.closed}
+    follows = {*_reported(host), host.schema.key_of("updated_at")}
+    edited = {key: value for key, value in shown.items() if key not in follows}
     return f"{_digest(edited)}-{_digest(shown)}"
 
 
@@ -40,7 +40,8 @@ def matches(
     now = etag(host, shown)
     if named.contains(now):
         return True
-    if sent is None or not _reported(host).isdisjoint(sent):
+    reported = _reported(host)
+    if sent is None or not reported or not reported.isdisjoint(sent):
         return False
     edited = now.partition("-")[0]
     return any(one.partition("-")[0] == edited for one in named)

@@ -82,7 +82,8 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
     except ValidationError as error:
         messages = error.normalized_messages()  # type: ignore[no-untyped-call]
         known = [field.data_key or name for name, field in _made(schema).fields.items()]
-        wrong.update({k: v if k in known else names.unknown(k, known) for k, v in messages.items()})
+        told = names.unknown([key for key in messages if key not in known], known)
+        wrong.update({**messages, **told})
     if wrong:
         raise errors.QueryRefused(wrong)
     return t.cast("dict[str, t.Any]", values)

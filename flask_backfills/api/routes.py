@@ -11,6 +11,7 @@ from flask import request
 from flask import Response
 from flask import url_for
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import NotFound
 
 from .. import errors
 from ..answering import json_response
@@ -123,6 +124,7 @@ class Routes:
     def delete_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("delete", pipeline_uuid, backfill_id)
         query.read(request, query.Query)
+        body.refuse_form(request)
         shown = self.host.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
         return self._answer(shown)
 
@@ -143,8 +145,10 @@ class Routes:
         server = request.path.removesuffix("/backfills/openapi.json")
         return json_response(**self._document(self.host, request.root_path + server, more))
 
-    def missing_view(self, **parts: str) -> Response:
-        raise errors.NotFound()
+    def missing_view(self, more: str = "", **parts: str) -> Response:
+        if more and "/" not in more:
+            raise errors.NotFound()
+        raise NotFound("There is no such path. Paths have no slash at the end.")
 
     def _check_if_match(self, backfill: t.Any, sent: t.Collection[str] | None = None) -> None:
         if "If-Match" in request.headers:

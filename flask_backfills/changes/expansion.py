@@ -125,7 +125,9 @@ class Expansion:
         """A page of the variables that the runs of a backfill have of their own."""
         values = self.values(backfill)
         if values["block_uuid"] is not None:
-            given = self._given(backfill, str(values["block_uuid"]), offset, offset + limit)
+            # A start would read no more of it.
+            first, last = (min(one, max_runs()) for one in (offset, offset + limit))
+            given = self._given(backfill, str(values["block_uuid"]), first, last)
             return [wanted.variables or {} for wanted in given]
         window = self.window(values)
         intervals = window.intervals(offset, limit) if window else ()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm.exc import FlushError
 
+from .. import dbapi
 from .. import errors
 from ..tables import columns
 from ..tables import models
@@ -29,9 +30,13 @@ def flush(
         if schema.moments and (dialect := table.database.mysql):
             _flush_whole_seconds(table, schema, dialect, backfill, sent)
         table.session.flush()
+    except OverflowError:
+        raise errors.ValueRefusedByDatabase() from None
     except (sa.exc.StatementError, FlushError) as error:
-        if isinstance(getattr(error, "orig", None), (*REFUSALS, LookupError)):
-            # A type of the host's own does not take it.
+        is_bug = isinstance(error, sa.exc.ProgrammingError) and not dbapi.is_missing(error)
+        if is_bug or isinstance(getattr(error, "orig", None), (*REFUSALS, LookupError)):
+            current_app.logger.warning("ValueRefusedByDatabase: %s", dbapi.told(error))
+            # A type of the host's own does not take it, or its field is of another kind.
             raise errors.ValueRefusedByDatabase() from None
         empty = models.left_empty(schema, backfill) if is_new else []
         if not empty:

@@ -98,7 +98,11 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
     the second signal, or after --grace, it gives back those that have not ended: they wait
     again.
     """
-    if host.run_model is None or host.runner is None:
+    if host.run_model is None:
+        raise click.ClickException(
+            "The app has no run model: pass run_model= to BackfillBlueprint."
+        )
+    if host.runner is None:
         raise click.ClickException(
             "The app has no runner: register a function with @blueprint.runner."
         )

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from .. import errors
 from . import columns
+from .columns import storable
 from .database import Database
 from .fields import held
-from .fields import storable
 from .session import AnySession
 from .session import opener
 

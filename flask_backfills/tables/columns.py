@@ -128,3 +128,27 @@ def in_utc(moment: datetime, aware: bool) -> datetime:
         moment = moment.replace(tzinfo=timezone.utc)
     moment = moment.astimezone(timezone.utc)
     return moment if aware else moment.replace(tzinfo=None)
+
+
+#: Columns that hold one value each, and no object or array.
+_PLAIN = (sa.String, sa.Numeric, sa.Integer, sa.Boolean, sa.DateTime, sa.Date)
+
+
+def refusal(column: sa.Column[t.Any] | None, value: t.Any) -> str | None:
+    """Why no database stores a value in a column, whatever field has read it."""
+    if column is not None and isinstance(column.type, _PLAIN) and isinstance(value, (dict, list)):
+        return "Must not be an object or an array."
+    return None if _all_storable(value) else "Must not contain NUL or an unpaired surrogate."
+
+
+def _all_storable(value: t.Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_all_storable, [*value.keys(), *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_all_storable, value))
+    return not isinstance(value, str) or storable(value)
+
+
+def storable(value: str) -> bool:
+    """Whether every database can store a text."""
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

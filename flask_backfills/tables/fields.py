@@ -19,6 +19,7 @@ from marshmallow import validate
 from marshmallow import ValidationError
 
 from . import columns
+from .columns import storable
 
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)"
@@ -245,7 +246,3 @@ def reachable(value: t.Any) -> None:
         raise ValidationError(
             'No URL reaches this name: it must not be empty, "." or "..", or contain "/".'
         )
-
-
-def storable(value: str) -> bool:
-    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -13,6 +13,9 @@ from decimal import Decimal
 from enum import Enum
 
 import sqlalchemy as sa
+from marshmallow import RAISE
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import ColumnProperty
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import NullType
 from sqlalchemy.types import TypeDecorator
@@ -47,6 +50,7 @@ def check_backfills(schema: BackfillSchema) -> None:
     _check_name(mapper, "primary key", columns.key_column(mapper))
     _check_name(mapper, "pipeline_uuid", columns.column_of(mapper, "pipeline_uuid"))
     pipeline = columns.mapped_as(mapper, "pipeline_uuid") or "pipeline_uuid"
+    _check_fields(schema)
     for name in arguments(mapper.class_):
         if (columns.mapped_as(mapper, name) or name) != pipeline and name not in schema.keys:
             raise TypeError(
@@ -84,6 +88,28 @@ def check_runs(
             raise TypeError(
                 f"the column {column.name} of {name} must not be null, and nothing fills it in a"
                 " new run: give it a default= or a server_default=, or make it nullable"
+            )
+
+
+def _check_fields(schema: BackfillSchema) -> None:
+    """Refuse fields that take a value which is stored nowhere."""
+    name = type(schema).__name__
+    if schema.unknown != RAISE:
+        raise TypeError(f"{name} must refuse unknown keys: leave out unknown= and Meta.unknown")
+    model = schema.mapper.class_
+    for attribute, key in schema.keys.items():
+        mapped = schema.mapper.attrs.get(attribute)
+        is_expression = isinstance(mapped, ColumnProperty) and not isinstance(
+            mapped.columns[0], sa.Column
+        )
+        found = inspect.getattr_static(model, attribute, None)
+        setter = getattr(found, "fset", None) or (
+            mapped is not None or not isinstance(found, (property, hybrid_property, type(None)))
+        )
+        if key not in schema.closed and (is_expression or not setter):
+            raise TypeError(
+                f"{name}.{key} can be written, and {model.__name__}.{attribute} can't: map a column"
+                " of that name, or make the field dump_only=True"
             )
 
 

@@ -15,6 +15,7 @@ from marshmallow import RAISE
 from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
@@ -33,6 +34,9 @@ from .fields import same
 from .fields import Text
 from .fields import UTCDateTime
 from .fields import WholeNumber
+
+#: Fields that are shown by a function of a row, and not of a value.
+COMPUTED = (fields.Function, fields.Method)
 
 #: Of any kind, so that a host may replace it with a field of another kind.
 Field: t.TypeAlias = "fields.Field[t.Any]"
@@ -216,6 +220,8 @@ class BackfillSchema(ModelSchema):
     def shows(self, attribute: str, value: t.Any, shown: t.Any) -> bool:
         """Whether a value of an attribute is shown as ``shown``."""
         field = self._by_attribute[attribute]
+        if isinstance(field, COMPUTED):
+            return False
         return same(field._serialize(value, attribute, None), shown)
 
     @cached_property
@@ -247,9 +253,13 @@ class BackfillSchema(ModelSchema):
             values = error.valid_data if isinstance(error.valid_data, dict) else {}
             messages = error.normalized_messages()  # type: ignore[no-untyped-call]
             known = self.keys.values()
-            errors.update(
-                {text(k): v if k in known else unknown(k, known) for k, v in messages.items()}
-            )
+            # What a validator of the host's whole schema says has a key of its own.
+            told = unknown([k for k in messages if k not in known and k != SCHEMA], known)
+            errors.update({text(key): found for key, found in {**messages, **told}.items()})
+        # Also in a host's own fields, which may be of any kind.
+        for attribute, value in values.items():
+            if refusal := columns.refusal(columns.column_of(self.mapper, attribute), value):
+                errors[self.key_of(attribute)] = [refusal]
         return t.cast("dict[str, t.Any]", values), errors
 
 
@@ -276,6 +286,8 @@ def _also(field: t.Any, validator: validate.Validator) -> None:
 
 
 def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
+    if isinstance(field, COMPUTED):
+        return False
     # The same moment in another spelling is the same value.
     try:
         return same(field._serialize(field.deserialize(value), "", None), shown)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import SessionTransaction
 from werkzeug.local import LocalProxy
 
 #: What a host hands over: ``db.session``, or a function that returns the session to use now.
@@ -109,15 +110,22 @@ def _watch(kind: type[Session]) -> bool:
     if kind in _watched:
         return True
     _watched.add(kind)
-    sa.event.listen(kind, "after_flush", _flushed)
+    sa.event.listen(kind, "after_transaction_create", _created)
     sa.event.listen(kind, "do_orm_execute", _executed)
     return False
 
 
-def _flushed(session: Session, context: t.Any) -> None:
-    session.info[_WRITTEN] = session.get_transaction()
+def _created(session: Session, transaction: SessionTransaction) -> None:
+    # A flush has one within the session's own, and so have the bulk methods, which flush nothing.
+    if transaction.parent is not None and not transaction.nested:
+        session.info[_WRITTEN] = session.get_transaction()
 
 
 def _executed(state: t.Any) -> None:
-    if not state.is_select:
-        state.session.info[_WRITTEN] = state.session.get_transaction()
+    session = state.session
+    if state.is_select:
+        return
+    if not session.in_transaction() and session.autobegin:
+        # As the statement does next: until then, there is none to take note of.
+        session.begin()
+    session.info[_WRITTEN] = session.get_transaction()

@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 from ..errors import text
 from ..rules.names import HARDLY_BY_CHANCE
 from ..rules.names import nearest
+from ..rules.names import SLIPS
 from ..rules.settings import CHOICES
 from ..rules.settings import NUMBERS
 from ..rules.settings import SETTINGS
@@ -52,7 +53,9 @@ def read_settings(settings: dict[str, t.Any]) -> tuple[dict[str, t.Any], dict[st
 
 def slips(settings: dict[str, t.Any]) -> dict[str, list[str]]:
     """What to say of the host's own settings whose names are almost those of ours."""
-    own = (name for name in settings if name not in SETTINGS)
+    own = [name for name in settings if name not in SETTINGS]
+    if len(own) > SLIPS:
+        return {}
     return {
         text(name): [f"Not a setting. Did you mean {near}?"]
         for name in own
