@@ -32,6 +32,8 @@ PORT = 6789  # the port of Mage, too
 DATABASE = f"sqlite:///{Path(__file__).with_name('quickstart.db').resolve()}"
 
 OPENAPI = {
+    # For everybody, so that programs can make clients of it.
+    "public": True,
     "security": [{"key": [], "token": []}],
     "components": {
         "securitySchemes": {
