@@ -1,13 +1,13 @@
 """The session that a host hands over, and what the host itself has in it."""
 
+import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import alchemical.flask
-import flask_sqlalchemy_lite
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import lacking
 from conftest import LIST
 from conftest import URL
 from flask import Flask
@@ -61,6 +61,13 @@ def test_a_function_that_gives_no_session_of_this_request_is_refused(bare, funct
         bare.app.test_client().get(URL)
 
 
+def extension(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        lacking(f'no {name}: it is in the extra "check"')
+
+
 def flask_sqlalchemy(app, url):
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db = SQLAlchemy(app)
@@ -81,7 +88,7 @@ def proxied(app, url):
 
 def lite(app, url):
     app.config["SQLALCHEMY_ENGINES"] = {"default": url}
-    db = flask_sqlalchemy_lite.SQLAlchemy(app)
+    db = extension("flask_sqlalchemy_lite").SQLAlchemy(app)
 
     class Model(DeclarativeBase):
         pass
@@ -91,8 +98,9 @@ def lite(app, url):
 
 def of_alchemical(app, url):
     app.config["ALCHEMICAL_DATABASE_URL"] = url
-    db = alchemical.flask.Alchemical(app)
-    return alchemical.flask.Model, lambda: db.session, db.get_engine
+    alchemical = extension("alchemical.flask")
+    db = alchemical.Alchemical(app)
+    return alchemical.Model, lambda: db.session, db.get_engine
 
 
 def plain(app, url):
