@@ -87,7 +87,13 @@ KINDS = {
         document=("/swagger.json", "/todos/"),
         needs="flask_restx",
     ),
-    "reading": Kind(login={"name": "ann"}, refusal=302, console="/backfills/", console_refusal=302),
+    "reading": Kind(
+        needs="flask_sqlalchemy_lite",
+        login={"name": "ann"},
+        refusal=302,
+        console="/backfills/",
+        console_refusal=302,
+    ),
     "ledger": Kind(
         sends={"REMOTE_USER": "ann"},
         console="/reruns/",
@@ -96,6 +102,7 @@ KINDS = {
         runs=2,
     ),
     "notes": Kind(
+        needs="alchemical",
         sends={"HTTP_X_API_KEY": "key of the notes"},
         home=("/", '"notes"'),
         missing='"problem":"Not Found"',
