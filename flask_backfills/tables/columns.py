@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 import uuid
 from datetime import datetime
@@ -130,6 +131,9 @@ def in_utc(moment: datetime, aware: bool) -> datetime:
     return moment if aware else moment.replace(tzinfo=None)
 
 
+#: NUL, and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
 #: Columns that hold one value each, and no object or array.
 _PLAIN = (sa.String, sa.Numeric, sa.Integer, sa.Boolean, sa.DateTime, sa.Date)
 
@@ -151,4 +155,4 @@ def _all_storable(value: t.Any) -> bool:
 
 def storable(value: str) -> bool:
     """Whether every database can store a text."""
-    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    return _UNSTORABLE.search(value) is None
