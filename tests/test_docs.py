@@ -24,6 +24,7 @@ class Given:
     """What a page says that the reader has already; each is made when it is asked for."""
 
     def __init__(self):
+        self.extensions = []
         self.engines = []
 
     def namespace(self, names):
@@ -33,7 +34,7 @@ class Given:
         namespace = {"app": app}
         if "db" in names:
             db = namespace["db"] = SQLAlchemy(app)
-            self.engines.append((app, db))
+            self.extensions.append((app, db))
         if "Backfill" in names:
 
             class Backfill(BackfillMixin, db.Model):
@@ -62,14 +63,18 @@ class Given:
     def keep(self, namespace):
         """Remember what a page has made itself."""
         made = namespace["app"], namespace.get("db")
-        if made[1] is not None and made not in self.engines:
-            self.engines.append(made)
+        if made[1] is not None and made not in self.extensions:
+            self.extensions.append(made)
+        if "engine" in namespace:
+            self.engines.append(namespace["engine"])
 
     def close(self):
-        for app, db in self.engines:
+        for app, db in self.extensions:
             with app.app_context():
                 db.session.remove()
-                db.engine.dispose()
+                self.engines.append(db.engine)
+        for engine in self.engines:
+            engine.dispose()
 
 
 def parts(page):

@@ -67,6 +67,7 @@ def test_the_document_is_for_those_who_may_list_unless_it_is_public(bare):
     assert bare.client.get(DOCUMENT).status_code == 403
     assert asked == [("list", "")]
     model, db = bare.model, bare.db
+    bare.close()
     bare.app = Flask("another")
     bare.app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     db.init_app(bare.app)
