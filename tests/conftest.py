@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import os
 import pty
@@ -38,6 +39,9 @@ collect_ignore = ["schemathesis_checks.py", "generated_client.py", "typed_host",
 #: Each database and where in the environment its URL is; the tests empty it.
 SERVERS = {"postgresql": "BACKFILLS_TEST_POSTGRESQL", "mariadb": "BACKFILLS_TEST_MARIADB"}
 
+#: The dialect of each database, and the statements that were compiled for it.
+KNOWN: dict[str, tuple[sa.Dialect, dict]] = {}
+
 #: A machine that has all of it; there, nothing may be left out.
 CI = os.environ.get("CI") == "true"
 
@@ -46,6 +50,9 @@ DATABASES = [
     "sqlite",
     *(name for name, variable in SERVERS.items() if CI or variable in os.environ),
 ]
+
+# Apps and models are circles that nobody needs to look for all the time.
+gc.set_threshold(5_000, 20, 50)
 
 # A database takes its time, and each example puts right what it needs.
 settings.register_profile(
@@ -59,6 +66,10 @@ settings.load_profile("flask_backfills")
 def often(examples: int) -> int:
     """So many examples where all is tested; a quarter of them while one works."""
     return examples if CI else examples // 4
+
+
+#: For a test of processes or of waiting that takes so long that who works would not wait for it.
+takes_seconds = pytest.mark.skipif(not CI, reason="it takes seconds: CI=true runs it")
 
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
@@ -120,6 +131,14 @@ def server_url(name: str) -> str:
         connection.execute(sa.text(f"CREATE DATABASE {own}"))
     engine.dispose()
     return sa.make_url(url).set(database=own).render_as_string(hide_password=False)
+
+
+def engine_for(url: str) -> sa.Engine:
+    """An engine that has compiled what those before it have, of the same database's kind."""
+    engine = sa.create_engine(url)
+    engine.dialect, compiled = KNOWN.setdefault(engine.dialect.name, (engine.dialect, {}))
+    engine.update_execution_options(compiled_cache=compiled)
+    return engine
 
 
 class Host:
@@ -194,7 +213,7 @@ class Host:
         parts, config = dict(vars(self.blueprint.host)), dict(self.app.config)
         self.app.config["SQLALCHEMY_DATABASE_URI"] = url
         with self.app.app_context():
-            self.db.engines[None] = sa.create_engine(url)
+            self.db.engines[None] = engine_for(url)
         if not url.startswith("sqlite"):
             self.fill()
         else:
@@ -353,6 +372,8 @@ def modelled(database_url, models):
     """A host that serves nothing yet, with the models of many."""
     db, *_ = models
     host = Host(database_url, db)
+    with host.app.app_context():
+        db.engines[None] = engine_for(database_url)
     yield host
     host.close()
 

@@ -1,6 +1,7 @@
 """The rooms of the package: who may import whom, how long a file may be, what hosts import."""
 
 import ast
+import functools
 import importlib
 import re
 import sys
@@ -36,15 +37,19 @@ FLOORS = [
 BY_NAME = {"import_module", "__import__", "import_string", "resolve_name"}
 
 MODULES = {
-    ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text())
-    for file in ROOT.rglob("*.py")
+    ".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in ROOT.rglob("*.py")
 }
+
+
+@functools.cache
+def tree_of(module):
+    return ast.parse(MODULES[module].read_text())
 
 
 def imported(module):
     """What a module imports of the package, wherever in it, and what of others."""
     package = [ROOT.name, *module.split(".")[:-1]]
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             paths = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -92,14 +97,12 @@ def test_every_room_is_on_a_floor():
     assert not gone, f"remove from FLOORS and from docs/developers.md: {sorted(gone)}"
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_room_imports_only_those_below_it(module):
-    for other in sorted(of_ours(module)):
-        if room(other) != room(module):
-            assert floor(other) > floor(module), (
-                f"{module} may not import {other}: imports go down only (see FLOORS and"
-                " docs/developers.md); move what both need to a lower room"
-            )
+def test_a_room_imports_only_those_below_it():
+    for module, other in [(one, two) for one in sorted(MODULES) for two in of_ours(one)]:
+        assert room(other) == room(module) or floor(other) > floor(module), (
+            f"{module} may not import {other}: imports go down only (see FLOORS and"
+            " docs/developers.md); move what both need to a lower room"
+        )
 
 
 def test_nothing_imports_in_a_circle():
@@ -112,34 +115,34 @@ def test_nothing_imports_in_a_circle():
         pytest.fail(f"{circle}: move what both need to a third module")
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_nothing_is_imported_by_a_string(module):
-    for node in ast.walk(MODULES[module]):
-        names = {getattr(node, part, None) for part in ("id", "attr", "name")}
-        for name in names & BY_NAME:
-            pytest.fail(f"{file_of(module)} uses {name}: write an import statement")
+def test_nothing_is_imported_by_a_string():
+    for module in sorted(MODULES):
+        for node in ast.walk(tree_of(module)):
+            names = {getattr(node, part, None) for part in ("id", "attr", "name")}
+            for name in names & BY_NAME:
+                pytest.fail(f"{file_of(module)} uses {name}: write an import statement")
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if room(name) == "rules"))
-def test_the_rules_import_the_standard_library_alone(module):
-    for whose, name in imported(module):
-        assert whose or name in sys.stdlib_module_names, (
-            f"{module} imports {name}; rules/ may import the standard library only"
+def test_the_rules_import_the_standard_library_alone():
+    for module in sorted(name for name in MODULES if room(name) == "rules"):
+        for whose, name in imported(module):
+            assert whose or name in sys.stdlib_module_names, (
+                f"{module} imports {name}; rules/ may import the standard library only"
+            )
+
+
+def test_a_file_can_be_read_at_once():
+    for module in sorted(MODULES):
+        tree, file = tree_of(module), file_of(module)
+        count = len((ROOT / file).read_text().splitlines())
+        assert count <= 300, f"{file} has {count} lines, at most 300: split it by subject"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                length = node.end_lineno - node.lineno + 1
+                assert length <= 200, f"class {node.name} has {length} lines, at most 200"
+        assert ast.get_docstring(tree) or not count, (
+            f"{file} has no docstring: its first line says what the file is about"
         )
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_file_can_be_read_at_once(module):
-    tree, file = MODULES[module], file_of(module)
-    count = len((ROOT / file).read_text().splitlines())
-    assert count <= 300, f"{file} has {count} lines, at most 300: split it by subject"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            length = node.end_lineno - node.lineno + 1
-            assert length <= 200, f"class {node.name} has {length} lines, at most 200"
-    assert ast.get_docstring(tree) or not count, (
-        f"{file} has no docstring: its first line says what the file is about"
-    )
 
 
 def test_the_picture_shows_the_floors():

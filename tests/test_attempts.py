@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 
@@ -139,6 +140,7 @@ def test_a_setting_that_no_database_can_hold_is_named(runner, wrong):
 # Too long
 
 
+@takes_seconds
 def test_a_run_that_takes_too_long_has_failed_and_its_late_end_is_not_taken(runner):
     stopped, told = [], []
 

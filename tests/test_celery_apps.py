@@ -3,6 +3,7 @@
 import pytest
 from celery import Celery
 from conftest import Host
+from conftest import takes_seconds
 from conftest import URL
 from processes import begin
 
@@ -62,6 +63,7 @@ def test_apps_that_share_their_models_send_to_their_own_brokers(runner, monkeypa
         other.db.engine.dispose()
 
 
+@takes_seconds
 def test_an_eager_celery_does_any_number_of_runs(runner, monkeypatch):
     runner.blueprint.runner(lambda run: {"rows": 1})
     dispatch(runner, monkeypatch, task_always_eager=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import on_a_terminal
+from conftest import takes_seconds
 from conftest import wait_for
 from sqlalchemy import Column
 from sqlalchemy import DateTime
@@ -476,6 +477,7 @@ def test_what_was_asked_about_is_what_happens(runner, started, process):
     assert runner.get(started)["end_datetime"] == "2023-07-16 00:00:00"
 
 
+@takes_seconds
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, process, number):
     worker = process("work --concurrency 2")
@@ -501,6 +503,7 @@ def test_ctrl_c_ends_the_command_and_not_the_backfill(runner, started, process, 
     assert (runner.get(started), runner.statuses(started)) == before
 
 
+@takes_seconds
 def test_a_worker_that_is_killed_loses_nothing(runner, started, process):
     killed = process("work --concurrency 2")
     wait_for(lambda: runner.statuses(started).get("running") == 2)
@@ -607,6 +610,7 @@ def locked(runner, database_url):
     connection.close()
 
 
+@takes_seconds
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_database_that_is_away_is_waited_for_or_told(runner, started, flask, locked):
     runner.blueprint.runner(lambda run: None)
@@ -650,6 +654,7 @@ def test_a_claim_that_is_cut_does_not_take_the_runs_that_are_done_from_a_worker(
     assert {(row["status"], row["attempt"]) for row in rows} == {("completed", 1)}
 
 
+@takes_seconds
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_end_that_can_not_be_told_at_once_is_told_later(runner, started, flask, locked):
     @runner.blueprint.runner

@@ -206,16 +206,14 @@ def test_names_are_text(console, runner, text):
     console.post("6/edit", {**form, "do": "preview"}, 200)
 
 
-#: What may turn, hide or cut the text around it; NUL is stored nowhere.
-HIDDEN = [chr(code) for code in range(1, 0x110000)]
-HIDDEN = [char for char in HIDDEN if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")]
-HIDDEN = "".join(char for char in HIDDEN if char not in "\t\n\r")
-
-
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
-    assert {*"\x1b\x7f\x85\u200b\u200d\u200e\u202e\u2066\u2069\u2028\ufeff\u061c"} < {*HIDDEN}
-    runner, hostile, short = own_runner, f"a{HIDDEN}b", "a\x1b\u200b\u202e\u2066\ufeffb"
+    # What may turn, hide or cut the text around it; NUL is stored nowhere.
+    found = (char for code in range(1, 0x110000) if (char := chr(code)) not in "\t\n\r")
+    kinds = {"Cc", "Cf", "Zl", "Zp"}
+    hidden = "".join(char for char in found if unicodedata.category(char) in kinds)
+    assert {*"\x1b\x7f\x85\u200b\u200d\u200e\u202e\u2066\u2069\u2028\ufeff\u061c"} < {*hidden}
+    runner, hostile, short = own_runner, f"a{hidden}b", "a\x1b\u200b\u202e\u2066\ufeffb"
     runner.app.json.ensure_ascii = False
     moment = datetime(2026, 1, 2)
     console = serve_console(runner, history=lambda backfill: [(moment, hostile, hostile)])
@@ -228,7 +226,7 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
         old |= {"start_datetime": moment, "end_datetime": moment, "pipeline_uuid": "p"}
         runner.db.session.add(runner.model(**old))
         runner.db.session.commit()
-    keys = [{"key": f"{n}{HIDDEN[n * 8 : n * 8 + 8]}"} for n in range(len(HIDDEN) // 8 + 1)]
+    keys = [{"key": f"{n}{hidden[n * 8 : n * 8 + 8]}"} for n in range(len(hidden) // 8 + 1)]
     keys[0]["variables"] = hostile
     runner.blueprint.generator(short)(lambda backfill: keys)
     console.post("6/start", console.form("6/start"))
@@ -257,7 +255,7 @@ def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
     for path, page in texts.items():
         # What a field or a choice holds is the very text; it is shown by itself.
         shown = re.sub(r"<textarea\b.*?</textarea>|\bvalue=\"[^\"]*\"", "", page, flags=re.DOTALL)
-        assert not {*shown} & {*HIDDEN}, path
+        assert not {*shown} & {*hidden}, path
         assert "[U+202E]" in shown, path
 
 

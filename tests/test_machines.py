@@ -8,6 +8,7 @@ from datetime import timezone
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 from processes import create_app
@@ -79,6 +80,7 @@ def test_connections_that_are_cut_lose_no_end_and_double_no_work(
     assert wait_for(lambda: runner.get()["metrics"]) == {"rows": 7}
 
 
+@takes_seconds
 def test_a_run_that_takes_longer_than_the_lease_is_done_once(runner):
     runner.app.config["BACKFILLS_LEASE"] = 1.5
     called, taken = [], []

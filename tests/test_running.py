@@ -16,6 +16,7 @@ from conftest import Host
 from conftest import LIST
 from conftest import server_url
 from conftest import SERVERS
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 
@@ -114,6 +115,7 @@ def test_a_runner_may_leave_rows_that_refer_to_its_backfill_for_longer_than_a_re
     assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 7})
 
 
+@takes_seconds
 def test_a_runner_may_read_first_and_work_for_longer_than_its_lease(strict):
     taken = []
 

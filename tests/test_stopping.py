@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 
@@ -56,6 +57,7 @@ def test_outside_of_a_runner_there_is_no_current_run(runner):
         current_run.stop_requested  # noqa: B018
 
 
+@takes_seconds
 @pytest.mark.parametrize("how", ["grace", "hurry"])
 def test_what_does_not_end_in_time_is_given_back_and_no_attempt_counts(runner, how):
     began, let_end = threading.Event(), threading.Event()
@@ -177,6 +179,7 @@ def command(database_url):
         one.communicate()
 
 
+@takes_seconds
 @pytest.mark.parametrize(("line", "signals"), [("work --grace 0.5", 1), ("work", 2)])
 def test_a_process_that_has_to_go_gives_its_runs_back(runner, command, line, signals):
     start(runner)
@@ -190,6 +193,7 @@ def test_a_process_that_has_to_go_gives_its_runs_back(runner, command, line, sig
     assert runner.stored("status", "attempt") == [("initial", 1)] * 3
 
 
+@takes_seconds
 def test_output_that_nobody_takes_ends_no_run(runner, command):
     start(runner)
     with open("/dev/full", "w") as full:
@@ -198,6 +202,7 @@ def test_output_that_nobody_takes_ends_no_run(runner, command):
     assert runner.stored("status", "attempt") == [("completed", 1)] * 3
 
 
+@takes_seconds
 def test_output_into_a_closed_pipe_ends_no_run(runner, command):
     start(runner)
     worker = command("work --once", env={"SECONDS": "0.5"})
@@ -208,6 +213,7 @@ def test_output_into_a_closed_pipe_ends_no_run(runner, command):
     assert runner.stored("status", "attempt") == [("completed", 1)] * 3
 
 
+@takes_seconds
 def test_a_key_that_the_output_can_not_show_ends_no_run(runner, command):
     runner.blueprint.generator("sources")(lambda backfill: [{"key": "Zoë"}, {"key": "b"}])
     runner.put({"block_uuid": "sources", "status": "initial"})
@@ -250,6 +256,7 @@ def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(hours):
     assert ("initial", 0, 1) in rows
 
 
+@takes_seconds
 def test_what_was_claimed_ahead_does_not_wait_behind_a_long_run(hours):
     begun, go_on = [], threading.Event()
 
@@ -279,6 +286,7 @@ def test_what_was_claimed_ahead_does_not_wait_behind_a_long_run(hours):
     assert hours.get()["status"] == "completed"
 
 
+@takes_seconds
 def test_a_process_may_have_a_run_again_while_it_is_still_at_the_attempt_before(runner):
     runner.app.config["BACKFILLS_LEASE"] = 2
     attempts, second, stop = [], threading.Event(), threading.Event()
@@ -304,6 +312,7 @@ def test_a_process_may_have_a_run_again_while_it_is_still_at_the_attempt_before(
     assert attempts == [1, 2] and runner.get()["metrics"] == {"rows": 2}
 
 
+@takes_seconds
 def test_a_worker_that_finds_nothing_for_a_night_goes_on(runner):
     looks, stop, done = [], threading.Event(), []
     runner.blueprint.runner(lambda run: done.append(run.key))
@@ -324,6 +333,7 @@ def test_a_worker_that_finds_nothing_for_a_night_goes_on(runner):
 # What else a host does meanwhile
 
 
+@takes_seconds
 def test_leases_are_renewed_though_the_end_of_an_app_context_fails(runner):
     runner.app.config["BACKFILLS_LEASE"] = 1.2
     failed, taken = [], []

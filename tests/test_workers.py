@@ -5,11 +5,13 @@ from datetime import datetime
 from datetime import timedelta
 
 from conftest import often
+from conftest import takes_seconds
 from processes import begin
 
 WINDOW = {"start_datetime": "2023-03-01", "interval_type": "minute", "interval_units": 1}
 
 
+@takes_seconds
 def test_each_run_goes_to_one_worker_while_the_backfill_is_edited(runner, database_url):
     # SQLite has one lock and no queue for it: they wait most of the time.
     total = often(400) if database_url.startswith("sqlite") else 500

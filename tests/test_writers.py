@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import often
+from conftest import takes_seconds
 from processes import wsgi
 
 from flask_backfills.rules.lifecycle import TRANSITIONS
@@ -49,6 +50,7 @@ def server(database_url):
         db.engine.dispose()
 
 
+@takes_seconds
 def test_no_update_is_lost_or_breaks_a_rule(server, database_url):
     with urllib.request.urlopen(server) as response:
         first, etag = json.loads(response.read())["backfill"], response.headers["ETag"]
