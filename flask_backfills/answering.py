@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
+from collections.abc import Callable
 
 from flask import current_app
 from flask import Response
@@ -11,17 +13,16 @@ from flask.json.provider import DefaultJSONProvider
 
 def dumps(value: t.Any) -> str:
     """JSON whose keys are as the documentation says: an app's provider may rename them."""
-    return _provider().dumps(value)
+    return json.dumps(value, default=_default(), sort_keys=True)
 
 
 def json_response(**items: t.Any) -> Response:
     """The response of a JSON object."""
-    return t.cast(Response, _provider().response(items))
+    made = DefaultJSONProvider(current_app._get_current_object())  # type: ignore[attr-defined]
+    made.default = _default()
+    return t.cast(Response, made.response(items))
 
 
-def _provider() -> DefaultJSONProvider:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    made = DefaultJSONProvider(app)
+def _default() -> Callable[[t.Any], t.Any]:
     # It knows the types of a host's own attributes.
-    made.default = getattr(app.json, "default", made.default)
-    return made
+    return getattr(current_app.json, "default", DefaultJSONProvider.default)

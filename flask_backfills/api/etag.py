@@ -23,7 +23,10 @@ def etag(host: Host, shown: t.Mapping[str, t.Any]) -> str:
     """The ETag of a backfill as it is shown."""
     follows = {*_reported(host), host.schema.key_of("updated_at")}
     edited = {key: value for key, value in shown.items() if key not in follows}
-    return f"{_digest(edited)}-{_digest(shown)}"
+    digest = sha1(_bytes(edited))
+    first = digest.hexdigest()
+    digest.update(_bytes({key: shown[key] for key in follows & shown.keys()}))
+    return f"{first[:20]}-{digest.hexdigest()[:20]}"
 
 
 def matches(
@@ -53,5 +56,5 @@ def _reported(host: Host) -> set[str]:
     return {host.schema.key_of(name) for name in REPORTED}
 
 
-def _digest(shown: t.Mapping[str, t.Any]) -> str:
-    return sha1(dumps(shown).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+def _bytes(shown: t.Mapping[str, t.Any]) -> bytes:
+    return dumps(shown).encode("utf-8", "surrogatepass")

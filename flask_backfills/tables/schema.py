@@ -182,12 +182,16 @@ class BackfillSchema(ModelSchema):
     def moments(self) -> dict[str, sa.Column[t.Any]]:
         """The columns that MySQL may cut to whole seconds, by attribute."""
         dialects = (mysql.dialect, MariaDBDialect)
-        mapped = {attribute: columns.column_of(self.mapper, attribute) for attribute in self.keys}
         return {
             attribute: column
-            for attribute, column in mapped.items()
+            for attribute, column in self.columns.items()
             if column is not None and any(columns.cuts_fractions(column, d()) for d in dialects)
         }
+
+    @cached_property
+    def columns(self) -> dict[str, sa.Column[t.Any] | None]:
+        """The columns by attribute; ``None`` where it is none."""
+        return {attribute: columns.column_of(self.mapper, attribute) for attribute in self.keys}
 
     @cached_property
     def keys(self) -> dict[str, str]:
@@ -258,7 +262,7 @@ class BackfillSchema(ModelSchema):
             errors.update({text(key): found for key, found in {**messages, **told}.items()})
         # Also in a host's own fields, which may be of any kind.
         for attribute, value in values.items():
-            if refusal := columns.refusal(columns.column_of(self.mapper, attribute), value):
+            if refusal := columns.refusal(self.columns.get(attribute), value):
                 errors[self.key_of(attribute)] = [refusal]
         return t.cast("dict[str, t.Any]", values), errors
 

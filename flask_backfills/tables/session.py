@@ -39,9 +39,11 @@ def opener(session: AnySession) -> Callable[[], Session]:
         raise TypeError(f"{session!r} makes a new session at each call: {_CURE}")
     if not callable(session):
         raise TypeError(f"{session!r} is no session: {_CURE}")
-    if isinstance(session, scoped_session) and isinstance(session.session_factory, sessionmaker):
+    if not isinstance(session, scoped_session):
+        return _Opener(session)
+    if isinstance(session.session_factory, sessionmaker):
         _watch(session.session_factory.class_)
-    return _Opener(session)
+    return session
 
 
 class _Opener:
@@ -91,6 +93,9 @@ def has_changes(session: Session) -> bool:
     """
     # Of the first transaction that is looked at, nobody knows: it counts as written.
     known = _watch(type(session))
+    if not session.in_transaction():
+        # Each change of an object begins one.
+        return False
     if is_pending(session):
         return True
     written = session.info.get(_WRITTEN) is session.get_transaction()
