@@ -11,6 +11,7 @@ from flask.sansio.app import App
 from werkzeug.exceptions import Forbidden
 from werkzeug.exceptions import NotFound
 
+from . import config
 from . import errors
 from .api.mage import MageRoutes
 from .api.paths import Paths
@@ -219,6 +220,7 @@ class BackfillBlueprint(Blueprint):
         # A model that can't be served is an error at start, not at the first request; and
         # not earlier, since the models that it refers to may not be imported before.
         self.host.check()
+        config.check(app.config)
         if not self._got_registered_once:
             # After the rules of the host's own, which come first.
             self._paths.close()

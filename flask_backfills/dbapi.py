@@ -9,9 +9,12 @@ import typing as t
 
 from sqlalchemy import exc
 
-#: What a statement meets when the database was restarted, or is in somebody's way. PostgreSQL's
-#: drivers file the first under InternalError.
-_PASSING_STATES = ("25P03", "40001", "40P01", "55P03")
+#: What a statement meets when the database was restarted, became a replica that others may only
+#: read, or is in somebody's way. PostgreSQL's drivers file the first two under InternalError.
+_PASSING_STATES = ("25006", "25P03", "40001", "40P01", "55P03")
+
+#: The classes of what PostgreSQL itself files under OperationalError. A trigger may use others.
+_SERVERS_CLASSES = ("08", "25", "40", "53", "54", "55", "57", "58", "F0", "HV", "XX")
 
 #: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
 _INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
@@ -26,10 +29,13 @@ _NAMES_ONLY = (1048, 1364, 1451, 1452, 3819, 4025)
 
 #: What does not pass although MySQL's and MariaDB's drivers file it under OperationalError: a
 #: name that a column's set of characters can't be compared with, a datetime out of range or a
-#: character that the set lacks, a CHECK in the words of either.
+#: character that the set lacks, a CHECK in the words of either, what a trigger signals.
 MYSQL_NAMES = (1267,)
 MYSQL_VALUES = (1292, 1366)
-MYSQL_CHECKS = (3819, 4025)
+MYSQL_CHECKS = (1644, 3819, 4025)
+
+#: The class of states that a trigger of MySQL or MariaDB signals.
+_MYSQL_SIGNALS = "45"
 
 
 def code_of(error: BaseException) -> t.Any:
@@ -48,7 +54,19 @@ def passes(error: BaseException) -> bool:
         return True
     if code_of(error) in (*MYSQL_NAMES, *MYSQL_VALUES, *MYSQL_CHECKS) or is_missing(error):
         return False
+    if is_a_triggers(error):
+        return False
     return isinstance(error, (exc.OperationalError, exc.InterfaceError))
+
+
+def is_a_triggers(error: BaseException) -> bool:
+    """Whether the database passes on an error with a state that only a trigger gives."""
+    state = _state_of(error)
+    if state is None or not isinstance(error, exc.OperationalError):
+        return False
+    if code_of(error) is not None:
+        return str(state).startswith(_MYSQL_SIGNALS)
+    return state[:2] not in _SERVERS_CLASSES
 
 
 def interrupts(error: BaseException) -> bool:
@@ -107,6 +125,6 @@ def told(error: BaseException) -> str:
 
 
 def _state_of(error: BaseException) -> t.Any:
-    """PostgreSQL's code of five characters."""
+    """The code of five characters that PostgreSQL gives, and newer drivers of MySQL too."""
     driver = getattr(error, "orig", None)
     return getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)

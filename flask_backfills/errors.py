@@ -185,8 +185,9 @@ DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     StaleDataError: ChangedMeanwhile,
 }
 
-#: What a handler is registered for. Where a table is missing, most drivers say the last.
-DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.ProgrammingError)
+#: What a handler is registered for. Where a table is missing, most drivers say ProgrammingError;
+#: a replica that may only be read says InternalError.
+DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.ProgrammingError, exc.InternalError)
 
 #: The same for codes that MySQL's and MariaDB's drivers file under OperationalError.
 MYSQL_REFUSALS: dict[int, type[http.HTTPException]] = {
@@ -232,13 +233,20 @@ def refusal(error: Exception) -> http.HTTPException:
     if dbapi.is_missing(error):
         current_app.logger.error("%s", dbapi.missing(error))
         return NotSetUp()
-    found = (refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
-    stands = next(found, None)
+    stands = _stands_for(error)
     if stands is None:
         raise error
-    stands = MYSQL_REFUSALS.get(dbapi.code_of(error), stands)
     current_app.logger.warning("%s: %s", stands.__name__, dbapi.told(error))
     return stands()
+
+
+def _stands_for(error: Exception) -> type[http.HTTPException] | None:
+    if dbapi.is_a_triggers(error):
+        return ConstraintViolated
+    if dbapi.passes(error):
+        return DatabaseUnavailable
+    found = (refused for kind, refused in DATABASE_REFUSALS.items() if isinstance(error, kind))
+    return MYSQL_REFUSALS.get(dbapi.code_of(error), next(found, None))
 
 
 def answer(error: Exception) -> Response | http.HTTPException:

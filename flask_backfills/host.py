@@ -7,15 +7,12 @@ knows the blueprint.
 from __future__ import annotations
 
 import typing as t
-import uuid
 from collections.abc import Callable
 from collections.abc import Mapping
 from datetime import timezone
 from datetime import tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
-
-from sqlalchemy.orm import Mapper
 
 from .auth import Authorize
 from .auth import require_arguments as require_arguments
@@ -46,8 +43,6 @@ Allow = Callable[[str, str], None]
 
 #: From an action, a pipeline (``None`` for the row's own) and a backfill to its pipeline.
 AllowOne = Callable[[str, t.Optional[str], t.Any], str]
-
-_CONVERTERS = {int: "int", uuid.UUID: "uuid", str: "string"}
 
 
 class Host:
@@ -97,8 +92,6 @@ class Host:
         self.inclusive = end == "inclusive"
         self.generators: dict[str, Generator] = {}
         self.runner: Runner | None = None
-        #: The URL converter for the primary key of a backfill.
-        self.converter = _converter(self.table.mapper)
 
     def check(self) -> None:
         """Make what can't be made of models that can't be served.
@@ -120,11 +113,6 @@ class Host:
     def schema(self) -> BackfillSchema:
         """The schema, with the limits of the model's columns."""
         return self.schema_class(self.table.model)
-
-    @property
-    def run_converter(self) -> str:
-        """The URL converter for the primary key of a run."""
-        return _converter(columns.mapper_of(t.cast("type[t.Any]", self.run_model)))
 
     @cached_property
     def run_table(self) -> RunTable:
@@ -182,10 +170,6 @@ class Host:
         """Computes the runs of a backfill."""
         run_schema = None if self.run_model is None else self.run_table.schema
         return Expansion(self.schema, run_schema, self.zone, self.inclusive, self.generators)
-
-
-def _converter(mapper: Mapper[t.Any]) -> str:
-    return _CONVERTERS[columns.python_type(columns.key_column(mapper))]
 
 
 class Served(t.Protocol):

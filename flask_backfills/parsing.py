@@ -6,14 +6,11 @@ import json
 import math
 import typing as t
 
-from flask import current_app
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from . import config
 from . import errors
-
-#: Bytes of a body, unless the app's config says otherwise.
-MAX_CONTENT_LENGTH = 1024 * 1024
 
 #: Levels of objects and arrays in a body. MariaDB's JSON holds no more than 32.
 MAX_DEPTH = 32
@@ -25,8 +22,7 @@ _READ = "flask_backfills.body"
 
 def max_content_length() -> int:
     """The bytes that a body may have, as the app's config says."""
-    limit: int = current_app.config.get("BACKFILLS_MAX_CONTENT_LENGTH", MAX_CONTENT_LENGTH)
-    return limit
+    return config.whole("BACKFILLS_MAX_CONTENT_LENGTH")
 
 
 def read_bytes(request: Request) -> bytes:

@@ -30,7 +30,7 @@ FLOORS = [
     ["tables"],
     ["parsing"],
     ["errors"],
-    ["rules", "dbapi", "answering"],
+    ["rules", "dbapi", "answering", "config"],
 ]
 
 #: Functions that import what a string names, which these tests can't see.

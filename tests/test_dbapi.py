@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import sqlalchemy as sa
+from conftest import DATABASES
 from conftest import LIST
 from conftest import URL
 
@@ -49,6 +50,60 @@ def test_what_a_database_refuses_leaves_no_value_in_answer_or_log(bare, caplog):
     assert SECRET not in caplog.text
     # And yet it says what has refused it.
     assert "name" in caplog.messages[0]
+
+
+#: Triggers that refuse some names in the ways that a host can choose from.
+TRIGGERS = {
+    "postgresql": """
+        CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.name = 'plain' THEN RAISE EXCEPTION 'not that name';
+        ELSIF NEW.name = 'own' THEN RAISE EXCEPTION 'not that name' USING ERRCODE = 'HO001';
+        END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON backfill FOR EACH ROW EXECUTE FUNCTION refuse()
+    """,
+    "mysql": """
+        CREATE TRIGGER refuse BEFORE UPDATE ON backfill FOR EACH ROW
+        IF NEW.name = 'plain' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not that name';
+        ELSEIF NEW.name = 'own' THEN SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 31001; END IF
+    """,
+    "sqlite": """
+        CREATE TRIGGER refuse BEFORE UPDATE ON backfill WHEN NEW.name IN ('plain', 'own')
+        BEGIN SELECT RAISE(ABORT, 'not that name'); END
+    """,
+}
+
+
+@pytest.mark.parametrize("name", ["plain", "own"])
+def test_what_a_trigger_of_the_hosts_refuses_is_not_tried_again(own_host, name):
+    with own_host.app.app_context(), own_host.db.engine.begin() as connection:
+        dialect = own_host.db.engine.dialect.name.replace("mariadb", "mysql")
+        connection.exec_driver_sql(TRIGGERS[dialect])
+    own_host.statements.clear()
+    answer = own_host.put({"name": name})
+    assert answer.status_code in (409, 422), answer.text
+    assert len([one for one in own_host.statements if one.startswith("UPDATE")]) == 1
+    assert own_host.get()["name"] == "old_name"
+
+
+@pytest.mark.parametrize("database_url", DATABASES[1:], indirect=True)
+def test_a_replica_that_may_only_be_read_is_a_503(own_host):
+    def only_read(connection, *rest):
+        cursor = connection.cursor()
+        of_postgresql = "CHARACTERISTICS AS " if "psycopg" in type(connection).__module__ else ""
+        cursor.execute(f"SET SESSION {of_postgresql}TRANSACTION READ ONLY")
+        cursor.close()
+        connection.commit()
+
+    # As after a failover, until the host's connections are made anew.
+    with own_host.app.app_context():
+        sa.event.listen(own_host.db.engine, "connect", only_read)
+        own_host.db.engine.dispose()
+    answer = own_host.put({"name": "new"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert own_host.client.get(URL).status_code == 200
+    with own_host.app.app_context():
+        sa.event.remove(own_host.db.engine, "connect", only_read)
+        own_host.db.engine.dispose()
 
 
 @pytest.mark.parametrize("what", ["TABLE backfill_run", "TABLE backfill", "a column"])

@@ -38,6 +38,7 @@ from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillSchema
 from flask_backfills import oauth_token
+from flask_backfills.config import DEFAULTS
 
 
 class Color(enum.Enum):
@@ -622,3 +623,25 @@ def test_a_function_that_can_not_be_called_as_it_will_be_is_refused_at_once(mode
     blueprint = BackfillBlueprint(model, db.session, authorize=allow_anyone)
     with pytest.raises(TypeError, match=r"the runner is called with \(run\)"):
         blueprint.runner(lambda: None)
+
+
+@pytest.mark.parametrize("value", ["30s", "1k", "", None, True, -1, float("nan"), "1e99", [60]])
+@pytest.mark.parametrize("name", list(DEFAULTS))
+def test_a_number_of_the_config_that_is_none_is_refused_at_start(models, name, value):
+    db, model, run_model = models
+    app = Flask("mistaken")
+    app.config[name] = value
+    blueprint = BackfillBlueprint(model, db.session, authorize=allow_anyone, run_model=run_model)
+    with pytest.raises(ValueError, match=f"{name}.*such as {DEFAULTS[name]}"):
+        app.register_blueprint(blueprint)
+
+
+def test_numbers_of_the_config_may_come_from_the_environment(own_runner, monkeypatch):
+    for name, value in {"LEASE": "2.5", "MAX_RUNS": "3"}.items():
+        monkeypatch.setenv(f"FLASK_BACKFILLS_{name}", value)
+    own_runner.app.config.from_prefixed_env()
+    own_runner.app.config["BACKFILLS_MAX_CONTENT_LENGTH"] = "200"
+    window = {"start_datetime": "2023-07-01", "interval_type": "day", "interval_units": 1}
+    sent = {**window, "end_datetime": "2023-07-04", "status": "initial"}
+    assert "The limit is 3" in own_runner.put(sent).text
+    assert own_runner.put({"name": "x" * 200}).status_code == 413

@@ -40,11 +40,25 @@ MISSING = [
     f"{URL}/runs/",
     f"{URL}/runs/1/2/3",
     f"{FLAT}/nothing",
-    f"{LIST}/six",
-    "/api/backfills/six/runs",
     "/api/pipelines/a/b/backfills",
     "/api/pipelines/a/b/backfills/",
     "/api/pipelines/a/b/backfills/6/runs",
+]
+
+#: What no backfill is called, although Python and databases read a six, or too large a number.
+STRANGE = [
+    "six",
+    "06",
+    "+6",
+    "6.0",
+    "%206",
+    "\uff16",
+    "\u0666",
+    "9" * 5000,
+    "-6",
+    "None",
+    "%00",
+    "6%0A",
 ]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -66,6 +80,23 @@ def test_every_answer_below_our_paths_is_json(mage, method):
     for path in MISSING:
         answer = mage.client.open(path, method=method, json={})
         assert (answer.status_code, answer.json["error"]["code"]) == (404, 404), path
+
+
+@pytest.mark.parametrize("key", STRANGE, ids=lambda key: key[:9])
+def test_another_spelling_of_a_key_is_a_404(mage, key):
+    for path in (f"{LIST}/{key}", f"/api/backfills/{key}"):
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
+            answer = mage.client.open(path, method=method, json={"backfill": {"name": "another"}})
+            assert (answer.status_code, answer.json["error"]["code"]) == (404, 404), path
+        assert mage.client.get(f"{path}/runs").status_code == 404
+    sent = {"pipeline_run": {"backfill_id": 6, "execution_date": "2023-07-01"}}
+    path = f"/api/pipeline_schedules/{key}/pipeline_runs"
+    assert mage.client.post(path, json=sent).status_code == 404
+    sent = {"pipeline_run": {"status": "cancelled"}}
+    assert mage.client.put(f"/api/pipeline_runs/{key}", json=sent).status_code == 404
+    console = mage.app.test_client()
+    assert console.get(f"/backfills/{key}").status_code == 404
+    assert mage.get()["name"] == "old_name"
 
 
 def test_options_tell_the_methods_of_each_path(mage):

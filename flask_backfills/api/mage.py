@@ -49,8 +49,8 @@ class MageRoutes:
 
     def add_to(self, paths: Paths) -> None:
         rule = paths.rule
-        run = f"/pipeline_runs/<{self.host.run_converter}:run_id>"
-        schedule = f"/pipeline_schedules/<{self.host.converter}:backfill_id>/pipeline_runs"
+        run = "/pipeline_runs/<run_id>"
+        schedule = "/pipeline_schedules/<backfill_id>/pipeline_runs"
         rule("/pipeline_runs", "mage_list", self.list_view)
         rule(run, "mage_update", self.update_view, ["PUT"])
         rule(schedule, "mage_create", self.create_view, ["POST"])
@@ -84,7 +84,7 @@ class MageRoutes:
         body.receive(request)
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         sent = _loaded(Retrying(), body.read(request, "pipeline_run"))
-        if self._key_of_backfill(sent["backfill_id"]) != backfill_id:
+        if str(self._key_of_backfill(sent["backfill_id"])) != backfill_id:
             raise errors.Refused({"backfill_id": ["Must be that of the path."]})
         date = self.host.run_table.between(sent["execution_date"], sent["execution_date"])
         run = self.host.one_run.set_status(

@@ -6,13 +6,13 @@ import typing as t
 from collections.abc import Mapping
 from functools import partial
 
-from flask import current_app
 from flask import request
 from flask import Response
 from flask import url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound
 
+from .. import config
 from .. import errors
 from ..answering import json_response
 from ..changes.backfills import Saved
@@ -23,9 +23,6 @@ from . import query
 from .etag import etag
 from .etag import matches
 from .paths import Paths
-
-#: Bytes of a page of backfills or runs, unless the app's config says otherwise.
-MAX_PAGE_LENGTH = 16 * 1024 * 1024
 
 
 class Routes:
@@ -45,7 +42,7 @@ class Routes:
         rule(of_pipeline, "create", self.create_view, ["POST"])
         rule("/backfills", "list_anywhere", self.list_anywhere_view)
         for path in (of_pipeline, "/backfills"):
-            item = f"{path}/<{self.host.converter}:backfill_id>"
+            item = f"{path}/<backfill_id>"
             rule(item, "detail", self.detail_view)
             rule(item, "update", self.update_view, ["PUT", "PATCH"])
             rule(item, "delete", self.delete_view, ["DELETE"])
@@ -202,7 +199,7 @@ def _page(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) 
     offset, limit = asked["offset"], asked["limit"]
     metadata = {"count": total, "next": offset + limit < total}
     response = json_response(**shown, metadata=metadata)
-    most = int(current_app.config.get("BACKFILLS_MAX_PAGE_LENGTH", MAX_PAGE_LENGTH))
+    most = config.whole("BACKFILLS_MAX_PAGE_LENGTH")
     if limit > 1 and len(response.get_data()) > most:
         raise errors.QueryRefused({"_limit": [f"The page would have more than {most:,} bytes."]})
     return _private(response)

@@ -14,9 +14,9 @@ from datetime import tzinfo
 from functools import lru_cache
 from itertools import islice
 
-from flask import current_app
 from marshmallow import ValidationError
 
+from .. import config
 from .. import errors
 from ..rules.plan import Wanted
 from ..rules.window import Interval
@@ -28,12 +28,6 @@ from ..tables.fields import JSONObject
 from ..tables.fields import UTCDateTime
 from ..tables.schema import BackfillSchema
 from ..tables.schema import RunSchema
-
-#: Runs of one backfill, unless the app's config says otherwise.
-MAX_RUNS = 100_000
-
-#: Bytes of JSON, unless the app's config says otherwise. Each run that has begun has a copy.
-MAX_VARIABLES = 64 * 1024
 
 #: A function from a backfill to one dict for each run. The dict overrides the backfill's
 #: variables. ``key`` (a string) and ``execution_date`` (a datetime or ISO 8601) are optional.
@@ -239,12 +233,15 @@ class Expansion:
 
 
 def max_runs() -> int:
-    return int(current_app.config.get("BACKFILLS_MAX_RUNS", MAX_RUNS))
+    return config.whole("BACKFILLS_MAX_RUNS")
 
 
 def too_large(variables: dict[str, t.Any]) -> str | None:
-    """What to say of a backfill's variables that are too large for its runs."""
-    most = int(current_app.config.get("BACKFILLS_MAX_VARIABLES", MAX_VARIABLES))
+    """What to say of a backfill's variables that are too large for its runs.
+
+    Each run that has begun has a copy of them.
+    """
+    most = config.whole("BACKFILLS_MAX_VARIABLES")
     written = json.dumps(variables, ensure_ascii=False, separators=(",", ":"))
     size = len(written.encode("utf-8", "replace"))
     return f"Has {size:,} bytes of JSON. The limit is {most:,}." if size > most else None

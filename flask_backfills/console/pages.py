@@ -65,7 +65,7 @@ class ConsoleBlueprint(Frame):
     ) -> None:
         super().__init__(host_of(blueprint), name, url_prefix=url_prefix, **options)
         self.history = history
-        item = f"/<{self.host.converter}:backfill_id>"
+        item = "/<backfill_id>"
         action = f"{item}/<any({', '.join(actions.ACTIONS)}):action>"
         self.shows("/", "list", self.list_view)
         self.shows(item, "detail", self.detail_view)
