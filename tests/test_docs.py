@@ -63,7 +63,7 @@ class Given:
     def keep(self, namespace):
         """Remember what a page has made itself."""
         made = namespace["app"], namespace.get("db")
-        if made[1] is not None and made not in self.extensions:
+        if "sqlalchemy" in made[0].extensions and made not in self.extensions:
             self.extensions.append(made)
         if "engine" in namespace:
             self.engines.append(namespace["engine"])
@@ -99,7 +99,6 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
                 namespace = given.namespace(re.findall(r"\w+", block))
             elif language == "python":
                 exec(compile("\n" * line + block, str(page), "exec"), namespace)
-                given.keep(namespace)
             elif language == "pycon":
                 test = doctest.DocTestParser().get_doctest(block, namespace, where, str(page), line)
                 runner = doctest.DocTestRunner(optionflags=OPTIONS)
@@ -109,6 +108,8 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
                 assert runner.failures == 0, "".join(told)
             else:
                 run_commands(namespace["app"], block, where)
+            if "app" in namespace:
+                given.keep(namespace)
     finally:
         given.close()
 
@@ -130,7 +131,10 @@ def test_the_parts_of_a_page_can_be_pasted_in_order_into_one_app(page, tmp_path,
     namespace = given.namespace(["app", "db"])
     namespace["app"].config["BACKFILLS_API_KEYS"] = ["a key"]
     try:
-        for _, language, block in parts(ROOT / page):
+        for number, (_, language, block) in enumerate(parts(ROOT / page)):
+            if language == "given" and number:
+                # From here on, it is about another app.
+                break
             if language == "python":
                 exec(block, namespace)
         app = namespace["app"]
