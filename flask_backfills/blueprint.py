@@ -16,6 +16,7 @@ from . import errors
 from .api.mage import MageRoutes
 from .api.paths import Paths
 from .api.routes import Routes
+from .api.runs import RunRoutes
 from .auth import Authorize
 from .changes.backfills import Backfills
 from .changes.backfills import Pipelines
@@ -132,6 +133,8 @@ class BackfillBlueprint(Blueprint):
         self.cli = Commands(self.host)
         self._paths = Paths(self)
         Routes(self.host, openapi).add_to(self._paths)
+        if run_model is not None:
+            RunRoutes(self.host).add_to(self._paths)
         if mage_routes and run_model is None:
             raise TypeError("mage_routes=True needs runs: pass run_model= too")
         if mage_routes:

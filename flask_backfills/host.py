@@ -19,9 +19,9 @@ from .auth import require_arguments as require_arguments
 from .auth import require_plain as require_plain
 from .changes.backfills import Backfills
 from .changes.backfills import Pipelines
+from .changes.changed_runs import ChangedRuns
 from .changes.expansion import Expansion
 from .changes.expansion import Generator
-from .changes.one_run import OneRun
 from .rules.lifecycle import Transitions
 from .runs.messages import MessageQueue
 from .runs.planned import Planned
@@ -161,9 +161,9 @@ class Host:
         )
 
     @cached_property
-    def one_run(self) -> OneRun:
-        """Single runs, as people change them."""
-        return OneRun(self.table, self.planned)
+    def changed_runs(self) -> ChangedRuns:
+        """Single runs and many, as people change them."""
+        return ChangedRuns(self.table, self.planned)
 
     @cached_property
     def expansion(self) -> Expansion:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable
 
+from ..auth import CREDENTIALS
+from ..rules.lifecycle import MADE_OF_RUNS
 from ..rules.plan import ACTIONS
+from .descriptions import CREDENTIAL
+from .descriptions import WHOLE_RUN
 
 Document = dict[str, t.Any]
 
@@ -74,6 +78,49 @@ def errors(with_runs: bool) -> dict[str, Document]:
 def page() -> Document:
     """What a list says about itself."""
     return object_of({**_PAGE}, _PAGE)
+
+
+def examples(backfill: Document) -> dict[str, Document]:
+    """An example of each body; of a backfill, this one."""
+    run = {"status": "initial"}
+    return {
+        "BackfillCreateBody": {"backfill": backfill},
+        "BackfillUpdateBody": {"backfill": backfill},
+        "RunUpdateBody": {"run": run},
+        "RunsUpdateBody": {"runs": run},
+    }
+
+
+def one_run(shown: Document) -> dict[str, Document]:
+    """One run with what a list leaves out.
+
+    :param shown: a run in a list.
+    """
+    kinds = {"metrics": ref("RunMetrics"), "worker": {"type": "string"}}
+    more = {name: _told(or_null(kind), *WHOLE_RUN[name]) for name, kind in kinds.items()}
+    whole = object_of({**shown["properties"], **more}, [*shown["required"], *more])
+    return {
+        "RunMetrics": {"type": "object", "additionalProperties": True},
+        "WholeRun": whole,
+        "RunAnswer": object_of({"run": ref("WholeRun")}, ["run"]),
+    }
+
+
+def run_changes() -> dict[str, Document]:
+    """What people may make of runs, and how many that were."""
+    status = _told(ref("NextStatus"), "What they become.", "initial")
+    beside = {key: {"description": CREDENTIAL} for key in sorted(CREDENTIALS)}
+    count = _told({"type": "integer", "minimum": 0}, "How many runs were changed.", 35)
+    return {
+        "NextStatus": {"type": "string", "enum": [*MADE_OF_RUNS]},
+        "RunUpdate": object_of({"status": status}, ["status"]),
+        "RunUpdateBody": object_of({"run": ref("RunUpdate"), **beside}, ["run"]),
+        "RunsUpdateBody": object_of({"runs": ref("RunUpdate"), **beside}, ["runs"]),
+        "RunsMetadata": object_of({"count": count}, ["count"]),
+        "RunsAnswer": object_of(
+            {"runs": ref("RunUpdate"), "metadata": ref("RunsMetadata")}, ["runs", "metadata"]
+        ),
+    }
 
 
 def plans() -> dict[str, Document]:

@@ -72,8 +72,8 @@ class Components:
         self.schemas["BackfillSaved"] = self._saved()
         keys = {host.schema.key_of(name): value for name, value in descriptions.PAGE.items()}
         writable = self.schemas["BackfillUpdate"]["properties"].keys()
-        #: The request of Mage's page, as far as the host's model takes it.
-        self.example = {"backfill": {key: keys[key] for key in keys if key in writable}}
+        #: An example of each body, first the request of Mage's page, as far as the model takes it.
+        self.examples = answers.examples({key: keys[key] for key in keys if key in writable})
 
     def parameter(self, field: fields.Field[t.Any]) -> Document:
         """The schema of a query parameter."""
@@ -116,7 +116,8 @@ class Components:
         schema = host.run_table.schema
         self.schemas["Run"] = self._shown("Run", schema, descriptions.RUN_ATTRIBUTES)
         self.schemas["RunList"] = list_of("runs", "Run")
-        self.schemas |= answers.plans()
+        self.schemas |= answers.one_run(self.schemas["Run"])
+        self.schemas |= answers.run_changes() | answers.plans()
 
     def _saved(self) -> Document:
         properties = {"backfill": ref("Backfill")}

@@ -92,6 +92,12 @@ RUN_ATTRIBUTES: dict[str, Told] = {
     "variables": ("What the run gets.", {"ds": "2023-07-17", "hr": "23"}),
 }
 
+#: What one run shows, and a list of runs leaves out.
+WHOLE_RUN: dict[str, Told] = {
+    "metrics": ("What the run has returned.", {"rows": 24}),
+    "worker": ("Who executed the run last.", "batch-1:4711"),
+}
+
 #: The settings that decide something; other keys are stored as they are.
 SETTINGS: dict[str, Told] = {
     "max_attempts": ("How often a run is tried that raises an error. Default: 1.", 3),
@@ -120,10 +126,11 @@ PARAMETERS = {
     " another one, the answer is 412, and nothing changes.",
     "_limit": "How many to show, from 1 to 100.",
     "_offset": "How many to skip.",
-    "dry_run": "Whether to check everything, show the plan of the runs, and store nothing.",
+    "dry_run": "Whether to check everything, show what would be, and store nothing.",
     "include_run_count": "Whether to add `total_run_count` and `run_status_counts`.",
     "include_preview_runs": "Whether to add `pipeline_run_dates`, one page of them, and the counts.",
-    "status": "Show only those with this status.",
+    "run_id": "The id of the run.",
+    "status": "Only those with this status.",
 }
 
 _CHANGE = (
@@ -131,6 +138,18 @@ _CHANGE = (
     " be sent back as it was shown, and so may what a GET adds (`total_run_count`,"
     " `run_status_counts`, `pipeline_run_dates`), which is left alone. Whole numbers may also be"
     " sent as text of digits. PUT and PATCH mean the same."
+)
+
+_RUN_CHANGE = (
+    "`initial` lets a run wait that has failed, was cancelled or is completed. `cancelled` ends one"
+    " that waits or is running. `completed` marks one as done that waits, has failed or was"
+    " cancelled. Anything else is a 409. The status of the backfill follows: it is active again"
+    " when a run waits, and a failed one without failed runs is completed."
+)
+
+_RUNS_CHANGE = (
+    f"{_RUN_CHANGE} `metadata.count` says how many were changed. With `dry_run`, it says how many"
+    " would be."
 )
 
 #: By the operation's id without ``_by_id``: a summary, and a description.
@@ -155,6 +174,11 @@ OPERATIONS = {
         "List the runs of a backfill",
         "Ordered by date, one page of them. Includes runs that are no longer wanted.",
     ),
+    "get_run": ("Read one run", "With its whole error, its metrics and its worker."),
+    "update_run": ("Try one run again, cancel it, or mark it as done", _RUN_CHANGE),
+    "patch_run": ("The same for one run, with PATCH", _RUN_CHANGE),
+    "update_runs": ("The same for all runs that have a status", _RUNS_CHANGE),
+    "patch_runs": ("The same for all runs that have a status, with PATCH", _RUNS_CHANGE),
 }
 
 #: The headers of answers.
@@ -169,7 +193,7 @@ REFUSALS = {
     "400": "The body is not valid JSON, repeats a key, or has no backfill object",
     "401": "Credentials are missing or wrong",
     "403": "Not allowed",
-    "404": "The pipeline has no such backfill",
+    "404": "The pipeline has no such backfill, or the backfill no such run",
     "409": "The state of the backfill or a database constraint does not allow this",
     "412": "If-Match or If-Plan-Match does not match",
     "413": "The body is too large",

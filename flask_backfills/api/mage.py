@@ -75,7 +75,7 @@ class MageRoutes:
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         _loaded(Cancelling(), body.read(request, "pipeline_run"))
         its_own = self.host.run_table.key == known
-        run = self.host.one_run.set_status(
+        _, run = self.host.changed_runs.set_status(
             pipeline_uuid, backfill_id, its_own, "cancelled", unless_retried=True
         )
         return self._answer(pipeline_uuid, backfill_id, run)
@@ -87,7 +87,7 @@ class MageRoutes:
         if str(self._key_of_backfill(sent["backfill_id"])) != backfill_id:
             raise errors.Refused({"backfill_id": ["Must be that of the path."]})
         date = self.host.run_table.between(sent["execution_date"], sent["execution_date"])
-        run = self.host.one_run.set_status(
+        _, run = self.host.changed_runs.set_status(
             pipeline_uuid, backfill_id, date, "initial", running_too=True
         )
         return self._answer(pipeline_uuid, backfill_id, run)

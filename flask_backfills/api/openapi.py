@@ -10,6 +10,7 @@ import uuid
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
+from sqlalchemy.orm import Mapper
 
 from ..host import Host
 from ..tables import columns
@@ -48,7 +49,10 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     components = Components(host, plugin.converter.field2property)  # type: ignore[union-attr]
     for name, component in components.schemas.items():
         spec.components.schema(name, component)
-    ids = {"pipeline_uuid": {"type": "string"}, "backfill_id": _id(host)}
+    ids: Document = {"pipeline_uuid": {"type": "string"}}
+    ids["backfill_id"] = _id(host.table.mapper)
+    if host.run_model is not None:
+        ids["run_id"] = _id(host.run_table.mapper)
     for path, operations in paths.items():
         shared = [_parameter(name, ids[name], "path") for name in ids if f"{{{name}}}" in path]
         told = {method: _told(one, shared, components) for method, one in operations.items()}
@@ -91,8 +95,9 @@ def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
     }
     if with_runs:
         for path, suffix in ((nested, ""), ("/backfills", _FLAT)):
-            runs = _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs")
-            paths[f"{path}/{{backfill_id}}/runs"] = {"get": runs}
+            runs = f"{path}/{{backfill_id}}/runs"
+            paths[runs] = _of_runs(suffix)
+            paths[f"{runs}/{{run_id}}"] = _of_run(suffix)
     return paths
 
 
@@ -111,6 +116,24 @@ def _of_one(suffix: str) -> dict[str, _Operation]:
         "delete": _Operation(
             f"delete_backfill{suffix}", query.Query, _DELETES, answer, headers=("If-Match",)
         ),
+    }
+
+
+def _of_runs(suffix: str) -> dict[str, _Operation]:
+    changes = query.RunsUpdate, _WRITES, "RunsAnswer", "200", "RunsUpdateBody", (), "runs"
+    return {
+        "get": _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs"),
+        "put": _Operation(f"update_runs{suffix}", *changes),
+        "patch": _Operation(f"patch_runs{suffix}", *changes),
+    }
+
+
+def _of_run(suffix: str) -> dict[str, _Operation]:
+    changes = query.RunUpdate, _WRITES, "RunAnswer", "200", "RunUpdateBody", (), "runs"
+    return {
+        "get": _Operation(f"get_run{suffix}", query.Query, _READS, "RunAnswer", tag="runs"),
+        "put": _Operation(f"update_run{suffix}", *changes),
+        "patch": _Operation(f"patch_run{suffix}", *changes),
     }
 
 
@@ -149,7 +172,7 @@ def _told(one: _Operation, shared: list[Document], components: Components) -> Do
     }
     if one.body:
         content = _json(one.body)
-        content["application/json"]["example"] = components.example
+        content["application/json"]["example"] = components.examples[one.body]
         told["requestBody"] = {"required": True, "content": content}
     return told
 
@@ -172,8 +195,8 @@ def _json(component: str) -> Document:
     return {"application/json": {"schema": ref(component)}}
 
 
-def _id(host: Host) -> Document:
-    kind = columns.python_type(columns.key_column(host.table.mapper))
+def _id(mapper: Mapper[t.Any]) -> Document:
+    kind = columns.python_type(columns.key_column(mapper))
     if kind is int:
         return {"type": "integer", "minimum": 0}
     return {"type": "string", "format": "uuid"} if kind is uuid.UUID else {"type": "string"}

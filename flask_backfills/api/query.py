@@ -50,6 +50,14 @@ class RunList(Page):
     status = Text(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
 
 
+class RunUpdate(Query):
+    dry_run = fields.Boolean(load_default=False)
+
+
+class RunsUpdate(RunUpdate):
+    status = Text(required=True, validate=validate.OneOf(STATUSES))
+
+
 class MageRuns(Page):
     backfill_id = Text(required=True)
     status = Text(load_default=None, validate=validate.OneOf([*STATUSES, "last_run_failed"]))

@@ -46,8 +46,6 @@ class Routes:
             rule(item, "detail", self.detail_view)
             rule(item, "update", self.update_view, ["PUT", "PATCH"])
             rule(item, "delete", self.delete_view, ["DELETE"])
-            if self.host.run_model is not None:
-                rule(f"{item}/runs", "list_runs", self.list_runs_view)
         if self.openapi is not False:
             # Not at the top: a host that does not ask for it need not have the extra.
             from .openapi import document
@@ -125,16 +123,6 @@ class Routes:
         shown = self.host.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
         return self._answer(shown)
 
-    def list_runs_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
-        pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
-        asked = query.read(request, query.RunList)
-        backfill = self.host.table.find(pipeline_uuid, backfill_id)
-        runs, total = self.host.progress.page(
-            backfill, asked["status"], asked["offset"], asked["limit"]
-        )
-        shown = self.host.backfills.show_runs(backfill, runs)
-        return _page(asked, total, runs=shown)
-
     def openapi_view(self) -> Response:
         more = dict(self.openapi) if isinstance(self.openapi, Mapping) else {}
         if more.pop("public", False) is not True:
@@ -160,7 +148,7 @@ class Routes:
             shown = self.host.backfills.show_counted(found)
         else:
             shown = [self.host.backfills.show(one) for one in found]
-        return _page(asked, total, backfills=shown)
+        return page_of(asked, total, backfills=shown)
 
     def _answer(
         self,
@@ -175,7 +163,7 @@ class Routes:
         told = {"metadata": metadata} if metadata else {}
         response = json_response(backfill={**shown, **(more or {})}, **told)
         response.set_etag(etag(self.host, shown))
-        return _private(response)
+        return private(response)
 
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
         response = self._answer(saved.shown, saved.metadata)
@@ -184,13 +172,14 @@ class Routes:
         return response
 
 
-def _private(response: Response) -> Response:
+def private(response: Response) -> Response:
+    """A response that no cache may give to somebody else, or later."""
     # Caches must ask each time, since access may have changed.
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
-def _page(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) -> Response:
+def page_of(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) -> Response:
     """The response of a page.
 
     :raises flask_backfills.errors.QueryRefused: for more bytes than
@@ -202,7 +191,7 @@ def _page(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) 
     most = config.whole("BACKFILLS_MAX_PAGE_LENGTH")
     if limit > 1 and len(response.get_data()) > most:
         raise errors.QueryRefused({"_limit": [f"The page would have more than {most:,} bytes."]})
-    return _private(response)
+    return private(response)
 
 
 def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -64,6 +64,16 @@ class Reading:
                 one["variables"] = variables_of(run)
         return shown
 
+    def show_run(self, backfill: t.Any, run: t.Any) -> dict[str, t.Any]:
+        """Return one run as in the API, with what a list of runs leaves out."""
+        assert self.planned is not None
+        [shown] = self.show_runs(backfill, [run])
+        known = self.planned.table.columns
+        more = {
+            name: getattr(run, name) if name in known else None for name in ("metrics", "worker")
+        }
+        return {**shown, **more}
+
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return the attributes of each backfill as in the API, with its run counts."""
         counts = self.count(backfills)

@@ -41,6 +41,10 @@ RUN_TRANSITIONS: Transitions = {
 }
 
 
+#: The statuses that people may give to runs.
+MADE_OF_RUNS = ("initial", "completed", "cancelled")
+
+
 def refusal(
     transitions: Transitions, old: str | None, new: str, of: str = "backfill"
 ) -> str | None:

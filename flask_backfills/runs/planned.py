@@ -94,9 +94,14 @@ class Planned:
             if chunk:
                 writes[what][1](chunk)
 
-    def run_again(self, backfill: t.Any, run_id: t.Any) -> None:
-        """Let a run that has ended, or was cancelled, wait as a new attempt."""
-        self._requeue(backfill, [{self._of_run: run_id}])
+    def run_again(self, backfill: t.Any, *criteria: t.Any) -> None:
+        """Let runs that have ended, or were cancelled, wait as a new attempt."""
+        key = self.table.columns["id"]
+        ids = list(self._latest(sa.select(key).where(*criteria)).scalars())
+        for start in range(0, len(ids), CHUNK):
+            chunk = key.in_(ids[start : start + CHUNK])
+            self._subtract_metrics(backfill, chunk)
+            self.table.update(self.table.requeued(), chunk)
 
     def are_active(self, backfill: t.Any) -> bool:
         """Whether a run waits, or a worker has one, be it that it was cancelled."""
@@ -138,13 +143,16 @@ class Planned:
         return row
 
     def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
+        ids = [row[self._of_run] for row in rows]
+        self._subtract_metrics(backfill, self.table.columns["id"].in_(ids))
+        self._update(rows, self.table.requeued())
+
+    def _subtract_metrics(self, backfill: t.Any, of_them: t.Any) -> None:
+        """What runs count again is not counted twice."""
         metrics = self.table.columns.get("metrics")
         if metrics is not None:
-            # What a run counts again is not counted twice.
-            ids = self.table.columns["id"].in_([row[self._of_run] for row in rows])
-            query = sa.select(metrics).where(ids, metrics.is_not(None))
+            query = sa.select(metrics).where(of_them, metrics.is_not(None))
             self.rollup.add_metrics(backfill, list(self._execute(query).scalars()), -1)
-        self._update(rows, self.table.requeued())
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
         mine = self.table.columns["id"] == sa.bindparam(self._of_run)

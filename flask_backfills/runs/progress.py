@@ -11,6 +11,7 @@ from datetime import timezone
 
 import sqlalchemy as sa
 
+from .. import errors
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
 from ..tables.run_table import moment
@@ -55,6 +56,18 @@ class Progress:
         return self.runs.database.session.scalar(
             sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
         )
+
+    def find(self, backfill: t.Any, run_id: t.Any) -> t.Any:
+        """Return one run of a backfill.
+
+        :raises flask_backfills.errors.RunNotFound: if it has no such run.
+        """
+        query = sa.select(self.runs.model).where(self.runs.of(backfill), self.runs.key == run_id)
+        # A joined relationship repeats the row.
+        run = self.runs.database.session.scalars(query).unique().one_or_none()
+        if run is None:
+            raise errors.RunNotFound()
+        return run
 
     def is_due_soon(self, seconds: float) -> bool:
         """Whether a run waits for its next try, which comes within some seconds."""

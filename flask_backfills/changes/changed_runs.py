@@ -1,4 +1,4 @@
-"""One run of a backfill, as people change it: try it again, mark it as done, cancel it."""
+"""Runs of a backfill, as people change them: try them again, mark them as done, cancel them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ..tables.beside import change
 from ..tables.settings import settings_of
 
 
-class OneRun:
-    """Changes single runs. Each change is one transaction; signals are sent after it."""
+class ChangedRuns:
+    """Changes single runs, or many. A change is one transaction; signals are sent after it."""
 
     def __init__(self, table: BackfillTable, planned: Planned) -> None:
         self.table = table
@@ -39,7 +39,8 @@ class OneRun:
         *,
         running_too: bool = False,
         unless_retried: bool = False,
-    ) -> t.Any:
+        keep: bool = True,
+    ) -> tuple[t.Any, t.Any]:
         """Let a run wait again (``initial``), count as done (``completed``), or be cancelled.
 
         Its backfill follows: one that has ended is active again when a run waits, and a failed
@@ -49,7 +50,8 @@ class OneRun:
         :param running_too: try a running run again too: it is cancelled first.
         :param unless_retried: leave a run alone that waits to be tried again while its worker is
             still at it: that attempt has been cancelled.
-        :returns: the run.
+        :param keep: ``False`` to change nothing, and only to see what would be.
+        :returns: the backfill and the run.
         :raises flask_backfills.errors.RunNotFound: if there is no such run.
         :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
         :raises flask_backfills.errors.NotWanted: for a run that is history.
@@ -70,9 +72,40 @@ class OneRun:
             self.table.session.expunge(run)
             return backfill, run, changes
 
-        backfill, run, changes = change(self.table.database, do)
-        signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
-        return run
+        backfill, run, changes = change(self.table.database, do, keep=keep)
+        if keep:
+            signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
+        return backfill, run
+
+    def set_status_of_all(
+        self, pipeline_uuid: str, backfill_id: t.Any, old: str, new: str, *, keep: bool = True
+    ) -> int:
+        """The same for every wanted run of a backfill that has the status ``old``.
+
+        :returns: how many were changed. Those that their runners have locked are left as they are.
+        :raises flask_backfills.errors.TransitionRefused: if ``new`` can't follow ``old``.
+        """
+        if refused := lifecycle.refusal(lifecycle.RUN_TRANSITIONS, old, new, "run"):
+            raise errors.TransitionRefused(refused)
+
+        def do() -> tuple[t.Any, int, Changes]:
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            self.rollup.fold(backfill, Flight(self.runs, backfill))
+            with_old = self.runs.of(backfill), self.runs.has(old), *self.runs.wanted_only()
+            before = self._count(with_old)
+            self._make(new, backfill, with_old)
+            count = before - self._count(with_old)
+            changes = self._follow(backfill) if count else {}
+            return backfill, count, changes
+
+        backfill, count, changes = change(self.table.database, do, keep=keep)
+        if keep:
+            signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
+        return count
+
+    def _count(self, criteria: t.Any) -> int:
+        count = sa.select(sa.func.count()).select_from(self.runs.table).where(*criteria)
+        return t.cast(int, self.table.database.execute(self.table.database.latest(count)).scalar())
 
     def _locked(self, backfill: t.Any, found: t.Any) -> t.Any:
         query = sa.select(self.runs.model).where(self.runs.of(backfill), found)
@@ -98,14 +131,18 @@ class OneRun:
             raise errors.TransitionRefused(refused)
         if self.runs.knows_history and not run.wanted:
             raise errors.NotWanted()
-        do: dict[str, Callable[[], t.Any]] = {
-            "initial": partial(self.planned.run_again, backfill, self.runs.key_of(run)),
-            "completed": partial(self._mark_as_done, its_own),
-            "cancelled": partial(self.rollup.cancel, backfill, its_own),
-        }
-        do[status]()
+        self._make(status, backfill, [its_own])
 
-    def _mark_as_done(self, its_own: t.Any) -> None:
+    def _make(self, status: str, backfill: t.Any, criteria: t.Iterable[t.Any]) -> None:
+        """Give a status to the runs that meet some criteria."""
+        do: dict[str, Callable[..., t.Any]] = {
+            "initial": partial(self.planned.run_again, backfill),
+            "completed": self._mark_as_done,
+            "cancelled": partial(self.rollup.cancel, backfill),
+        }
+        do[status](*criteria)
+
+    def _mark_as_done(self, *criteria: t.Any) -> None:
         done = self.runs.row(
             status="completed",
             completed_at=self.runs.now(),
@@ -114,7 +151,7 @@ class OneRun:
             queued_at=None,
             available_at=None,
         )
-        self.runs.update(done, its_own)
+        self.runs.update(done, *criteria)
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)
