@@ -312,6 +312,39 @@ def test_recover_takes_back_what_runs_for_too_long(flask, runner):
     assert flask("recover --older-than 0").stdout == "Runs taken back: 2.\n"
 
 
+def test_runs_are_listed_shown_and_changed(flask, runner):
+    key = read(flask(f"create daily name=July {WEEK} status=initial --json"))["backfill"]["id"]
+    url = f"/api/pipelines/daily/backfills/{key}"
+    for run in runner.claim(limit=2):
+        runner.end(run, "failed", None, "502 upstream\nwith more lines")
+    listed = flask(f"runs {key} --limit 3").stdout
+    head, first, *_, last = listed.splitlines()
+    assert head.split() == ["ID", "KEY", "STATUS", "ATTEMPT", "ERROR"]
+    assert first.endswith("failed   1        502 upstream") and " waiting " in listed
+    assert last == "4 more. To see them: --offset 3"
+    shown = read(flask(f"runs {key} --status failed --json"))
+    assert shown["runs"] == runner.read(f"{url}/runs?status=failed")["runs"]
+    one = shown["runs"][0]["id"]
+    assert "502 upstream" in flask(f"run {key} {one}").stdout
+    path = f"{url}/runs/{one}"
+    assert read(flask(f"run {key} {one} --json")) == runner.read(path)
+    assert read(flask(f"run {key} {one} --make done --json"))["run"]["status"] == "completed"
+    refused = flask(f"run {key} {one} --make cancel")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "A run that is completed can't become cancelled" in refused.stderr
+    # The question first.
+    no = flask(f"runs {key} --status failed --make again", answer="n\n")
+    assert (no.exit_code, no.stdout) == (1, "")
+    assert "This tries 1 runs again." in no.stderr
+    assert flask(f"runs {key} --status failed --make again", "y\n").stdout == "Changed 1 runs.\n"
+    assert runner.statuses(url) == {"completed": 1, "initial": 6}
+    told = read(flask(f"runs {key} --status initial --make cancel --yes --json"))
+    assert told == {"runs": {"status": "cancelled"}, "metadata": {"count": 6}}
+    assert flask(f"runs {key} --make again").exit_code == 2
+    assert "There is no backfill 99" in flask("runs 99").stderr
+    assert flask(f"run {key} 99").exit_code == flask(f"run {key} x").exit_code == 1
+
+
 def test_without_a_runner_there_is_nothing_to_work_with(flask):
     result = flask("work --once")
     assert result.exit_code == 1 and "@blueprint.runner" in result.stderr

@@ -75,10 +75,10 @@ class MageRoutes:
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
         _loaded(Cancelling(), body.read(request, "pipeline_run"))
         its_own = self.host.run_table.key == known
-        _, run = self.host.changed_runs.set_status(
-            pipeline_uuid, backfill_id, its_own, "cancelled", unless_retried=True
+        shown = self.host.changed_runs.set_status(
+            pipeline_uuid, backfill_id, its_own, "cancelled", self._show_one, unless_retried=True
         )
-        return self._answer(pipeline_uuid, backfill_id, run)
+        return json_response(pipeline_run=shown)
 
     def create_view(self, backfill_id: t.Any) -> Response:
         body.receive(request)
@@ -87,15 +87,14 @@ class MageRoutes:
         if str(self._key_of_backfill(sent["backfill_id"])) != backfill_id:
             raise errors.Refused({"backfill_id": ["Must be that of the path."]})
         date = self.host.run_table.between(sent["execution_date"], sent["execution_date"])
-        _, run = self.host.changed_runs.set_status(
-            pipeline_uuid, backfill_id, date, "initial", running_too=True
+        shown = self.host.changed_runs.set_status(
+            pipeline_uuid, backfill_id, date, "initial", self._show_one, running_too=True
         )
-        return self._answer(pipeline_uuid, backfill_id, run)
-
-    def _answer(self, pipeline_uuid: str, backfill_id: t.Any, run: t.Any) -> Response:
-        backfill = self.host.table.find(pipeline_uuid, backfill_id)
-        [shown] = self._show(backfill, [run])
         return json_response(pipeline_run=shown)
+
+    def _show_one(self, backfill: t.Any, run: t.Any) -> dict[str, t.Any]:
+        [shown] = self._show(backfill, [run])
+        return shown
 
     def _show(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
         of_backfill = self.host.backfills.show(backfill)

@@ -68,10 +68,15 @@ class RunRoutes:
             "run", query.RunUpdate, pipeline_uuid, backfill_id
         )
         its_own = self.host.run_table.key == self.host.run_table.known(run_id)
-        backfill, run = self.host.changed_runs.set_status(
-            pipeline_uuid, backfill_id, its_own, status, keep=not asked["dry_run"]
+        shown = self.host.changed_runs.set_status(
+            pipeline_uuid,
+            backfill_id,
+            its_own,
+            status,
+            self.host.backfills.show_run,
+            keep=not asked["dry_run"],
         )
-        return private(json_response(run=self.host.backfills.show_run(backfill, run)))
+        return private(json_response(run=shown))
 
     def update_some_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid, status, asked = self._read(

@@ -20,6 +20,8 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.settings import settings_of
 
+R = t.TypeVar("R")
+
 
 class ChangedRuns:
     """Changes single runs, or many. A change is one transaction; signals are sent after it."""
@@ -36,28 +38,29 @@ class ChangedRuns:
         backfill_id: t.Any,
         found: t.Any,
         status: str,
+        show: Callable[[t.Any, t.Any], R],
         *,
         running_too: bool = False,
         unless_retried: bool = False,
         keep: bool = True,
-    ) -> tuple[t.Any, t.Any]:
+    ) -> R:
         """Let a run wait again (``initial``), count as done (``completed``), or be cancelled.
 
         Its backfill follows: one that has ended is active again when a run waits, and a failed
         one whose last failed run is gone is completed.
 
         :param found: the criterion of the run.
+        :param show: what to return of the backfill and the run, before the commit.
         :param running_too: try a running run again too: it is cancelled first.
         :param unless_retried: leave a run alone that waits to be tried again while its worker is
             still at it: that attempt has been cancelled.
         :param keep: ``False`` to change nothing, and only to see what would be.
-        :returns: the backfill and the run.
         :raises flask_backfills.errors.RunNotFound: if there is no such run.
         :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
         :raises flask_backfills.errors.NotWanted: for a run that is history.
         """
 
-        def do() -> tuple[t.Any, t.Any, Changes]:
+        def do() -> tuple[t.Any, R, Changes]:
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             run = self._locked(backfill, found)
             flight = Flight(self.runs, backfill)
@@ -68,14 +71,12 @@ class ChangedRuns:
                 changes = self._follow(backfill)
             self.table.session.flush()
             self.table.session.refresh(run)
-            # Readable after the commit.
-            self.table.session.expunge(run)
-            return backfill, run, changes
+            return backfill, show(backfill, run), changes
 
-        backfill, run, changes = change(self.table.database, do, keep=keep)
+        backfill, shown, changes = change(self.table.database, do, keep=keep)
         if keep:
             signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
-        return backfill, run
+        return shown
 
     def set_status_of_all(
         self, pipeline_uuid: str, backfill_id: t.Any, old: str, new: str, *, keep: bool = True

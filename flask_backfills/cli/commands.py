@@ -19,6 +19,7 @@ from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from .lookup import find
 from .lookup import read
+from .options import ask
 from .options import CHANGES
 from .options import command
 from .options import ID
@@ -33,7 +34,6 @@ from .printing import print_json
 from .printing import print_table
 from .printing import status_of
 from .printing import window_of
-from .text import printable
 from .text import tell
 
 
@@ -175,7 +175,7 @@ def delete(host: Host, backfill_id: str, yes: bool, as_json: bool) -> None:
     backfill = find(host, backfill_id)
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
     if not yes:
-        _ask(f"This deletes backfill {_named(backfill, key)} and its runs.")
+        ask(f"This deletes backfill {_named(backfill, key)} and its runs.")
     print_backfill(host.backfills.delete(pipeline_uuid, key), as_json)
 
 
@@ -208,7 +208,7 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
         would = update(preview=Preview(0, 0))
         lost = _lost(would, active)
         if lost:
-            _ask(f"Backfill {_named(would.backfill, key)}: {lost}")
+            ask(f"Backfill {_named(would.backfill, key)}: {lost}")
         plan_hash = would.plan.hash() if would.plan else None
     saved = update(if_plan_match=plan_hash)
     print_backfill(saved.shown, as_json, saved.metadata)
@@ -229,16 +229,6 @@ def _lost(would: Saved, active: bool) -> str | None:
     if would.plan is not None and (would.plan.counts["drop"] or would.plan.counts["redo"]):
         return str(plan_line(would.metadata))
     return None
-
-
-def _ask(question: str) -> None:
-    # To stderr, so that a pipe gets only the answer.
-    try:
-        click.confirm(printable(f"{question} Continue?"), abort=True, err=True)
-    except click.Abort as aborted:
-        if isinstance(aborted.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _named(backfill: t.Any, key: t.Any) -> str:

@@ -60,6 +60,17 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
     return register
 
 
+def ask(question: str) -> None:
+    """Go on only if the answer is yes."""
+    # To stderr, so that a pipe gets only the answer.
+    try:
+        click.confirm(printable(f"{question} Continue?"), abort=True, err=True)
+    except click.Abort as aborted:
+        if isinstance(aborted.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+
+
 def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
     if dbapi.is_missing(error):
         raise click.ClickException(dbapi.missing(error)) from None

@@ -26,6 +26,12 @@ def print_backfill(
     if as_json:
         print_json({"backfill": shown, **({"metadata": metadata} if metadata else {})})
         return
+    print_attributes(shown)
+    if plan := plan_line(metadata):
+        tell(plan)
+
+
+def print_attributes(shown: dict[str, t.Any]) -> None:
     width = max(map(len, shown))
     for key, value in shown.items():
         if value is not None:
@@ -35,8 +41,6 @@ def print_backfill(
             elif key == "run_status_counts":
                 text = counts_of(shown) or "no runs"
             tell(f"{key:<{width}}  {text}")
-    if plan := plan_line(metadata):
-        tell(plan)
 
 
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> None:

@@ -1,0 +1,122 @@
+"""The commands for the runs of a backfill: list them, show one, and change one or many."""
+
+from __future__ import annotations
+
+import typing as t
+
+import click
+
+from ..host import Host
+from ..rules.lifecycle import SHOWN
+from ..rules.lifecycle import STATUSES
+from .lookup import find
+from .options import ask
+from .options import command
+from .options import ID
+from .options import JSON
+from .options import LIMIT
+from .options import OFFSET
+from .options import YES
+from .printing import print_attributes
+from .printing import print_json
+from .printing import print_table
+from .text import tell
+
+#: What people make of runs, by the option that says so.
+MAKES = {"again": "initial", "cancel": "cancelled", "done": "completed"}
+_WORDS = {
+    "again": "This tries {} again.",
+    "cancel": "This cancels {}.",
+    "done": "This marks {} as done.",
+}
+
+_STATUS = click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
+_MAKE = click.option(
+    "--make",
+    type=click.Choice(list(MAKES)),
+    help="Try them again, cancel them, or mark them as done.",
+)
+
+
+@command(ID, _STATUS, _MAKE, YES, LIMIT, OFFSET, JSON)
+def runs(
+    host: Host,
+    backfill_id: str,
+    status: str | None,
+    make: str | None,
+    yes: bool,
+    limit: int,
+    offset: int,
+    as_json: bool,
+) -> None:
+    """List the runs of a backfill, or change all that have a status.
+
+    Example: runs 6 --status failed --make again
+    """
+    backfill = find(_with_runs(host), backfill_id)
+    if make is not None:
+        _change_all(host, backfill, status, make, yes, as_json)
+        return
+    found, total = host.progress.page(backfill, status, offset, limit)
+    shown = host.backfills.show_runs(backfill, found)
+    if as_json:
+        print_json({"runs": shown, "metadata": {"count": total}})
+        return
+    print_table(
+        ("ID", "KEY", "STATUS", "ATTEMPT", "ERROR"),
+        [
+            (one["id"], one["key"], SHOWN.get(one["status"]), one["attempt"], _short(one["error"]))
+            for one in shown
+        ],
+    )
+    if total > offset + len(found):
+        tell(f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}")
+
+
+@command(ID, click.argument("run_id", metavar="RUN"), _MAKE, JSON)
+def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
+    """Show one run of a backfill, with its whole error, or change it."""
+    backfill = find(_with_runs(host), backfill_id)
+    known = host.run_table.known(run_id)
+    if make is None:
+        shown = host.backfills.show_run(backfill, host.progress.find(backfill, known))
+    else:
+        pipeline, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
+        its_own = host.run_table.key == known
+        shown = host.changed_runs.set_status(
+            pipeline, key, its_own, MAKES[make], host.backfills.show_run
+        )
+    if as_json:
+        print_json({"run": shown})
+    else:
+        print_attributes(shown)
+
+
+def _change_all(
+    host: Host, backfill: t.Any, status: str | None, make: str, yes: bool, as_json: bool
+) -> None:
+    if status is None:
+        raise click.UsageError("--make changes all runs with a status: add --status")
+    pipeline, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
+
+    def change(keep: bool) -> int:
+        return host.changed_runs.set_status_of_all(pipeline, key, status, MAKES[make], keep=keep)
+
+    count = change(keep=False)
+    if count and not yes:
+        ask(_WORDS[make].format(f"{count:,} runs"))
+    count = change(keep=True) if count else 0
+    if as_json:
+        print_json({"runs": {"status": MAKES[make]}, "metadata": {"count": count}})
+    else:
+        tell(f"Changed {count:,} runs.")
+
+
+def _with_runs(host: Host) -> Host:
+    if host.run_model is None:
+        raise click.ClickException("The blueprint has no run_model: its backfills have no runs.")
+    return host
+
+
+def _short(error: str | None) -> str:
+    return (error or "").partition("\n")[0][:60]
