@@ -139,15 +139,17 @@ def taken_back(facts):
         move = (entry.old_status, entry.new_status)
         if move[0] == "running" and move[1] in ("initial", "running", "failed"):
             found[entry.run_id, entry.old_attempt].append(entry)
-        elif move == ("cancelled", "cancelled"):
-            found[entry.run_id, entry.old_attempt].append(entry)
-        elif move == ("initial", "initial") and entry.old_attempt == entry.new_attempt:
-            # Of a worker that had it before it was started again.
+        elif move[0] == move[1] in ("initial", "cancelled") and not is_retried(entry):
+            # Of a worker that had it before it was started again, and perhaps cancelled again.
             for attempt in range(1, entry.old_attempt + 1):
                 found[entry.run_id, attempt].append(entry)
         elif move == ("running", "cancelled") and is_late(entry, lease) and not entry.left_open:
             found[entry.run_id, entry.old_attempt].append(entry)
     return found
+
+
+def is_retried(entry):
+    return entry.old_attempt != entry.new_attempt
 
 
 def is_late(entry, lease):
