@@ -20,8 +20,12 @@ from backfills_client.api.backfills import patch_backfill
 from backfills_client.api.backfills import patch_backfill_by_id
 from backfills_client.api.backfills import update_backfill
 from backfills_client.api.backfills import update_backfill_by_id
+from backfills_client.api.runs import get_run
+from backfills_client.api.runs import get_run_by_id
 from backfills_client.api.runs import list_runs
 from backfills_client.api.runs import list_runs_by_id
+from backfills_client.api.runs import update_run
+from backfills_client.api.runs import update_runs
 from backfills_client.models import BackfillAnswer
 from backfills_client.models import BackfillCreate
 from backfills_client.models import BackfillCreateBody
@@ -31,9 +35,15 @@ from backfills_client.models import BackfillUpdate
 from backfills_client.models import BackfillUpdateBody
 from backfills_client.models import Error
 from backfills_client.models import IntervalType
+from backfills_client.models import NextStatus
 from backfills_client.models import Order
 from backfills_client.models import PlanAction
+from backfills_client.models import RunAnswer
 from backfills_client.models import RunList
+from backfills_client.models import RunsAnswer
+from backfills_client.models import RunsUpdateBody
+from backfills_client.models import RunUpdate
+from backfills_client.models import RunUpdateBody
 from backfills_client.models import Settings
 from backfills_client.models import Status
 from backfills_client.models import Variables
@@ -42,9 +52,10 @@ PIPELINE = "weather"
 #: Every class that the generator may make: another name is one that it had to invent.
 MODELS = """
 Backfill BackfillAnswer BackfillCreate BackfillCreateBody BackfillList BackfillSaved BackfillUpdate
-BackfillUpdateBody Error ErrorDetails ErrorMetadata ErrorReasons IntervalType Metrics Order Page
-Plan PlanAction PlanEntry PlanMetadata Reprocess Run RunList RunStatusCounts Settings Status
-Variables
+BackfillUpdateBody Error ErrorDetails ErrorMetadata ErrorReasons IntervalType Metrics NextStatus
+Order Page Plan PlanAction PlanEntry PlanMetadata Reprocess Run RunAnswer RunList RunMetrics
+RunStatusCounts RunUpdate RunUpdateBody RunsAnswer RunsMetadata RunsUpdateBody Settings Status
+Variables WholeRun
 """.split()
 
 
@@ -54,6 +65,7 @@ def check_names() -> None:
     package = Path(backfills_client.__file__).parent
     functions = {file.stem for file in (package / "api").glob("*/*.py")} - {"__init__"}
     one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
+    one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
     assert functions == one | flat | {"list_backfills", "create_backfill"}, sorted(functions)
 
@@ -109,6 +121,18 @@ def drive(client: Client) -> None:
     assert isinstance(runs, RunList) and runs.metadata.count == 3, runs
     assert [run.key[:10] for run in runs.runs] == ["2023-06-01", "2023-06-02", "2023-06-03"], runs
     assert list_runs_by_id.sync(made.id, client=client) == runs
+
+    # One run, and all that have a status
+    first = runs.runs[0].id
+    done = RunUpdateBody(run=RunUpdate(status=NextStatus.COMPLETED))
+    changed_run = update_run.sync(*ids, first, client=client, body=done)
+    assert isinstance(changed_run, RunAnswer) and changed_run.run.status is Status.COMPLETED
+    assert get_run.sync(*ids, first, client=client) == changed_run
+    assert get_run_by_id.sync(made.id, first, client=client) == changed_run
+    again = RunsUpdateBody(runs=RunUpdate(status=NextStatus.INITIAL))
+    status = Status.COMPLETED
+    told = update_runs.sync(*ids, client=client, body=again, status=status, dry_run=True)
+    assert isinstance(told, RunsAnswer) and told.metadata.count == 1, told
 
     # Delete
     early = delete_backfill.sync(*ids, client=client)
