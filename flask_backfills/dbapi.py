@@ -96,8 +96,8 @@ def words(error: BaseException) -> str:
 
     SQLAlchemy's own text contains the statement and its values.
     """
-    if isinstance(error, exc.SQLAlchemyError):
-        return str(getattr(error, "orig", None) or type(error).__name__)
+    if isinstance(error, exc.StatementError):
+        return str(error.orig or type(error).__name__)
     return str(error) or type(error).__name__
 
 

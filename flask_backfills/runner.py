@@ -5,6 +5,8 @@ Nothing that the function does ends the worker.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import threading
 import time
@@ -95,11 +97,7 @@ def perform(
         except _Interrupted as interrupted:
             status = None
             words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
-            current_app.logger.warning(
-                "Run %s of backfill %s waits again: %s",
-                *(run.key, run.backfill_id, words),
-                extra=_fields(run),
-            )
+            _say(logging.WARNING, "Run %s of backfill %s waits again: %s", run, words)
             host.runs.interrupted(run, f"The database interrupted it: {words}")
         finally:
             _current.reset(token)
@@ -124,14 +122,12 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
             os._exit(1)
         # Not Exception alone: sys.exit() and a cancelled task end a run, and no worker.
         undo(session)
+        if (now := host.table.session) is not session:
+            # Since it has called remove() on the host's.
+            undo(now)
         if dbapi.interrupts(raised):
             raise _Interrupted from raised
-        current_app.logger.error(
-            "Run %s of backfill %s failed",
-            *(run.key, run.backfill_id),
-            exc_info=_printable(raised),
-            extra=_fields(run),
-        )
+        _say(logging.ERROR, "Run %s of backfill %s failed", run, exc_info=_printable(raised))
         return "failed", {}, _words(raised)
 
 
@@ -154,9 +150,7 @@ def _end(
         if dbapi.passes(raised):
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised
-        current_app.logger.exception(
-            "Run %s of backfill %s failed", run.key, run.backfill_id, extra=_fields(run)
-        )
+        _say(logging.ERROR, "Run %s of backfill %s failed", run, exc_info=True)
         return "failed" if host.runs.finish(run, "failed", {}, _words(raised)) else None
 
 
@@ -177,8 +171,18 @@ def _printable(raised: BaseException) -> t.Any:
 
 
 def _log(what: str, run: t.Any, **more: t.Any) -> None:
-    told = f"Run %s of backfill %s {what}"
-    current_app.logger.info(told, run.key, run.backfill_id, extra={**_fields(run), **more})
+    _say(logging.INFO, f"Run %s of backfill %s {what}", run, more=more)
+
+
+def _say(
+    level: int, told: str, run: t.Any, *args: t.Any, more: t.Any = None, exc_info: t.Any = None
+) -> None:
+    extra = {**_fields(run), **(more or {})}
+    # A filter of the host's own may raise, such as one that asks for a request.
+    with contextlib.suppress(Exception):
+        current_app.logger.log(
+            level, told, run.key, run.backfill_id, *args, exc_info=exc_info, extra=extra
+        )
 
 
 def _fields(run: t.Any) -> dict[str, t.Any]:

@@ -230,7 +230,8 @@ class _Worker:
                         self.tell(run, status)
             except BaseException:
                 # The run stays running until it is taken back after the lease.
-                self.app.logger.exception("Could not record how run %s ended", run.key)
+                with contextlib.suppress(Exception):
+                    self.app.logger.exception("Could not record how run %s ended", run.key)
             finally:
                 self.done.put(time.monotonic() - begun)
 

@@ -228,7 +228,8 @@ def test_a_function_that_hangs_does_not_hold_up_the_others_though_its_run_is_tri
     parts = runner.blueprint.host
     with runner.app.app_context():
         its_own = parts.run_table.key == late.id
-        parts.one_run.set_status("arwen_starlight", 6, its_own, "initial")
+        show = parts.backfills.show_run
+        parts.changed_runs.set_status("arwen_starlight", 6, its_own, "initial", show)
     [run] = runner.claim()
     assert run.id != late.id and runner.end(run)
     assert runner.end(late) is False

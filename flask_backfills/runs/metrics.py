@@ -69,11 +69,18 @@ def _plain(name: str, value: t.Any) -> t.Any:
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, (Decimal, numbers.Rational)) and not isinstance(value, int):
-        whole = _is_finite(value) and value % 1 == 0
-        value = int(t.cast(t.Any, value)) if whole else _float(value)
+        value = int(t.cast(t.Any, value)) if _is_whole(value) else _float(value)
     if isinstance(value, (int, float)) and not _is_finite(value):
         raise ValueError(f"the metric {name} is not a finite number")
     return value
+
+
+def _is_whole(value: Decimal | numbers.Rational) -> bool:
+    if not _is_finite(value):
+        return False
+    # Beyond its precision, Decimal can't divide.
+    whole = value.to_integral_value() if isinstance(value, Decimal) else math.trunc(value)
+    return bool(value == whole)
 
 
 def _float(value: t.Any) -> float:

@@ -70,12 +70,16 @@ class Progress:
         return run
 
     def is_due_soon(self, seconds: float) -> bool:
-        """Whether a run waits for its next try, which comes within some seconds."""
+        """Whether a run waits for its next try, which comes within some seconds.
+
+        Or has come since, and whoever looked for runs before did not see it.
+        """
         at = self.runs.columns.get("available_at")
         if at is None:
             return False
         now = self.runs.now()
-        soon = at.between(moment(at, now), moment(at, now + timedelta(seconds=seconds)))
+        apart = timedelta(seconds=seconds)
+        soon = at.between(moment(at, now - apart), moment(at, now + apart))
         query = sa.select(self.runs.key).where(self.runs.has("initial"), soon).limit(1)
         with self.runs.database.transaction(keep=False):
             return self.runs.database.session.scalar(query) is not None

@@ -19,6 +19,7 @@ from .. import dbapi
 from .. import signals
 from ..tables.backfill_table import BackfillTable
 from ..tables.session import has_work
+from ..tables.session import undo
 from .ending import Discarded
 from .ending import Ending
 from .ending import Mine
@@ -74,14 +75,17 @@ class Queue:
         for key in [backfill_id] if backfill_id is not None else self.active_backfills():
             if len(claimed) >= limit + ahead:
                 break
+            found: list[t.Any] = []
             try:
                 with self.table.database.transaction(ranges=True):
                     backfill, found, changes = self.hand_out.next_of(
                         key, limit - len(claimed), ahead
                     )
                 claimed += found
+                found = []
                 signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
+                self._leave(found)
                 if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
                 current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
@@ -89,6 +93,18 @@ class Queue:
             # Not the same as nothing to do.
             raise interrupted
         return claimed
+
+    def _leave(self, runs: list[t.Any]) -> None:
+        """Give back runs of a claim that has failed, be it after its commit.
+
+        The host's own ``after_commit`` may raise, and nobody would know that it has them.
+        """
+        undo(self.table.session)
+        try:
+            if runs:
+                self.give_back(runs)
+        except Exception as error:
+            current_app.logger.warning("Runs were not given back: %s", dbapi.told(error))
 
     def begin(self, run_id: t.Any) -> t.Any:
         """Claim one run whose message has arrived.

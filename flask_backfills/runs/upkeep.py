@@ -43,9 +43,9 @@ class Upkeep:
         :param wait: for somebody else who has it locked.
         """
 
-        # On MySQL, a runner's own rows that refer to the backfill have it locked meanwhile.
-        # Metrics that no row keeps would be lost.
-        patient = wait and (bool(metrics) or not self.table.database.mysql)
+        # A runner may have it locked for as long as it works, and a worker that waits for that
+        # begins nothing of any other backfill. Metrics that no row keeps would be lost.
+        patient = wait and bool(metrics)
 
         def roll() -> tuple[t.Any, Changes]:
             backfill = self.table.hold(backfill_id, skip_locked=not patient)

@@ -108,6 +108,9 @@ def undo(session: Session) -> None:
         session.rollback()
     except sa.exc.DBAPIError:
         session.invalidate()
+    except sa.exc.InvalidRequestError:
+        # The host's own ``after_commit`` has raised: it is committed, and can't be used so.
+        session.close()
 
 
 def _watch(kind: type[Session]) -> bool:
