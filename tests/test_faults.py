@@ -1,16 +1,20 @@
 """What breaks in the middle: databases and workers that die."""
 
+import threading
 import time
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
 from conftest import URL
+from conftest import wait_for
 from processes import begin
 
 DAY = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
 DAY |= {"interval_type": "day", "interval_units": 1}
+START = {**DAY, "end_datetime": "2023-03-07", "status": "initial"}
 KILL = {
     "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
     "mariadb": ("SELECT connection_id()", "KILL {}"),
@@ -123,3 +127,81 @@ def test_a_start_that_was_killed_leaves_no_run(runner, database_url):
     assert runner.read(f"{URL}/runs")["metadata"]["count"] == 0
     assert runner.put({"end_datetime": "2023-03-01T00:09", "status": "initial"}).status_code == 200
     assert runner.read(f"{URL}/runs")["metadata"]["count"] == 10
+
+
+# What a host's own code does around a run
+
+
+def test_a_claim_whose_after_commit_raises_gives_its_runs_back(own_runner, listen):
+    own_runner.put(START)
+    away, calls = [True], []
+    own_runner.blueprint.runner(lambda run: calls.append(run.key))
+
+    def announce(session):
+        if away:
+            raise ConnectionError("the host's queue is away")
+
+    listen(own_runner.db.session, "after_commit", announce)
+    for _ in range(5):
+        with pytest.raises(ConnectionError), own_runner.app.app_context():
+            own_runner.blueprint.runs.claim(6)
+    assert calls == [] and set(own_runner.stored("status", "attempt")) == {("initial", 1)}
+    away.clear()
+    # Those that were given back wait for a moment.
+    wait_for(lambda: own_runner.work() or "initial" not in own_runner.stored("status"))
+    assert set(own_runner.stored("status", "attempt")) == {("completed", 1)}
+
+
+def test_a_filter_of_the_hosts_that_raises_ends_no_run(own_runner):
+    def ask(record):
+        raise RuntimeError("Working outside of request context.")
+
+    own_runner.put(START)
+    own_runner.blueprint.runner(lambda run: 1 / 0 if run.key.endswith("01T00:00:00") else None)
+    own_runner.app.logger.addFilter(ask)
+    own_runner.work(concurrency=2)
+    own_runner.app.logger.removeFilter(ask)
+    assert Counter(own_runner.stored("status")) == {"failed": 1, "completed": 6}
+
+
+def test_what_a_runner_adds_after_remove_is_undone_if_it_raises(own_runner):
+    own_runner.put(START)
+
+    @own_runner.blueprint.runner
+    def run(run):
+        own_runner.db.session.remove()
+        own_runner.db.session.add(own_runner.model(pipeline_uuid="left", name="left"))
+        own_runner.db.session.flush()
+        raise ValueError("no")
+
+    own_runner.work()
+    assert set(own_runner.stored("status")) == {"failed"}
+    assert own_runner.read("/api/pipelines/left/backfills")["backfills"] == []
+
+
+def test_a_locked_backfill_holds_up_no_other(own_runner):
+    if own_runner.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("there is one lock for all")
+    own_runner.put(START)
+    other = own_runner.post({**START, "name": "other"}).headers["Location"]
+    ended, go = [], threading.Event()
+
+    @own_runner.blueprint.runner
+    def run(run):
+        if run.backfill_id == 6 and not ended:
+            ended.append(run.key)
+            # Of the host's own, for as long as the function works.
+            backfill = own_runner.db.session.get(own_runner.model, 6)
+            backfill.block_uuid = "mine"
+            own_runner.db.session.flush()
+            go.wait(60)
+
+    def watch():
+        wait_for(lambda: own_runner.statuses(other).get("completed") == 7)
+        go.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    own_runner.work(concurrency=2)
+    watching.join()
+    assert go.is_set() and set(own_runner.stored("status")) == {"completed"}

@@ -222,12 +222,16 @@ def test_nothing_that_a_runner_does_ends_its_worker(runner, function):
 def test_numbers_of_any_type_are_metrics(runner):
     @runner.blueprint.runner
     def run(run):
-        return {"sum": Decimal("2"), "mean": Decimal("0.5"), "share": Fraction(1, 4), "n": True}
+        found = {"sum": Decimal("2"), "mean": Decimal("0.5"), "share": Fraction(1, 4), "n": True}
+        # More digits than Decimal divides.
+        return {**found, "wei": Decimal("1E+28")}
 
     runner.put(START)
     runner.work()
-    assert runner.get()["metrics"] == {"sum": 14, "mean": 3.5, "share": 1.75}
-    assert runner.stored("metrics")[0] == {"sum": 2, "mean": 0.5, "share": 0.25, "n": True}
+    sums = {"sum": 14, "mean": 3.5, "share": 1.75, "wei": 7 * 10**28}
+    assert runner.get()["metrics"] == sums
+    stored = {"sum": 2, "mean": 0.5, "share": 0.25, "n": True, "wei": 10**28}
+    assert runner.stored("metrics")[0] == stored
 
 
 def test_sums_beyond_every_float_are_still_json(runner):
