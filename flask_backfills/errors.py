@@ -86,6 +86,15 @@ class QueryRefused(Refused):
     description = "One of the query parameters is not valid."
 
 
+class KeyRefused(Refused):
+    """An ``Idempotency-Key`` can't be used."""
+
+    description = "The Idempotency-Key can't be used. Nothing was changed."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__({"Idempotency-Key": [reason]})
+
+
 class TransitionRefused(http.Conflict):
     """What was asked for is not possible after the stored status."""
 

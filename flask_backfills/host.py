@@ -29,6 +29,7 @@ from .runs.progress import Progress
 from .runs.rollup import Rollup
 from .tables import columns
 from .tables import models
+from .tables import remarks
 from .tables.backfill_table import BackfillTable
 from .tables.backfill_table import Scope
 from .tables.run_table import RunTable
@@ -104,9 +105,9 @@ class Host:
 
     def remarks(self) -> list[str]:
         """What the host may have overlooked in models that can be served."""
-        found = [*models.remarks_on_backfills(self.schema)]
+        found = [*remarks.on_backfills(self.schema)]
         if self.run_model is not None:
-            found += models.remarks_on_runs(self.run_table.mapper, self.run_table.columns)
+            found += remarks.on_runs(self.run_table.mapper, self.run_table.columns)
         return found
 
     @cached_property

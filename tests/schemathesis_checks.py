@@ -21,6 +21,7 @@ RULES = (
     "Must be true or false.",
     "Not a valid",
     "No URL reaches this name",  # "." and ".."
+    "Was used for another request.",  # an Idempotency-Key
     "Field may not be null.",  # null may only be sent back where it is
 )
 

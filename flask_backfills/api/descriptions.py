@@ -121,6 +121,9 @@ SETTINGS: dict[str, Told] = {
 PARAMETERS = {
     "pipeline_uuid": "The pipeline of the backfills.",
     "backfill_id": "The id of the backfill.",
+    "Idempotency-Key": "A text of your own for this request. If the same body was sent with it"
+    " before, the answer has the backfill that was made then, and nothing is stored. Another body"
+    " is refused. A dry run does not use it.",
     "If-Match": "The ETag of the version to change. If there is a newer one, the answer is 412.",
     "If-Plan-Match": "The hash of a plan that was previewed. If the plan of the runs would be"
     " another one, the answer is 412, and nothing changes.",

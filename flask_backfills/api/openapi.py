@@ -12,7 +12,9 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from sqlalchemy.orm import Mapper
 
+from ..changes import once
 from ..host import Host
+from ..rules.idempotency import PATTERN
 from ..tables import columns
 from . import query
 from .answers import Document
@@ -37,7 +39,8 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     :param more: items that the host adds or replaces, such as ``security``.
     """
     plugin = MarshmallowPlugin()
-    paths = _paths(with_runs=host.run_model is not None)
+    longest = once.longest(host.table)
+    paths = _paths(host.run_model is not None, with_keys=longest > 0)
     used = sorted({one.tag for operations in paths.values() for one in operations.values()})
     options = {
         "info": {"description": ABOUT},
@@ -55,7 +58,9 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
         ids["run_id"] = _id(host.run_table.mapper)
     for path, operations in paths.items():
         shared = [_parameter(name, ids[name], "path") for name in ids if f"{{{name}}}" in path]
-        told = {method: _told(one, shared, components) for method, one in operations.items()}
+        told = {
+            method: _told(one, shared, components, longest) for method, one in operations.items()
+        }
         spec.path(path=path, operations=told)
     return spec.to_dict()
 
@@ -73,7 +78,7 @@ class _Operation(t.NamedTuple):
     tag: str = "backfills"
 
 
-def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
+def _paths(with_runs: bool, with_keys: bool) -> dict[str, dict[str, _Operation]]:
     """The operations, by path and method."""
     create = _Operation(
         "create_backfill",
@@ -82,7 +87,7 @@ def _paths(with_runs: bool) -> dict[str, dict[str, _Operation]]:
         "BackfillSaved",
         status="201",
         body="BackfillCreateBody",
-        headers=("If-Plan-Match",),
+        headers=("If-Plan-Match", *(("Idempotency-Key",) if with_keys else ())),
     )
     lists = query.List, _READS, "BackfillList"
     anywhere = query.ListAnywhere, _READS, "BackfillList"
@@ -137,14 +142,23 @@ def _of_run(suffix: str) -> dict[str, _Operation]:
     }
 
 
-def _told(one: _Operation, shared: list[Document], components: Components) -> Document:
-    """An operation as the document has it."""
+def _told(
+    one: _Operation, shared: list[Document], components: Components, longest: int
+) -> Document:
+    """An operation as the document has it.
+
+    :param longest: how many characters an Idempotency-Key may have.
+    """
     known = one.id.removesuffix(_FLAT)
     summary, description = OPERATIONS[known]
     if known != one.id:
         summary += ", by its id alone"
         description += f" The same as `{known}`, on a path without a pipeline."
-    headers = [_parameter(name, {"type": "string"}, "header") for name in one.headers]
+    key = {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^{PATTERN}$"}
+    kinds = {"Idempotency-Key": key}
+    headers = [
+        _parameter(name, kinds.get(name, {"type": "string"}), "header") for name in one.headers
+    ]
     asked = [
         _parameter(
             field.data_key or name, components.parameter(field), "query", required=field.required

@@ -69,7 +69,12 @@ class Routes:
         self.host.allow("create", pipeline_uuid)
         sent, asked = body.read(request), query.read(request, query.Change)
         try:
-            saved = self.host.backfills.create(pipeline_uuid, sent, **_conditions(asked))
+            saved = self.host.backfills.create(
+                pipeline_uuid,
+                sent,
+                idempotency_key=request.headers.get("Idempotency-Key"),
+                **_conditions(asked),
+            )
         except errors.UnknownPipeline as unknown:
             raise self._hint(unknown) from None
         response = self._answer_saved(saved, asked)

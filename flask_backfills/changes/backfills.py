@@ -10,6 +10,7 @@ from werkzeug.http import unquote_etag
 
 from .. import errors
 from .. import signals
+from ..rules.idempotency import Mark
 from ..rules.lifecycle import Transitions
 from ..rules.names import nearest
 from ..rules.plan import Tally
@@ -19,6 +20,7 @@ from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.schema import BackfillSchema
+from . import once
 from .expansion import Expansion
 from .flush import flush
 from .new import new
@@ -82,35 +84,64 @@ class Backfills(Reading):
         pipeline_uuid: str,
         sent: dict[str, t.Any],
         *,
+        idempotency_key: str | None = None,
         if_plan_match: str | None = None,
         preview: Preview | None = None,
     ) -> Saved:
-        """Store a new backfill. The arguments are those of :meth:`update`.
+        """Store a new backfill. The other arguments are those of :meth:`update`.
 
+        :param idempotency_key: 1 to 200 characters of your choice. If the same values were
+            sent with it before, the backfill of that time is returned as it is now, and
+            nothing is stored. A preview neither uses it nor looks for it.
         :raises flask_backfills.errors.UnknownPipeline: if there is no such pipeline, as far as
             the blueprint's ``pipelines`` knows.
         :raises flask_backfills.errors.BeyondScope: if the blueprint's ``scope`` would hide it.
+        :raises flask_backfills.errors.KeyRefused: for a key that was sent with other values, or
+            that the model can't store.
         """
         if self.pipelines is not None:
             known = {str(one) for one in self.pipelines()}
             if pipeline_uuid not in known:
                 raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
+        mark = None
+        if idempotency_key is not None:
+            mark = once.mark(self.table, pipeline_uuid, idempotency_key, sent)
+            mark = mark if preview is None else None
 
         def create() -> Saved:
             if preview is not None:
                 preview.clear()
             backfill, wrong = new(self.table, self.schema, pipeline_uuid, sent)
             self.table.session.add(backfill)
-            saved = self._save(backfill, sent, wrong, if_plan_match, preview)
+            if mark is not None:
+                once.begin(backfill, mark)
+            saved = self._save(backfill, sent, wrong, if_plan_match, preview, mark)
             if not self.table.is_visible(backfill):
                 raise errors.BeyondScope()
             return saved
 
-        saved = change(self.table.database, create, keep=preview is None)
+        while True:
+            if mark is not None and (before := self._made_before(pipeline_uuid, mark)):
+                return before
+            try:
+                saved = change(self.table.database, create, keep=preview is None)
+                break
+            except once.MadeMeanwhile:
+                # By now, that is stored.
+                continue
         if preview is not None:
             # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
         return self._tell(saved, preview)
+
+    def _made_before(self, pipeline_uuid: str, mark: Mark) -> Saved | None:
+        """The answer of a request that was sent before; ``None`` if this is the first."""
+
+        def look() -> Saved | None:
+            backfill = once.made_before(self.table, pipeline_uuid, mark)
+            return backfill and Saved(backfill, {}, self.show(backfill), None, None)
+
+        return self.table.database.again(look, keep=False)
 
     def update(
         self,
@@ -179,8 +210,12 @@ class Backfills(Reading):
         wrong: errors.Errors,
         if_plan_match: str | None,
         preview: Preview | None,
+        mark: Mark | None = None,
     ) -> Saved:
-        """Write the values and update the runs, within the caller's transaction."""
+        """Write the values and update the runs, within the caller's transaction.
+
+        :param mark: what marks a new backfill with the key that it was sent with.
+        """
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
             sent, wrong_settings = with_settings(self.schema, sent, backfill)
@@ -188,6 +223,8 @@ class Backfills(Reading):
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:
             flush(self.table, self.schema, backfill, sent)
+        if mark is not None:
+            once.take(self.table, backfill, mark)
         plan = None
         if self.planned is not None:
             with self.table.session.no_autoflush:

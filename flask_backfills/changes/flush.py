@@ -11,7 +11,7 @@ from sqlalchemy.orm.exc import FlushError
 from .. import dbapi
 from .. import errors
 from ..tables import columns
-from ..tables import models
+from ..tables import remarks
 from ..tables.assign import REFUSALS
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
@@ -38,7 +38,7 @@ def flush(
             current_app.logger.warning("ValueRefusedByDatabase: %s", dbapi.told(error))
             # A type of the host's own does not take it, or its field is of another kind.
             raise errors.ValueRefusedByDatabase() from None
-        empty = models.left_empty(schema, backfill) if is_new else []
+        empty = remarks.left_empty(schema, backfill) if is_new else []
         if not empty:
             raise
         current_app.logger.warning(

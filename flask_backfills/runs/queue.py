@@ -85,7 +85,7 @@ class Queue:
                 found = []
                 signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
-                self._leave(found)
+                _leave(self, found)
                 if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
                 current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
@@ -93,18 +93,6 @@ class Queue:
             # Not the same as nothing to do.
             raise interrupted
         return claimed
-
-    def _leave(self, runs: list[t.Any]) -> None:
-        """Give back runs of a claim that has failed, be it after its commit.
-
-        The host's own ``after_commit`` may raise, and nobody would know that it has them.
-        """
-        undo(self.table.session)
-        try:
-            if runs:
-                self.give_back(runs)
-        except Exception as error:
-            current_app.logger.warning("Runs were not given back: %s", dbapi.told(error))
 
     def begin(self, run_id: t.Any) -> t.Any:
         """Claim one run whose message has arrived.
@@ -245,3 +233,16 @@ class Queue:
         self.table.database.synchronize()
         with self.table.database.transaction(keep=False):
             return self.hand_out.next.backfills()
+
+
+def _leave(queue: Queue, runs: list[t.Any]) -> None:
+    """Give back runs of a claim that has failed, be it after its commit.
+
+    The host's own ``after_commit`` may raise, and nobody would know that it has them.
+    """
+    undo(queue.table.session)
+    try:
+        if runs:
+            queue.give_back(runs)
+    except Exception as error:
+        current_app.logger.warning("Runs were not given back: %s", dbapi.told(error))

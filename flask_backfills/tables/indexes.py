@@ -1,4 +1,4 @@
-"""What a table of runs needs beside its columns: a unique constraint and two indexes."""
+"""What tables need beside their columns: unique constraints, and the indexes of runs."""
 
 from __future__ import annotations
 
@@ -11,30 +11,52 @@ from sqlalchemy.orm import ColumnProperty
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import SynonymProperty
 
-#: The attributes that tell the runs of one backfill apart.
-UNIQUE = ("backfill_id", "key")
 
-#: The attributes of each index, by the end of its name.
-INDEXES = {
-    # Used to find the next run, and to count runs by status.
-    "next": ("backfill_id", "status", "execution_date", "id"),
-    # For the few that workers have, among many.
-    "held": ("backfill_id", "heartbeat_at"),
-}
+class Needed(t.NamedTuple):
+    """What a table needs, by the attributes of its model."""
+
+    #: The attributes of the unique constraint.
+    unique: tuple[str, ...]
+    #: The attributes of each index, by the end of its name.
+    indexes: Mapping[str, tuple[str, ...]]
+
+
+#: Two requests at once with one Idempotency-Key make one backfill.
+BACKFILLS = Needed(("pipeline_uuid", "idempotency_key"), {})
+
+#: The key tells the runs of one backfill apart.
+RUNS = Needed(
+    ("backfill_id", "key"),
+    {
+        # Used to find the next run, and to count runs by status.
+        "next": ("backfill_id", "status", "execution_date", "id"),
+        # For the few that workers have, among many.
+        "held": ("backfill_id", "heartbeat_at"),
+    },
+)
 
 Column = sa.Column[t.Any]
 
 
-def complete(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
-    """Add what the table of a model lacks that has just been mapped.
+def complete_backfills(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
+    """Add what the table of backfills lacks, of a model that has just been mapped.
 
     In the ``__table_args__`` of a mixin, those of the host's model would replace it.
     """
+    _complete(BACKFILLS, mapper)
+
+
+def complete_runs(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
+    """The same for the table of runs."""
+    _complete(RUNS, mapper)
+
+
+def _complete(needed: Needed, mapper: Mapper[t.Any]) -> None:
     table = mapper.local_table
     if not isinstance(table, sa.Table):
         return
     taken = {index.name for index in table.indexes}
-    for name, columns in lacking(table, _mapped(mapper)):
+    for name, columns in lacking(needed, table, _mapped(needed, mapper)):
         if name is None:
             table.append_constraint(sa.UniqueConstraint(*columns))
         elif name not in taken:
@@ -42,19 +64,19 @@ def complete(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
 
 
 def lacking(
-    table: sa.Table, mapped: Mapping[str, Column]
+    needed: Needed, table: sa.Table, mapped: Mapping[str, Column]
 ) -> Iterator[tuple[str | None, list[Column]]]:
     """What a table lacks: the name of an index, ``None`` for the constraint, and the columns.
 
     :param mapped: the columns by attribute. What the model does not map needs no index.
     """
     there = list(_there(table))
-    columns = [mapped[name] for name in UNIQUE if name in mapped]
-    if len(columns) == len(UNIQUE) and not any(
+    columns = [mapped[name] for name in needed.unique if name in mapped]
+    if len(columns) == len(needed.unique) and not any(
         unique and set(found) <= set(columns) for found, unique in there
     ):
         yield None, columns
-    for end, attributes in INDEXES.items():
+    for end, attributes in needed.indexes.items():
         columns = [mapped[name] for name in attributes if name in mapped]
         # More columns after them do no harm.
         begins = (found[: len(columns)] for found, _ in there)
@@ -79,10 +101,11 @@ def _same(some: list[t.Any], others: list[Column]) -> bool:
     )
 
 
-def _mapped(mapper: Mapper[t.Any]) -> dict[str, Column]:
+def _mapped(needed: Needed, mapper: Mapper[t.Any]) -> dict[str, Column]:
     """The columns by attribute, of a mapper that is not configured yet."""
     found = {"id": t.cast(Column, mapper.primary_key[0])}
-    for attribute in {*UNIQUE, *(name for names in INDEXES.values() for name in names)} - {"id"}:
+    attributes = {*needed.unique, *(name for names in needed.indexes.values() for name in names)}
+    for attribute in attributes - {"id"}:
         key = attribute
         while mapper.has_property(key):
             there = mapper.get_property(key)

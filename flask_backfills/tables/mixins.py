@@ -11,7 +11,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 
-from .indexes import complete
+from .indexes import complete_backfills
+from .indexes import complete_runs
 
 M = t.TypeVar("M")
 T = t.TypeVar("T")
@@ -45,7 +46,8 @@ class BackfillMixin:
     """The columns of a backfill. Datetimes are naive and in UTC.
 
     Your model may redeclare any of these columns, with another type too. It may also omit the
-    mixin.
+    mixin. Whatever ``__table_args__`` your model has, its table also gets a unique constraint of
+    ``pipeline_uuid`` and ``idempotency_key``.
     """
 
     id: Suggested[int] = mapped_column(sa.Integer, primary_key=True)
@@ -64,6 +66,8 @@ class BackfillMixin:
     started_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
     completed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
     failed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
+    #: The ``Idempotency-Key`` that made the backfill, with a digest of the body. Never shown.
+    idempotency_key: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
     created_at: Suggested[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
     updated_at: Suggested[datetime] = mapped_column(
         Moment, nullable=False, default=utcnow, onupdate=utcnow
@@ -108,4 +112,5 @@ class BackfillRunMixin:
     variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
 
-sa.event.listen(BackfillRunMixin, "after_mapper_constructed", complete, propagate=True)
+sa.event.listen(BackfillMixin, "after_mapper_constructed", complete_backfills, propagate=True)
+sa.event.listen(BackfillRunMixin, "after_mapper_constructed", complete_runs, propagate=True)

@@ -1,10 +1,9 @@
-"""What of a host's models can't work, or works badly: told when the blueprint is registered."""
+"""What of a host's models can't work: refused when the blueprint is registered."""
 
 from __future__ import annotations
 
 import inspect
 import typing as t
-from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import date
 from datetime import time
@@ -23,7 +22,6 @@ from sqlalchemy.types import TypeDecorator
 from ..rules.lifecycle import STATUSES
 from . import columns
 from .fields import Choice
-from .indexes import lacking
 from .schema import BackfillSchema
 from .schema import ModelSchema
 
@@ -84,7 +82,7 @@ def check_runs(
     filled = {mapped[attribute].key for attribute in GIVEN if attribute in mapped}
     filled |= discriminator(mapper).keys()
     for column in mapped["id"].table.columns:
-        if column.key not in filled and _is_never_filled(column):
+        if column.key not in filled and is_never_filled(column):
             raise TypeError(
                 f"the column {column.name} of {name} must not be null, and nothing fills it in a"
                 " new run: give it a default= or a server_default=, or make it nullable"
@@ -148,52 +146,6 @@ def arguments(model: type[t.Any]) -> list[str]:
         for one in given
         if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     ]
-
-
-def left_empty(schema: BackfillSchema, backfill: t.Any) -> list[str]:
-    """The columns that the app has to fill in a new backfill, and did not."""
-    return [
-        column.name
-        for attribute, column in _for_the_app(schema)
-        if attribute is None or getattr(backfill, attribute) is None
-    ]
-
-
-def remarks_on_backfills(schema: BackfillSchema) -> Iterator[str]:
-    """What a host may have overlooked in its model of backfills."""
-    mapper = schema.mapper
-    # What is left out needs no remark where a listener may fill it.
-    for attribute, column in _for_the_app(schema):
-        if attribute is None or not mapper.dispatch.before_insert:
-            yield (
-                f"The column {column.name} of {mapper.class_.__name__} must not be null, and"
-                " neither requests nor a default fill it: each POST is refused unless your own"
-                " code does. Give it a default, make it nullable, or add it to the schema."
-            )
-
-
-def remarks_on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterator[str]:
-    """The same for its model of runs."""
-    name = mapper.class_.__name__
-    skipped = [f"@validates of {attribute}" for attribute in sorted(mapper.validators)]
-    skipped += [f"{one} listeners" for one in _EVENTS if getattr(mapper.dispatch, one)]
-    if skipped:
-        yield (
-            f"{name} has {', '.join(skipped)}: most writes of runs are made in bulk and skip them."
-            " See docs/model.md."
-        )
-    table = mapped["id"].table
-    for index, found in lacking(table, mapped):
-        arguments = ", ".join(repr(column.name) for column in found)
-        what = "UniqueConstraint(" if index is None else f"Index({index!r}, "
-        why = "two runs may get the same key" if index is None else "work on its runs gets slow"
-        yield (
-            f"The table {table.name} of {name} has no {what}{arguments}): {why}. Add it to the"
-            " model and to the database."
-        )
-
-
-_EVENTS = ("before_insert", "before_update")
 
 
 def _check_table(mapper: AnyMapper) -> None:
@@ -264,29 +216,8 @@ def _kind(column: sa.Column[t.Any]) -> tuple[type[t.Any], bool] | None:
     return columns.python_type(column), isinstance(column.type, sa.Uuid)
 
 
-def _is_never_filled(column: sa.Column[t.Any]) -> bool:
+def is_never_filled(column: sa.Column[t.Any]) -> bool:
     """Whether a column needs a value that neither a default nor the database makes."""
     if column.nullable or column.default is not None or column.server_default is not None:
         return False
     return column is not column.table.autoincrement_column
-
-
-def _for_the_app(schema: BackfillSchema) -> Iterator[tuple[str | None, sa.Column[t.Any]]]:
-    """The columns that need a value, and that neither a request nor a default fills."""
-    mapper = schema.mapper
-    fields = schema.fields.items()
-    written = [one.attribute or name for name, one in fields if not one.dump_only]
-    known = {columns.mapped_as(mapper, one) for one in [*written, "pipeline_uuid"]}
-    of_the_mapper = {mapper.polymorphic_on, mapper.version_id_col}
-    for table in mapper.tables:
-        for column in t.cast("sa.Table", table).columns:
-            if not _is_never_filled(column) or column in of_the_mapper:
-                continue
-            if not mapper.columns.contains_column(column):
-                yield None, column
-                continue
-            found = mapper.get_property_by_column(column)
-            others = (one for one in found.columns if one is not column)
-            # A key that is that of the table it is joined to.
-            if found.key not in known and all(map(_is_never_filled, others)):
-                yield found.key, column
