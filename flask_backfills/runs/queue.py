@@ -76,11 +76,10 @@ class Queue:
             if len(claimed) >= limit + ahead:
                 break
             found: list[t.Any] = []
+            most = limit - len(claimed)
             try:
                 with self.table.database.transaction(ranges=True):
-                    backfill, found, changes = self.hand_out.next_of(
-                        key, limit - len(claimed), ahead
-                    )
+                    backfill, found, changes = self.hand_out.next_of(key, most, ahead)
                 claimed += found
                 found = []
                 signals.tell(self.table.session, self.schema, backfill, changes)
