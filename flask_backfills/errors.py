@@ -60,6 +60,10 @@ class RunNotFound(http.NotFound):
     description = "There is no such run in this backfill."
 
 
+class NoIntervals(http.NotFound):
+    description = "The runs of this app have no intervals, so that nobody knows what they cover."
+
+
 class UnknownPipeline(http.NotFound):
     """There is no such pipeline. ``near`` is the name that may have been meant."""
 

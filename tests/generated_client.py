@@ -20,6 +20,7 @@ from backfills_client.api.backfills import patch_backfill
 from backfills_client.api.backfills import patch_backfill_by_id
 from backfills_client.api.backfills import update_backfill
 from backfills_client.api.backfills import update_backfill_by_id
+from backfills_client.api.coverage import get_coverage
 from backfills_client.api.runs import get_run
 from backfills_client.api.runs import get_run_by_id
 from backfills_client.api.runs import list_runs
@@ -33,6 +34,7 @@ from backfills_client.models import BackfillList
 from backfills_client.models import BackfillSaved
 from backfills_client.models import BackfillUpdate
 from backfills_client.models import BackfillUpdateBody
+from backfills_client.models import CoverageAnswer
 from backfills_client.models import Error
 from backfills_client.models import IntervalType
 from backfills_client.models import NextStatus
@@ -52,10 +54,10 @@ PIPELINE = "weather"
 #: Every class that the generator may make: another name is one that it had to invent.
 MODELS = """
 Backfill BackfillAnswer BackfillCreate BackfillCreateBody BackfillList BackfillSaved BackfillUpdate
-BackfillUpdateBody Error ErrorDetails ErrorMetadata ErrorReasons IntervalType Metrics NextStatus
-Order Page Plan PlanAction PlanEntry PlanMetadata Reprocess Run RunAnswer RunList RunMetrics
-RunStatusCounts RunUpdate RunUpdateBody RunsAnswer RunsMetadata RunsUpdateBody Settings Status
-Variables WholeRun
+BackfillUpdateBody Coverage CoverageAnswer CoverageCounts CoverageMetadata CoveragePiece Error
+ErrorDetails ErrorMetadata ErrorReasons IntervalType Metrics NextStatus Order Page Plan PlanAction
+PlanEntry PlanMetadata Reprocess Run RunAnswer RunList RunMetrics RunStatusCounts RunUpdate
+RunUpdateBody RunsAnswer RunsMetadata RunsUpdateBody Settings Status Variables WholeRun
 """.split()
 
 
@@ -67,7 +69,9 @@ def check_names() -> None:
     one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
     one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
-    assert functions == one | flat | {"list_backfills", "create_backfill"}, sorted(functions)
+    assert functions == one | flat | {"list_backfills", "create_backfill", "get_coverage"}, sorted(
+        functions
+    )
 
 
 def saved(answer: BackfillSaved | Error | None) -> BackfillSaved:
@@ -133,6 +137,14 @@ def drive(client: Client) -> None:
     status = Status.COMPLETED
     told = update_runs.sync(*ids, client=client, body=again, status=status, dry_run=True)
     assert isinstance(told, RunsAnswer) and told.metadata.count == 1, told
+
+    # Coverage
+    known = get_coverage.sync(
+        PIPELINE, client=client, start_datetime="2023-06-01", end_datetime="2023-06-04"
+    )
+    assert isinstance(known, CoverageAnswer) and known.coverage.share == 0.3333, known
+    assert [piece.backfills for piece in known.coverage.covered] == [[made.id]], known
+    assert [piece.backfills for piece in known.coverage.gaps] == [[]], known
 
     # Delete
     early = delete_backfill.sync(*ids, client=client)

@@ -8,6 +8,7 @@ import schemathesis
 RULES = (
     "Must be on or before end_datetime.",
     "Must be on or after start_datetime.",
+    "Must be after start_datetime.",
     "Needed to plan the runs.",
     "Asks for",
     "No generator is registered as",

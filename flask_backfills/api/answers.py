@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Iterable
 
 from ..auth import CREDENTIALS
+from ..rules.coverage import KINDS
 from ..rules.lifecycle import MADE_OF_RUNS
 from ..rules.plan import ACTIONS
 from .descriptions import CREDENTIAL
@@ -155,6 +156,41 @@ def plans() -> dict[str, Document]:
     }
 
 
+def coverage(backfill_id: Document) -> dict[str, Document]:
+    """What the backfills of a pipeline cover of a span.
+
+    :param backfill_id: the type of their keys.
+    """
+    piece = {
+        "start_datetime": _told({"type": "string"}, "Its start, in UTC.", "2023-07-10 00:00:00"),
+        "end_datetime": _told(
+            {"type": "string"}, "Its end, in UTC, not a part of it.", "2023-07-14 00:00:00"
+        ),
+        "backfills": _told(
+            {"type": "array", "items": backfill_id}, "The backfills that it is about.", [12]
+        ),
+    }
+    pieces = {"type": "array", "items": ref("CoveragePiece")}
+    lists = {kind: {**pieces, "description": _PIECES[kind]} for kind in KINDS}
+    share = _told(
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "The completed part of the span, cut off after four digits: 1 says that nothing is"
+        " missing.",
+        0.93,
+    )
+    count: Document = {"type": "integer", "minimum": 0}
+    counts = {kind: _told(count, f"The pieces in `{kind}`.", 1) for kind in KINDS}
+    metadata = {"counts": ref("CoverageCounts"), "next": _PAGE["next"]}
+    answer = {"coverage": ref("Coverage"), "metadata": ref("CoverageMetadata")}
+    return {
+        "Coverage": object_of({**lists, "share": share}, [*KINDS, "share"]),
+        "CoverageAnswer": object_of(answer, answer),
+        "CoverageCounts": object_of(counts, KINDS),
+        "CoverageMetadata": object_of(metadata, metadata),
+        "CoveragePiece": object_of(piece, piece),
+    }
+
+
 def _told(kind: Document, description: str, example: t.Any) -> Document:
     return {**kind, "description": description, "examples": [example]}
 
@@ -162,6 +198,13 @@ def _told(kind: Document, description: str, example: t.Any) -> Document:
 _PAGE: Document = {
     "count": _told({"type": "integer"}, "How many there are in all.", 1),
     "next": _told({"type": "boolean"}, "Whether there are more after this page.", False),
+}
+_PIECES = {
+    "covered": "Where a run has completed.",
+    "running": "Where a run is running.",
+    "failed": "Where a run has failed and none has completed.",
+    "gaps": "Where no run has completed and none is running. These name no backfill.",
+    "overlaps": "Where two runs or more have completed.",
 }
 _COUNTED = {
     "keep": "How many runs stay as they are.",

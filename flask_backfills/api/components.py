@@ -69,7 +69,7 @@ class Components:
         self._add_backfill(host)
         if self._with_runs:
             self._add_runs(host)
-        self.schemas["BackfillSaved"] = self._saved()
+        self.schemas["BackfillSaved"] = _saved(self._with_runs)
         keys = {host.schema.key_of(name): value for name, value in descriptions.PAGE.items()}
         writable = self.schemas["BackfillUpdate"]["properties"].keys()
         #: An example of each body, first the request of Mage's page, as far as the model takes it.
@@ -80,6 +80,8 @@ class Components:
         found = self._property_of(field)
         if set(found.get("enum", ())) == set(STATUSES):
             return ref("Status")
+        if isinstance(field, UTCDateTime):
+            return _DATETIME
         return {
             key: value
             for key, value in {**found, **self._plain(field)}.items()
@@ -117,13 +119,9 @@ class Components:
         self.schemas["Run"] = self._shown("Run", schema, descriptions.RUN_ATTRIBUTES)
         self.schemas["RunList"] = list_of("runs", "Run")
         self.schemas |= answers.one_run(self.schemas["Run"])
-        self.schemas |= answers.run_changes() | answers.plans()
-
-    def _saved(self) -> Document:
-        properties = {"backfill": ref("Backfill")}
-        if self._with_runs:
-            properties["metadata"] = ref("PlanMetadata")
-        return object_of(properties, ["backfill"])
+        self.schemas |= answers.run_changes()
+        self.schemas |= answers.coverage(self._plain(schema.fields["backfill_id"]))
+        self.schemas |= answers.plans()
 
     def _sent(self, schema: ModelSchema, name: str, field: fields.Field[t.Any]) -> Document:
         """What a caller may write into a field."""
@@ -248,6 +246,11 @@ class Components:
         count = {"type": "integer", "minimum": 0}
         self.schemas["RunStatusCounts"] = {"type": "object", "additionalProperties": count}
         return ref("RunStatusCounts")
+
+
+def _saved(with_runs: bool) -> Document:
+    plan = {"metadata": ref("PlanMetadata")} if with_runs else {}
+    return object_of({"backfill": ref("Backfill"), **plan}, ["backfill"])
 
 
 def _simple(field: fields.Field[t.Any], found: Document) -> Document:

@@ -20,6 +20,7 @@ ABOUT = (
 
 TAGS = {
     "backfills": "Requests to run a pipeline again over a past window of time.",
+    "coverage": "What the backfills of a pipeline have completed of a span of time.",
     "runs": "The runs of a backfill: one for each date of its window.",
 }
 
@@ -130,6 +131,9 @@ PARAMETERS = {
     "_limit": "How many to show, from 1 to 100.",
     "_offset": "How many to skip.",
     "dry_run": "Whether to check everything, show what would be, and store nothing.",
+    "start_datetime": "The start of the span. Without an offset it is in UTC.",
+    "end_datetime": "The end of the span, which is not a part of it. Without an offset it is in"
+    " UTC. Must be after `start_datetime`.",
     "include_run_count": "Whether to add `total_run_count` and `run_status_counts`.",
     "include_preview_runs": "Whether to add `pipeline_run_dates`, one page of them, and the counts.",
     "run_id": "The id of the run.",
@@ -172,6 +176,11 @@ OPERATIONS = {
     "delete_backfill": (
         "Delete a backfill and its runs",
         "The answer shows what was deleted. Cancel it first if it has waiting or running runs.",
+    ),
+    "get_coverage": (
+        "Read what the backfills of a pipeline cover",
+        "Which parts of a span are completed, running, failed or missing, over all backfills of"
+        " the pipeline. Each list is ordered by time and cut to the page.",
     ),
     "list_runs": (
         "List the runs of a backfill",

@@ -9,6 +9,7 @@ from flask import Request
 from marshmallow import fields
 from marshmallow import Schema
 from marshmallow import validate
+from marshmallow import validates_schema
 from marshmallow import ValidationError
 
 from .. import errors
@@ -16,6 +17,7 @@ from ..auth import CREDENTIALS
 from ..rules import names
 from ..rules.lifecycle import STATUSES
 from ..tables.fields import Text
+from ..tables.fields import UTCDateTime
 from ..tables.fields import WholeNumber
 
 #: What Mage's own callers send with every request: credentials, which ``authorize`` may read,
@@ -56,6 +58,16 @@ class RunUpdate(Query):
 
 class RunsUpdate(RunUpdate):
     status = Text(required=True, validate=validate.OneOf(STATUSES))
+
+
+class Coverage(Page):
+    start_datetime = UTCDateTime(required=True)
+    end_datetime = UTCDateTime(required=True)
+
+    @validates_schema
+    def _ends_after_it_starts(self, asked: dict[str, t.Any], **more: t.Any) -> None:
+        if asked["end_datetime"] <= asked["start_datetime"]:
+            raise ValidationError("Must be after start_datetime.", "end_datetime")
 
 
 class MageRuns(Page):

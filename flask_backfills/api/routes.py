@@ -46,6 +46,10 @@ class Routes:
             rule(item, "detail", self.detail_view)
             rule(item, "update", self.update_view, ["PUT", "PATCH"])
             rule(item, "delete", self.delete_view, ["DELETE"])
+        if self.host.run_model is not None:
+            of_all = "/pipelines/<pipeline_uuid>/coverage"
+            rule(of_all, "coverage", self.coverage_view)
+            paths.missing(f"{of_all}/", self.missing_view)
         if self.openapi is not False:
             # Not at the top: a host that does not ask for it need not have the extra.
             from .openapi import document
@@ -128,6 +132,15 @@ class Routes:
         shown = self.host.backfills.delete(pipeline_uuid, backfill_id, check=self._check_if_match)
         return self._answer(shown)
 
+    def coverage_view(self, pipeline_uuid: str) -> Response:
+        self.host.allow("list", pipeline_uuid)
+        asked = query.read(request, query.Coverage)
+        span = asked["start_datetime"], asked["end_datetime"]
+        page = asked["offset"], asked["limit"]
+        shown, counts = self.host.backfills.coverage(pipeline_uuid, *span, *page)
+        metadata = {"counts": counts, "next": sum(page) < max(counts.values())}
+        return _within_bounds(asked, coverage=shown, metadata=metadata)
+
     def openapi_view(self) -> Response:
         more = dict(self.openapi) if isinstance(self.openapi, Mapping) else {}
         if more.pop("public", False) is not True:
@@ -185,16 +198,20 @@ def private(response: Response) -> Response:
 
 
 def page_of(asked: dict[str, t.Any], total: int, **shown: list[dict[str, t.Any]]) -> Response:
-    """The response of a page.
+    """The response of a page."""
+    metadata = {"count": total, "next": asked["offset"] + asked["limit"] < total}
+    return _within_bounds(asked, **shown, metadata=metadata)
+
+
+def _within_bounds(asked: dict[str, t.Any], **told: t.Any) -> Response:
+    """The response of a page, which must not be too large.
 
     :raises flask_backfills.errors.QueryRefused: for more bytes than
         ``BACKFILLS_MAX_PAGE_LENGTH``. A page of one is always answered.
     """
-    offset, limit = asked["offset"], asked["limit"]
-    metadata = {"count": total, "next": offset + limit < total}
-    response = json_response(**shown, metadata=metadata)
+    response = json_response(**told)
     most = config.whole("BACKFILLS_MAX_PAGE_LENGTH")
-    if limit > 1 and len(response.get_data()) > most:
+    if asked["limit"] > 1 and len(response.get_data()) > most:
         raise errors.QueryRefused({"_limit": [f"The page would have more than {most:,} bytes."]})
     return private(response)
 

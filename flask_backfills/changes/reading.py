@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
+from .. import errors
+from ..runs import coverage
 from ..runs.planned import Planned
 from ..runs.progress import Progress
 from ..tables import lists
 from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 from .expansion import Expansion
+from .expansion import show
 
 
 class Reading:
@@ -48,6 +52,36 @@ class Reading:
         if status is not None:
             criteria.append(self.schema.is_word(self.table.model, "status", status))
         return lists.page(self.table, criteria, offset, limit)
+
+    def coverage(
+        self, pipeline_uuid: str, start: datetime, end: datetime, offset: int, limit: int
+    ) -> tuple[dict[str, t.Any], dict[str, int]]:
+        """Return what the backfills of a pipeline cover of a span, as in the API.
+
+        :param start: naive and in UTC, as ``end``, which is after it.
+        :param offset: how many pieces each list leaves out.
+        :param limit: how many pieces each list has at the most.
+        :returns: the lists and the share, and how many pieces there are in all of each list.
+        :raises flask_backfills.errors.NoIntervals: if the run model has no interval.
+        """
+        assert self.planned is not None
+        if not coverage.has_intervals(self.planned.table):
+            raise errors.NoIntervals()
+        page = start, end, offset, limit
+        found = coverage.of_pipeline(self.planned.table, pipeline_uuid, *page)
+        told = {
+            kind: [
+                {
+                    "start_datetime": show(piece.start),
+                    "end_datetime": show(piece.end),
+                    "backfills": list(piece.backfills),
+                }
+                for piece in pieces.page
+            ]
+            for kind, pieces in found.pieces.items()
+        }
+        totals = {kind: pieces.total for kind, pieces in found.pieces.items()}
+        return {**told, "share": found.share}, totals
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

@@ -208,39 +208,20 @@ def _changes(
 ) -> list[tuple[datetime, str, t.Any, int]]:
     """When runs begin and end within a span, in the order of time, and both ends of the span."""
     found: list[tuple[datetime, str, t.Any, int]] = [(start, "", None, 0), (end, "", None, 0)]
-    for run in _joined(runs):
+    for run in runs:
         first, last = max(run.start, start), min(run.end, end)
-        if first < last:
+        if first < last and run.status in COUNTED:
             found.append((first, run.status, run.backfill, 1))
             found.append((last, run.status, run.backfill, -1))
     found.sort(key=itemgetter(0))
     return found
 
 
-def _joined(runs: Iterable[Run]) -> Iterator[Run]:
-    """The same, with one run for several that follow each other.
-
-    Most are read in the order of their dates, so that few are left to be sorted.
-    """
-    open_: dict[tuple[str, t.Any], Run] = {}
-    for run in runs:
-        if run.status not in COUNTED or run.start >= run.end:
-            continue
-        key = run.status, run.backfill
-        last = open_.get(key)
-        if last is not None and last.end == run.start:
-            run = run._replace(start=last.start)
-        elif last is not None:
-            yield last
-        open_[key] = run
-    yield from open_.values()
-
-
 def _unions(runs: Iterable[Run]) -> Iterator[tuple[datetime, t.Any, datetime]]:
     """What each backfill has completed: starts and ends that neither meet nor overlap."""
     of: defaultdict[t.Any, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for run in _joined(runs):
-        if run.status == "completed":
+    for run in runs:
+        if run.status == "completed" and run.start < run.end:
             of[run.backfill].append((run.start, run.end))
     for backfill, spans in of.items():
         spans.sort()
