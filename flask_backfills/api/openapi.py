@@ -120,8 +120,7 @@ def _of_one(suffix: str) -> dict[str, _Operation]:
     answer = "BackfillAnswer"
     return {
         "get": _Operation(f"get_backfill{suffix}", query.Detail, _READS, answer),
-        "put": _Operation(f"update_backfill{suffix}", *changes, conditions),
-        "patch": _Operation(f"patch_backfill{suffix}", *changes, conditions),
+        **_both(f"backfill{suffix}", *changes, conditions),
         "delete": _Operation(
             f"delete_backfill{suffix}", query.Query, _DELETES, answer, headers=("If-Match",)
         ),
@@ -130,19 +129,21 @@ def _of_one(suffix: str) -> dict[str, _Operation]:
 
 def _of_runs(suffix: str) -> dict[str, _Operation]:
     changes = query.RunsUpdate, _WRITES, "RunsAnswer", "200", "RunsUpdateBody", (), "runs"
-    return {
-        "get": _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs"),
-        "put": _Operation(f"update_runs{suffix}", *changes),
-        "patch": _Operation(f"patch_runs{suffix}", *changes),
-    }
+    read = _Operation(f"list_runs{suffix}", query.RunList, _READS, "RunList", tag="runs")
+    return {"get": read, **_both(f"runs{suffix}", *changes)}
 
 
 def _of_run(suffix: str) -> dict[str, _Operation]:
     changes = query.RunUpdate, _WRITES, "RunAnswer", "200", "RunUpdateBody", (), "runs"
+    read = _Operation(f"get_run{suffix}", query.Query, _READS, "RunAnswer", tag="runs")
+    return {"get": read, **_both(f"run{suffix}", *changes)}
+
+
+def _both(name: str, *change: t.Any) -> dict[str, _Operation]:
+    """PUT and PATCH, which mean the same."""
     return {
-        "get": _Operation(f"get_run{suffix}", query.Query, _READS, "RunAnswer", tag="runs"),
-        "put": _Operation(f"update_run{suffix}", *changes),
-        "patch": _Operation(f"patch_run{suffix}", *changes),
+        method: _Operation(f"{verb}_{name}", *change)
+        for method, verb in (("put", "update"), ("patch", "patch"))
     }
 
 

@@ -60,8 +60,7 @@ class ChangedRuns:
         :raises flask_backfills.errors.NotWanted: for a run that is history.
         """
 
-        def do() -> tuple[t.Any, R, Changes]:
-            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+        def do(backfill: t.Any) -> tuple[R, Changes]:
             run = self._locked(backfill, found)
             flight = Flight(self.runs, backfill)
             self.rollup.fold(backfill, flight)
@@ -71,12 +70,9 @@ class ChangedRuns:
                 changes = self._follow(backfill)
             self.table.session.flush()
             self.table.session.refresh(run)
-            return backfill, show(backfill, run), changes
+            return show(backfill, run), changes
 
-        backfill, shown, changes = change(self.table.database, do, keep=keep)
-        if keep:
-            signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
-        return shown
+        return self._in_transaction(pipeline_uuid, backfill_id, do, keep)
 
     def set_status_of_all(
         self, pipeline_uuid: str, backfill_id: t.Any, old: str, new: str, *, keep: bool = True
@@ -89,24 +85,31 @@ class ChangedRuns:
         if refused := lifecycle.refusal(lifecycle.RUN_TRANSITIONS, old, new, "run"):
             raise errors.TransitionRefused(refused)
 
-        def do() -> tuple[t.Any, int, Changes]:
-            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+        def do(backfill: t.Any) -> tuple[int, Changes]:
             self.rollup.fold(backfill, Flight(self.runs, backfill))
             with_old = self.runs.of(backfill), self.runs.has(old), *self.runs.wanted_only()
-            before = self._count(with_old)
-            self._make(new, backfill, with_old)
-            count = before - self._count(with_old)
-            changes = self._follow(backfill) if count else {}
-            return backfill, count, changes
+            count = self._make(new, backfill, with_old)
+            return count, self._follow(backfill) if count else {}
 
-        backfill, count, changes = change(self.table.database, do, keep=keep)
+        return self._in_transaction(pipeline_uuid, backfill_id, do, keep)
+
+    def _in_transaction(
+        self,
+        pipeline_uuid: str,
+        backfill_id: t.Any,
+        do: Callable[[t.Any], tuple[R, Changes]],
+        keep: bool,
+    ) -> R:
+        """Change runs of a backfill that is locked, and send its signals."""
+
+        def locked() -> tuple[t.Any, R, Changes]:
+            backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
+            return backfill, *do(backfill)
+
+        backfill, told, changes = change(self.table.database, locked, keep=keep)
         if keep:
             signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
-        return count
-
-    def _count(self, criteria: t.Any) -> int:
-        count = sa.select(sa.func.count()).select_from(self.runs.table).where(*criteria)
-        return t.cast(int, self.table.database.execute(self.table.database.latest(count)).scalar())
+        return told
 
     def _locked(self, backfill: t.Any, found: t.Any) -> t.Any:
         query = sa.select(self.runs.model).where(self.runs.of(backfill), found)
@@ -134,16 +137,16 @@ class ChangedRuns:
             raise errors.NotWanted()
         self._make(status, backfill, [its_own])
 
-    def _make(self, status: str, backfill: t.Any, criteria: t.Iterable[t.Any]) -> None:
-        """Give a status to the runs that meet some criteria."""
-        do: dict[str, Callable[..., t.Any]] = {
+    def _make(self, status: str, backfill: t.Any, criteria: t.Iterable[t.Any]) -> int:
+        """Give a status to the runs that meet some criteria; how many there were."""
+        do: dict[str, Callable[..., int]] = {
             "initial": partial(self.planned.run_again, backfill),
             "completed": self._mark_as_done,
             "cancelled": partial(self.rollup.cancel, backfill),
         }
-        do[status](*criteria)
+        return do[status](*criteria)
 
-    def _mark_as_done(self, *criteria: t.Any) -> None:
+    def _mark_as_done(self, *criteria: t.Any) -> int:
         done = self.runs.row(
             status="completed",
             completed_at=self.runs.now(),
@@ -152,7 +155,7 @@ class ChangedRuns:
             queued_at=None,
             available_at=None,
         )
-        self.runs.update(done, *criteria)
+        return self.runs.update(done, *criteria)
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)

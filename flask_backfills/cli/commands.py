@@ -33,6 +33,7 @@ from .printing import print_backfill
 from .printing import print_json
 from .printing import print_table
 from .printing import status_of
+from .printing import tell_more
 from .printing import window_of
 from .text import tell
 
@@ -73,8 +74,7 @@ def list_(
             for one in shown
         ],
     )
-    if total > offset + len(found):
-        tell(f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}")
+    tell_more(total, offset, len(found))
 
 
 @command(ID, JSON)

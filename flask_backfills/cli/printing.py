@@ -51,6 +51,12 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> Non
         tell(line.rstrip())
 
 
+def tell_more(total: int, offset: int, shown: int) -> None:
+    """Say how many of a list follow its page, if any do."""
+    if total > offset + shown:
+        tell(f"{total - offset - shown:,} more. To see them: --offset {offset + shown}")
+
+
 def plan_line(metadata: dict[str, t.Any] | None) -> str | None:
     if not metadata:
         return None

@@ -20,6 +20,7 @@ from .options import YES
 from .printing import print_attributes
 from .printing import print_json
 from .printing import print_table
+from .printing import tell_more
 from .text import tell
 
 #: What people make of runs, by the option that says so.
@@ -69,8 +70,7 @@ def runs(
             for one in shown
         ],
     )
-    if total > offset + len(found):
-        tell(f"{total - offset - len(found):,} more. To see them: --offset {offset + len(found)}")
+    tell_more(total, offset, len(found))
 
 
 @command(ID, click.argument("run_id", metavar="RUN"), _MAKE, JSON)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import typing as t
+
+from .canonical import canonical
 
 #: The most characters that a key has.
 MOST = 200
@@ -91,5 +92,4 @@ def refusal(key: str, most: int) -> str | None:
 
 
 def _digest(value: t.Any) -> str:
-    told = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

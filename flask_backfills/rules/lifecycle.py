@@ -42,7 +42,9 @@ RUN_TRANSITIONS: Transitions = {
 
 
 #: The statuses that people may give to runs.
-MADE_OF_RUNS = ("initial", "completed", "cancelled")
+MADE_OF_RUNS = tuple(
+    word for word in STATUSES if any(word in after for after in RUN_TRANSITIONS.values())
+)
 
 
 def refusal(

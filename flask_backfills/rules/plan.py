@@ -7,12 +7,13 @@ of an active backfill is a plan with the new window. A preview is a plan that is
 from __future__ import annotations
 
 import hashlib
-import json
 import typing as t
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
 from datetime import datetime
+
+from .canonical import canonical
 
 #: The statuses that a start runs again, by ``settings.reprocess``. Missing runs are added.
 REPROCESS = {
@@ -144,7 +145,7 @@ class Tally:
         self.counts = dict.fromkeys(ACTIONS, 0)
         #: How many of the wanted runs have each status once the plan is applied.
         self.statuses: Counter[str] = Counter()
-        self._digest = hashlib.sha256(_canonical(about))
+        self._digest = hashlib.sha256(canonical(about).encode())
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The entries as they are, counted on their way."""
@@ -177,9 +178,5 @@ class Tally:
     def hash(self) -> str:
         """The name of this plan: another one where anything else would happen."""
         digest = self._digest.copy()
-        digest.update(_canonical(self.counts))
+        digest.update(canonical(self.counts).encode())
         return digest.hexdigest()[:40]
-
-
-def _canonical(value: t.Any) -> bytes:
-    return json.dumps(value, sort_keys=True, default=str).encode()

@@ -94,14 +94,15 @@ class Planned:
             if chunk:
                 writes[what][1](chunk)
 
-    def run_again(self, backfill: t.Any, *criteria: t.Any) -> None:
-        """Let runs that have ended, or were cancelled, wait as a new attempt."""
+    def run_again(self, backfill: t.Any, *criteria: t.Any) -> int:
+        """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
         key = self.table.columns["id"]
         ids = list(self._latest(sa.select(key).where(*criteria)).scalars())
         for start in range(0, len(ids), CHUNK):
             chunk = key.in_(ids[start : start + CHUNK])
             self._subtract_metrics(backfill, chunk)
             self.table.update(self.table.requeued(), chunk)
+        return len(ids)
 
     def are_active(self, backfill: t.Any) -> bool:
         """Whether a run waits, or a worker has one, be it that it was cancelled."""

@@ -110,8 +110,8 @@ class Rollup:
             self.cancel(backfill)
         return enter(backfill, ended, self.schema)
 
-    def cancel(self, backfill: t.Any, *criteria: t.Any) -> None:
-        """Cancel every run that waits or runs, or those of them that meet some criteria.
+    def cancel(self, backfill: t.Any, *criteria: t.Any) -> int:
+        """Cancel every run that waits or runs, or those of them that meet some criteria; how many.
 
         One that a worker has gets its ``completed_at`` when the worker lets go of it. One that
         its runner has locked is left as it is: nobody waits for a runner.
@@ -128,7 +128,7 @@ class Rollup:
         ended = self.runs.columns.get("completed_at")
         if beat is not None and ended is not None:
             values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
-        self.runs.update(values, self.runs.of(backfill), active, *criteria)
+        return self.runs.update(values, self.runs.of(backfill), active, *criteria)
 
     def fails_too_often(self, backfill: t.Any) -> bool:
         """Whether ``settings.max_failures`` is reached, so that nothing else is executed."""

@@ -5,7 +5,6 @@ Which attribute is of which kind stands in :mod:`.schema`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import typing as t
@@ -18,6 +17,7 @@ from marshmallow import fields
 from marshmallow import validate
 from marshmallow import ValidationError
 
+from ..rules.canonical import canonical
 from . import columns
 from .columns import storable
 
@@ -182,10 +182,6 @@ def same(one: t.Any, other: t.Any) -> bool:
     ):
         return False
     return canonical(one) == canonical(other)
-
-
-def canonical(value: t.Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def held(column: sa.Column[t.Any], sent: t.Any, dialect: Callable[[], sa.Dialect]) -> t.Any:

@@ -41,10 +41,8 @@ def on_backfills(schema: BackfillSchema) -> Iterator[str]:
     found = {name: columns.column_of(mapper, name) for name in BACKFILLS.unique}
     mapped = {name: column for name, column in found.items() if column is not None}
     if "idempotency_key" in mapped:
-        table, twice = (
-            mapped["idempotency_key"].table,
-            "two requests at once may make two backfills",
-        )
+        table = mapped["idempotency_key"].table
+        twice = "two requests at once may make two backfills"
         yield from _lacking(BACKFILLS, mapper.class_.__name__, table, mapped, twice)
 
 
