@@ -114,9 +114,15 @@ class NotWanted(http.Conflict):
 class NothingToRun(http.Conflict):
     """A start is refused because no run would be executed."""
 
-    def __init__(self, statuses: t.Mapping[str, int]) -> None:
+    def __init__(self, statuses: t.Mapping[str, int], skipped: int = 0) -> None:
         counts = [(SHOWN[word], statuses[word]) for word in STATUSES if statuses.get(word)]
-        if len(counts) == 1:
+        again = 'settings.reprocess = "all"'
+        if skipped:
+            done = f"{skipped:,} completed in other backfills"
+            others = [f"{count:,} {word}" for word, count in counts]
+            told = f"No run would start: {', '.join([done, *others])}"
+            again = "settings.skip_covered = false" + (f" and {again}" if counts else "")
+        elif len(counts) == 1:
             [(word, count)] = counts
             one, many = ("has", "have") if word == "failed" else ("is", "are")
             told = (
@@ -124,8 +130,8 @@ class NothingToRun(http.Conflict):
             )
         else:
             told = "No run would start: " + ", ".join(f"{count:,} {word}" for word, count in counts)
-        them = "it" if sum(statuses.values()) == 1 else "them"
-        super().__init__(f'{told}. To run {them} again, start with settings.reprocess = "all".')
+        them = "it" if sum(statuses.values()) + skipped == 1 else "them"
+        super().__init__(f"{told}. To run {them} again, start with {again}.")
         self.errors: Errors = {"status": [self.description]}
 
 

@@ -39,9 +39,12 @@ def runs(statuses=STATUSES):
 def apply(entries):
     """What is there once a plan is done."""
     for entry in entries:
-        if entry.action == "drop":
+        if entry.action == "drop" or (entry.action == "skip" and entry.run is None):
             continue
-        if entry.wanted is None:
+        if entry.action == "skip":
+            stays = entry.run.status == "completed" and entry.run.end == entry.wanted.end
+            yield entry.run._replace(wanted=stays)
+        elif entry.wanted is None:
             yield entry.run._replace(wanted=False)
         elif entry.action == "keep":
             yield entry.run._replace(end=entry.wanted.end, wanted=True)
@@ -127,6 +130,50 @@ def test_the_hash_is_another_where_another_thing_happens(wanted, there, reproces
         gone = fewer.pop(data.draw(st.integers(0, len(wanted) - 1)))
         if not any(run.key == gone.key for run in there):
             assert first != hashed(fewer, there)
+
+
+ELSEWHERE = st.dictionaries(KEYS, st.integers(1, 3))
+
+
+@settings(max_examples=often(400))
+@given(wanted_runs(), runs(), REPROCESSES, ELSEWHERE)
+def test_what_is_completed_elsewhere_neither_runs_nor_counts_as_failed(
+    wanted, there, reprocess, elsewhere
+):
+    tally = Tally(None)
+    try:
+        entries = list(tally.read(plan(wanted, there, reprocess, elsewhere=elsewhere)))
+    except RunningConflict as conflict:
+        assert not set(conflict.args) & elsewhere.keys()
+        return
+    after = list(apply(entries))
+    ends = {one.key: one.end for one in wanted}
+    for entry in entries:
+        if entry.key in elsewhere and entry.key in ends:
+            assert entry.action in ("skip", "drop", "keep")
+            if entry.action != "keep":
+                assert entry.reason == f"Completed in backfill {elsewhere[entry.key]}."
+        else:
+            assert entry.action != "skip"
+    for run in after:
+        if run.wanted and run.key in elsewhere:
+            assert run.status in ("completed", "running") and run.end == ends[run.key]
+    assert tally.statuses == Counter(run.status for run in after if run.wanted)
+    assert tally.counts["skip"] == len([e for e in entries if e.action == "skip"])
+    again = list(plan(wanted, after, reprocess, elsewhere=elsewhere))
+    assert {entry.action for entry in again} <= {"keep", "skip"}
+    assert not any(entry.write for entry in again)
+
+
+def test_the_hash_says_which_runs_are_skipped():
+    def hashed(key):
+        tally = Tally(None)
+        wanted = [Wanted("a", None, None), Wanted("b", None, None)]
+        there = [Run(1, "a", None, None, "completed"), Run(2, "b", None, None, "completed")]
+        list(tally.read(plan(wanted, there, "failed", elsewhere={key: 12})))
+        return tally.hash()
+
+    assert hashed("a") != hashed("b")
 
 
 @pytest.mark.parametrize(

@@ -211,4 +211,5 @@ _COUNTED = {
     "add": "How many runs are added.",
     "drop": "How many runs that have not begun are removed.",
     "redo": "How many runs that have ended run again.",
+    "skip": "How many runs are left out, since another backfill has completed them.",
 }

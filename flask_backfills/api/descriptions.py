@@ -117,6 +117,11 @@ SETTINGS: dict[str, Told] = {
         60,
     ),
     "run_timeout": ("Seconds after which a run has failed. Default: no limit.", 900),
+    "skip_covered": (
+        "Whether runs are left out that another backfill of the pipeline has completed."
+        " Default: false.",
+        True,
+    ),
 }
 
 PARAMETERS = {

@@ -15,6 +15,7 @@ from ..rules.plan import plan
 from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
 from ..rules.plan import Wanted
+from ..rules.settings import skips_covered
 from ..rules.window import Window
 from ..runs.addition import Addition
 from ..runs.flight import Flight
@@ -25,6 +26,7 @@ from ..tables.settings import settings_of
 from .expansion import DECISIVE
 from .expansion import Expansion
 from .expansion import show
+from .skipping import completed_elsewhere
 
 
 @dataclass
@@ -68,13 +70,13 @@ def follow(
         reprocess = settings_of(backfill).get("reprocess") or "failed"
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):
-            raise errors.NothingToRun(tally.statuses)
+            raise errors.NothingToRun(tally.statuses, tally.counts["skip"])
         return tally
     if status not in ACTIVE:
         if "status" in changes and preview is None:
             rollup.cancel(backfill)
         return None
-    if changes.keys() & {*DECISIVE, "variables"}:
+    if changes.keys() & {*DECISIVE, "variables"} or _skips_otherwise(changes):
         tally = _replan(runs, expansion, backfill, before, None, preview)
         _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
@@ -100,10 +102,13 @@ def _replan(
     asked = expansion.of(backfill)
     criteria: tuple[t.Any, ...] = ()
     same = range(0)
+    elsewhere: dict[str, t.Any] = {}
     wanted: t.Iterable[Wanted]
     if isinstance(asked, Window):
+        if skips_covered(getattr(backfill, "settings", None)):
+            elsewhere = completed_elsewhere(runs.table, expansion, backfill, asked)
         window = expansion.window(before) if before["block_uuid"] is None else None
-        if reprocess is None and window is not None:
+        if reprocess is None and window is not None and not elsewhere:
             same = _settled(runs, backfill, asked, window, tally)
         if same:
             criteria = (~_dates(runs, asked, same) | runs.table.date.is_(None),)
@@ -115,9 +120,9 @@ def _replan(
     # What a generator gives a run that waits may have changed; what a date gives can't.
     renew = not isinstance(asked, Window)
     there = list(runs.load(backfill, *criteria))
-    entries = tally.read(plan(wanted, there, reprocess, renew))
+    entries = tally.read(plan(wanted, there, reprocess, renew, elsewhere))
     try:
-        if preview is None and isinstance(asked, Window) and not there and not same:
+        if preview is None and isinstance(asked, Window) and not (there or same or elsewhere):
             _add_all(runs, expansion, backfill, asked, tally)
         elif preview is None:
             runs.write(backfill, entries)
@@ -135,6 +140,12 @@ def _replan(
         # History that still runs is waited for.
         tally.statuses["running"] = flight.running
     return tally
+
+
+def _skips_otherwise(changes: Changes) -> bool:
+    """Whether runs are left out that were not before, or the other way round."""
+    old, new = map(skips_covered, changes.get("settings", (None, None)))
+    return old != new
 
 
 def _add_all(

@@ -90,7 +90,7 @@ def create(host: Host, pipeline_uuid: str, changes: tuple[str, ...], as_json: bo
     VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
     VALUE is text. How runs are handed out: settings='{"pipeline_run_limit": 3}', with
     max_attempts, max_failures, order, paused, pipeline_run_limit, priority, reprocess,
-    retry_delay and run_timeout.
+    retry_delay, run_timeout and skip_covered.
     """
     saved = host.backfills.create(pipeline_uuid, _parse(changes))
     print_backfill(saved.shown, as_json, saved.metadata)

@@ -22,7 +22,7 @@ from ..runs.progress import Group
 CELLS = 120
 
 #: What stands for a cell of several, the first that any of them has.
-LOUDEST = ("failed", "running", "redo", "drop", "add")
+LOUDEST = ("failed", "running", "redo", "drop", "add", "skip")
 
 #: The words for a run by its status, and for what a plan does with one.
 RUNS = {word: SHOWN[word] for word in STATUSES}

@@ -1,4 +1,4 @@
-"""Compares the runs that a backfill needs with those that exist: keep, add, drop, redo. No I/O.
+"""Compares the runs that a backfill needs with those that exist: keep, add, drop, redo, skip. No I/O.
 
 A start is a plan without existing runs. Starting again is a plan with ``reprocess``. An edit
 of an active backfill is a plan with the new window. A preview is a plan that is not applied.
@@ -11,6 +11,7 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 
 from .canonical import canonical
@@ -23,7 +24,7 @@ REPROCESS = {
 }
 
 #: What a plan can do with a run.
-ACTIONS = ("keep", "add", "drop", "redo")
+ACTIONS = ("keep", "add", "drop", "redo", "skip")
 
 
 class Wanted(t.NamedTuple):
@@ -83,6 +84,7 @@ def plan(
     runs: Iterable[Run],
     reprocess: str | None = None,
     renew: bool = False,
+    elsewhere: Mapping[str, t.Any] | None = None,
 ) -> Iterator[Entry]:
     """What becomes of each run, those wanted first, in their order.
 
@@ -98,6 +100,8 @@ def plan(
     :param reprocess: one of :data:`REPROCESS` at a start; ``None`` when a backfill that
         is active is edited, which runs nothing again whose interval is the same.
     :param renew: whether runs that wait get their variables anew.
+    :param elsewhere: by key, which other backfill has completed what a run would do. Such a run
+        is left out.
     :raises RunningConflict: at the end, for all runs that run while their interval would
         become another.
     """
@@ -106,6 +110,11 @@ def plan(
     running = []
     for one in wanted:
         run = there.pop(one.key, None)
+        if elsewhere and one.key in elsewhere:
+            skipped = _skip(one, run, f"Completed in backfill {elsewhere[one.key]}.")
+            if skipped is not None:
+                yield skipped
+                continue
         if run is None:
             yield Entry("add", "Not planned before.", None, one, "add")
             continue
@@ -134,6 +143,25 @@ def plan(
         raise RunningConflict(*running)
 
 
+def _skip(one: Wanted, run: Run | None, reason: str) -> Entry | None:
+    """What becomes of a run that another backfill has done; ``None`` to let it go on."""
+    if run is None:
+        return Entry("skip", reason, None, one, None)
+    if run.status == "initial":
+        return Entry("drop", reason, run, None, "drop")
+    if run.end == one.end and run.status == "running":
+        return None
+    if _stays(one, run):
+        return Entry("skip", reason, run, one, None if run.wanted else "revive")
+    # One that has failed would let the backfill fail, for what is done.
+    return Entry("skip", reason, run, one, "retire" if run.wanted else None)
+
+
+def _stays(one: Wanted, run: Run) -> bool:
+    """Whether a run that is skipped has done what is wanted, too."""
+    return run.end == one.end and run.status == "completed"
+
+
 class Tally:
     """What a plan comes to, while its entries are read.
 
@@ -151,12 +179,16 @@ class Tally:
         """The entries as they are, counted on their way."""
         for entry in entries:
             action, _, run, wanted, write = entry
-            if wanted is not None:
+            if action == "skip":
+                self.counts[action] += 1
+                if run is not None and wanted is not None and _stays(wanted, run):
+                    self.statuses[run.status] += 1
+            elif wanted is not None:
                 self.statuses["initial" if run is None or action == "redo" else run.status] += 1
                 self.counts[action] += 1
             elif action == "drop":
                 self.counts[action] += 1
-            if write is not None and write != "renew":
+            if action == "skip" or (write is not None and write != "renew"):
                 # What waits is renewed, as far as it still waits, by what the plan is about.
                 self._digest.update(f"{action}\0{entry.key}\0".encode())
             yield entry

@@ -29,7 +29,7 @@ NUMBERS = {
 CHOICES = {"order": ("forwards", "backwards"), "reprocess": tuple(REPROCESS)}
 
 #: True or false.
-SWITCHES = ("paused",)
+SWITCHES = ("paused", "skip_covered")
 
 SETTINGS = sorted([*NUMBERS, *CHOICES, *SWITCHES])
 
@@ -50,6 +50,15 @@ def delay(settings: Mapping[str, t.Any], tries: int) -> int:
     first: int = settings.get("retry_delay", RETRY_DELAY)
     doubled: int = first * 2 ** min(tries - 1, 31)
     return min(doubled, max(first, LONGEST_DELAY))
+
+
+def skips_covered(settings: t.Any) -> bool:
+    """Whether a plan leaves out what another backfill has completed.
+
+    >>> skips_covered({"skip_covered": True}), skips_covered({}), skips_covered(None)
+    (True, False, False)
+    """
+    return isinstance(settings, Mapping) and settings.get("skip_covered") is True
 
 
 def is_paused(settings: t.Any) -> bool:
