@@ -699,3 +699,38 @@ def test_an_end_that_can_not_be_told_at_once_is_told_later(runner, started, flas
     assert flask("work --once").exit_code == 0
     assert runner.statuses(started) == {"completed": 7}
     assert {row["attempt"] for row in runner.rows(started)} == {1}
+
+
+def test_gaps_of_makes_a_backfill_of_what_is_not_completed(flask, runner):
+    done = read(flask(f"create daily {WEEK} --json"))["backfill"]["id"]
+    flask(f"start {done}")
+    for run in runner.claim(limit=5):
+        assert runner.end(run)
+    step = "interval_type=day interval_units=1"
+    line = f"create daily --gaps-of 2023-07-10 2023-07-16 {step} --json"
+    made = read(flask(f'{line} settings={{"priority":3}}'))["backfill"]
+    assert (made["start_datetime"], made["end_datetime"]) == (
+        "2023-07-10 00:00:00",
+        "2023-07-16 00:00:00",
+    )
+    assert made["settings"] == {"priority": 3, "skip_covered": True}
+    assert flask(f"start {made['id']}").stdout.endswith("The plan: 2 to add, 5 to skip.\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("start_datetime=2023-07-01", "start_datetime is given twice"),
+        ("end_datetime=null", "end_datetime is given twice"),
+        ('settings={"skip_covered":false}', "without skip_covered"),
+        ("settings=[]", "are an object"),
+    ],
+)
+def test_gaps_of_contradicts_nothing(flask, more, told):
+    result = flask(f"create daily --gaps-of 2023-07-10 2023-07-16 {more}")
+    assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
+
+
+def test_gaps_of_a_wrong_window_is_refused_as_any_other(flask):
+    result = flask("create daily --gaps-of soon 2023-07-16")
+    assert result.exit_code == 1 and "start_datetime: Not an ISO 8601" in result.stderr

@@ -83,8 +83,25 @@ def show(host: Host, backfill_id: str, as_json: bool) -> None:
     print_backfill(read(host, backfill_id), as_json)
 
 
-@command(click.argument("pipeline_uuid"), CHANGES, JSON)
-def create(host: Host, pipeline_uuid: str, changes: tuple[str, ...], as_json: bool) -> None:
+@command(
+    click.argument("pipeline_uuid"),
+    click.option(
+        "--gaps-of",
+        "span",
+        nargs=2,
+        metavar="START END",
+        help="The window. What another backfill has completed of it is skipped (skip_covered).",
+    ),
+    CHANGES,
+    JSON,
+)
+def create(
+    host: Host,
+    pipeline_uuid: str,
+    span: tuple[str, str] | None,
+    changes: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Create a backfill. Example: create daily start_datetime=2023-07-10 ...
 
     VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
@@ -92,7 +109,10 @@ def create(host: Host, pipeline_uuid: str, changes: tuple[str, ...], as_json: bo
     max_attempts, max_failures, order, paused, pipeline_run_limit, priority, reprocess,
     retry_delay, run_timeout and skip_covered.
     """
-    saved = host.backfills.create(pipeline_uuid, _parse(changes))
+    sent = _parse(changes)
+    if span is not None:
+        sent = _filling(host, sent, *span)
+    saved = host.backfills.create(pipeline_uuid, sent)
     print_backfill(saved.shown, as_json, saved.metadata)
 
 
@@ -177,6 +197,21 @@ def delete(host: Host, backfill_id: str, yes: bool, as_json: bool) -> None:
     if not yes:
         ask(f"This deletes backfill {_named(backfill, key)} and its runs.")
     print_backfill(host.backfills.delete(pipeline_uuid, key), as_json)
+
+
+def _filling(host: Host, sent: dict[str, t.Any], start: str, end: str) -> dict[str, t.Any]:
+    """What to send for a backfill that fills the gaps of a window."""
+    keys = [host.schema.key_of(name) for name in ("start_datetime", "end_datetime", "settings")]
+    twice = [key for key in keys[:2] if key in sent]
+    if twice:
+        raise click.UsageError(f"{twice[0]} is given twice: --gaps-of has it too.")
+    settings = sent.get(keys[2])
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, dict) or "skip_covered" in settings:
+        raise click.UsageError("With --gaps-of, settings are an object without skip_covered.")
+    settings = {**settings, "skip_covered": True}
+    return {**sent, **dict(zip(keys, (start, end, settings), strict=True))}
 
 
 def _parse(changes: tuple[str, ...]) -> dict[str, t.Any]:
