@@ -51,6 +51,7 @@ def or_null(kind: Document, nullable: bool = True) -> Document:
 def errors(with_runs: bool) -> dict[str, Document]:
     """What an answer says that refuses a request."""
     plan = or_null(ref("Plan")) if with_runs else {"type": "null"}
+    notes = {"notes": _NOTES} if with_runs else {}
     details = {
         "code": _told({"type": "integer"}, "The HTTP status.", 422),
         "type": _told({"type": "string"}, "One word for the kind of refusal.", "validation_error"),
@@ -66,7 +67,7 @@ def errors(with_runs: bool) -> dict[str, Document]:
         "Error": object_of(
             {"error": ref("ErrorDetails"), "metadata": ref("ErrorMetadata")}, ["error"]
         ),
-        "ErrorMetadata": object_of({"plan": plan, **_PAGE}, ["plan"]),
+        "ErrorMetadata": object_of({"plan": plan, **notes, **_PAGE}, ["plan"]),
         "ErrorDetails": object_of(details, details),
         "ErrorReasons": {
             "type": "object",
@@ -152,7 +153,7 @@ def plans() -> dict[str, Document]:
         "Plan": object_of({**counts, "hash": named, "entries": entries}, [*ACTIONS, "hash"]),
         "PlanAction": {"type": "string", "enum": list(ACTIONS)},
         "PlanEntry": object_of(entry, entry),
-        "PlanMetadata": object_of({"plan": ref("Plan"), **_PAGE}, ["plan"]),
+        "PlanMetadata": object_of({"plan": ref("Plan"), "notes": _NOTES, **_PAGE}, ["plan"]),
     }
 
 
@@ -205,6 +206,12 @@ _PIECES = {
     "failed": "Where a run has failed and none has completed.",
     "gaps": "Where no run has completed and none is running. These name no backfill.",
     "overlaps": "Where two runs or more have completed.",
+}
+_NOTES: Document = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "What people overlook in the window, a sentence each. Only in a dry run.",
+    "examples": [["26 March has 23 hours."]],
 }
 _COUNTED = {
     "keep": "How many runs stay as they are.",

@@ -77,7 +77,7 @@ class Routes:
                 pipeline_uuid,
                 sent,
                 idempotency_key=request.headers.get("Idempotency-Key"),
-                **_conditions(asked),
+                **self._conditions(pipeline_uuid, asked),
             )
         except errors.UnknownPipeline as unknown:
             raise self._hint(unknown) from None
@@ -91,11 +91,7 @@ class Routes:
 
     def _hint(self, unknown: errors.UnknownPipeline) -> errors.UnknownPipeline:
         """The same, without the name of a pipeline that is not the caller's to know."""
-        try:
-            self.host.allow("create", unknown.near or "")
-        except HTTPException:
-            return errors.UnknownPipeline(None)
-        return unknown
+        return unknown if self._may("create", unknown.near or "") else errors.UnknownPipeline(None)
 
     def detail_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
@@ -120,8 +116,9 @@ class Routes:
         pipeline_uuid = self.host.allow_one("update", pipeline_uuid, backfill_id)
         sent, asked = body.read(request), query.read(request, query.Change)
         check = partial(self._check_if_match, sent=sent)
+        conditions = self._conditions(pipeline_uuid, asked)
         saved = self.host.backfills.update(
-            pipeline_uuid, backfill_id, sent, check=check, **_conditions(asked)
+            pipeline_uuid, backfill_id, sent, check=check, **conditions
         )
         return self._answer_saved(saved, asked)
 
@@ -183,6 +180,21 @@ class Routes:
         response.set_etag(etag(self.host, shown))
         return private(response)
 
+    def _conditions(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The conditions of a change, and whether it is a dry run."""
+        preview = None
+        if asked["dry_run"]:
+            others = self.host.run_model is not None and self._may("list", pipeline_uuid)
+            preview = Preview(asked["offset"], asked["limit"], others=others)
+        return {"if_plan_match": request.headers.get("If-Plan-Match"), "preview": preview}
+
+    def _may(self, action: str, pipeline_uuid: str) -> bool:
+        try:
+            self.host.allow(action, pipeline_uuid)
+        except HTTPException:
+            return False
+        return True
+
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
         response = self._answer(saved.shown, saved.metadata)
         if asked["dry_run"]:
@@ -214,11 +226,3 @@ def _within_bounds(asked: dict[str, t.Any], **told: t.Any) -> Response:
     if asked["limit"] > 1 and len(response.get_data()) > most:
         raise errors.QueryRefused({"_limit": [f"The page would have more than {most:,} bytes."]})
     return private(response)
-
-
-def _conditions(asked: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The conditions of a change, and whether it is a dry run."""
-    return {
-        "if_plan_match": request.headers.get("If-Plan-Match"),
-        "preview": Preview(asked["offset"], asked["limit"]) if asked["dry_run"] else None,
-    }

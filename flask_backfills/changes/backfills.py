@@ -24,6 +24,7 @@ from . import once
 from .expansion import Expansion
 from .flush import flush
 from .new import new
+from .notes import note
 from .reading import Reading
 from .replan import follow
 from .replan import Preview
@@ -229,6 +230,8 @@ class Backfills(Reading):
         if self.planned is not None:
             with self.table.session.no_autoflush:
                 plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
+                if preview is not None:
+                    note(self.table, self.expansion, backfill, preview)
         # Of a preview only now: a row that is written is locked, and planning may take long.
         flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.

@@ -38,11 +38,18 @@ class Preview:
     entries: list[Entry] = field(default_factory=list)
     #: How many entries the whole plan has.
     count: int = 0
+    #: The window that was planned; ``None`` if no window was.
+    window: Window | None = None
+    #: Whether other backfills of the pipeline may be named.
+    others: bool = True
+    notes: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget what a transaction has put here that is done again."""
         self.entries.clear()
+        self.notes.clear()
         self.count = 0
+        self.window = None
 
 
 def follow(
@@ -135,6 +142,7 @@ def _replan(
     except RunningConflict as conflict:
         raise errors.RunsRefused(list(conflict.args)) from None
     if preview is not None and isinstance(asked, Window):
+        preview.window = asked
         _preview_same(runs, expansion, backfill, asked, same, preview)
     if not tally.statuses["running"]:
         # History that still runs is waited for.
@@ -214,6 +222,7 @@ def tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
     told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
     return {
         **told,
+        "notes": preview.notes,
         "count": preview.count,
         "next": preview.offset + preview.limit < preview.count,
     }

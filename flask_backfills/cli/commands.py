@@ -163,6 +163,8 @@ def preview(
         return
     started = "" if changes or saved.changes else f"The backfill is {status_of(saved.shown)}. "
     tell(plan_line(saved.metadata) or f"{started}No run changes.")
+    for note in page.notes:
+        tell(printable(note))
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(

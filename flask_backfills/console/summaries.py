@@ -52,4 +52,9 @@ def plan_of(saved: Saved | None) -> dict[str, t.Any] | None:
     if saved is None:
         return None
     counts = saved.tally.counts
-    return {"counts": counts, "hash": saved.tally.hash(), "any": any(counts.values())}
+    return {
+        "counts": counts,
+        "hash": saved.tally.hash(),
+        "any": any(counts.values()),
+        "notes": [seen(note) for note in (saved.metadata or {}).get("notes", [])],
+    }
