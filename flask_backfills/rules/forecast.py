@@ -1,0 +1,220 @@
+"""How long runs will take, from how long others took: what has happened is drawn again.
+
+No shape of the durations is assumed. So it is as good for two kinds of runs as for one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import typing as t
+from bisect import bisect_right
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+#: How many finished runs are asked for.
+MOST = 1_000
+
+#: Fewer finished runs than these say nothing.
+LEAST = 3
+
+#: So many of the newest count alone, if those before them differ.
+AGES = (100, 300)
+
+#: From so many of its own on, a backfill can be told apart from others of its pipeline.
+OWN = 5
+
+#: Standard errors by which durations differ that do not count together.
+DIFFERENT = 3.0
+
+#: How often the runs are played through.
+TIMES = 200
+
+#: How many runs are given to workers one by one: so many for each worker, at least and at most.
+#: Those before them keep all workers busy, so that their sum is enough.
+GIVEN_EACH, GIVEN_LEAST, GIVEN_MOST = 8, 64, 1_500
+
+#: The finished runs that say how many run at once.
+LATELY = 100
+
+
+class Span(t.NamedTuple):
+    """When something began and ended, in seconds since any moment that is the same for all."""
+
+    start: float
+    end: float
+
+
+class Seconds(t.NamedTuple):
+    """What half of the outcomes do not exceed, and what nine of ten do not."""
+
+    p50: float
+    p90: float
+
+
+def forecast(
+    waiting: int, running: Sequence[float], at_once: int, durations: Sequence[float]
+) -> Seconds | None:
+    """The seconds until runs have ended; ``None`` if nothing waits or too little is known.
+
+    The same arguments give the same answer. The work is bounded, however many runs there are.
+
+    >>> forecast(6, [], 2, [10.0] * 3)
+    Seconds(p50=30.0, p90=30.0)
+    >>> forecast(0, [4.0], 2, [10.0] * 3)
+    Seconds(p50=6.0, p90=6.0)
+
+    :param waiting: how many runs have not begun.
+    :param running: for each run that has begun, the seconds since then.
+    :param at_once: how many run at once, at least 1.
+    :param durations: the seconds that comparable runs took, as :func:`comparable` gives them.
+    """
+    if len(durations) < LEAST or not waiting + len(running):
+        return None
+    # The seed is always the same, so that two answers differ only by what was asked.
+    chance = random.Random(0)
+    ordered = sorted(durations)
+    outcomes = sorted(_outcome(waiting, running, at_once, ordered, chance) for _ in range(TIMES))
+    return Seconds(_quantile(outcomes, 0.5), _quantile(outcomes, 0.9))
+
+
+def _outcome(
+    waiting: int,
+    running: Sequence[float],
+    at_once: int,
+    ordered: Sequence[float],
+    chance: random.Random,
+) -> float:
+    """Play the runs through once."""
+    one_by_one = min(waiting, GIVEN_MOST, max(GIVEN_EACH * at_once, GIVEN_LEAST))
+    # Whole rounds, since runs of equal length go in rounds.
+    before = (waiting - one_by_one) // at_once * at_once
+    one_by_one = waiting - before
+    past = ordered
+    if not before and one_by_one * 10 > len(ordered):
+        # That the past could have been another one, too, only counts where it is short.
+        past = chance.choices(ordered, k=len(ordered))
+    # Those that run have their workers from the start, be they more than may run at once.
+    jobs = [_rest(elapsed, ordered, chance) for elapsed in running]
+    jobs += chance.choices(past, k=one_by_one)
+    # A worker beyond these would have nothing to do.
+    free = [_sum(before, waiting, ordered, chance) / at_once] * min(at_once, len(jobs))
+    last = 0.0
+    for seconds in jobs:
+        ends = free[0] + seconds
+        heapq.heapreplace(free, ends)
+        last = max(last, ends)
+    return last
+
+
+def _sum(count: int, of: int, ordered: Sequence[float], chance: random.Random) -> float:
+    """The sum of some of the runs, from the mean of fewer draws.
+
+    The mean of many draws hardly varies. But the mean of the past is itself off, which counts for
+    all of the runs. So it is the mean of just so many draws that it varies as much as both.
+    """
+    if not count:
+        return 0.0
+    draws = math.ceil(count**2 / (of**2 / len(ordered) + count))
+    return count * sum(chance.choices(ordered, k=draws)) / draws
+
+
+def _rest(elapsed: float, ordered: Sequence[float], chance: random.Random) -> float:
+    """How long a run goes on that has run for a while: as those did that took longer.
+
+    If it takes longer than any of them, nothing is known: then as if it began now.
+    """
+    shorter = bisect_right(ordered, elapsed)
+    if shorter == len(ordered):
+        return chance.choice(ordered)
+    return chance.choice(ordered[shorter:]) - elapsed
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[math.ceil(share * len(ordered)) - 1]
+
+
+def comparable(durations: Sequence[float], own: int) -> Sequence[float]:
+    """The first of some durations, up to where they are of another time or another kind.
+
+    >>> len(comparable([5.0] * 1000, own=1000))
+    1000
+    >>> len(comparable([5.0] * 300 + [9.0] * 700, own=1000))
+    300
+    >>> len(comparable([5.0] * 20 + [9.0] * 700, own=20))
+    20
+
+    :param durations: the newest first, those of the backfill itself before all others.
+    :param own: how many of them are of the backfill itself.
+    """
+    ages = sorted({*AGES, *([own] if own >= OWN else [])})
+    for age, next_age in zip(ages, [*ages[1:], len(durations)], strict=True):
+        older = durations[age:next_age]
+        if older and abs(_difference(durations[:age], older)) > DIFFERENT:
+            return durations[:age]
+    return durations
+
+
+def _difference(some: Sequence[float], others: Sequence[float]) -> float:
+    """By how many standard errors some are longer than others, by their ranks.
+
+    By ranks, since one very long run would hide a difference of all others.
+    """
+    ordered = sorted(others)
+    # Equal ones are half longer.
+    longer = sum(bisect_right(ordered, one) + _less(ordered, one) for one in some) / 2
+    pairs = len(some) * len(others)
+    error = math.sqrt(pairs * (len(some) + len(others) + 1) / 12)
+    return (longer - pairs / 2) / error
+
+
+def _less(ordered: Sequence[float], than: float) -> int:
+    """How many are less."""
+    return bisect_right(ordered, math.nextafter(than, -math.inf))
+
+
+def seen_at_once(spans: Sequence[Span], more: bool = False) -> int:
+    """How many ran at once for most of the time in which any ran; 0 if none ran.
+
+    >>> seen_at_once([Span(0, 10), Span(0, 9), Span(9, 20), Span(10, 20)])
+    2
+
+    :param spans: of the runs that have ended last, and of those that run, up to now.
+    :param more: whether others ended before these. They may have run beside the first of these,
+        so that it is looked only from the first end on.
+    """
+    if not spans:
+        return 0
+    since = min(one.end if more else one.start for one in spans)
+    times: dict[int, float] = {}
+    before, count = since, 0
+    for moment, step in _steps(spans):
+        if count and moment > before:
+            times[count] = times.get(count, 0.0) + moment - before
+        before, count = max(moment, since), count + step
+    half = sum(times.values()) / 2
+    for number in sorted(times):
+        half -= times[number]
+        if half <= 0:
+            return number
+    return 0
+
+
+def _steps(spans: Sequence[Span]) -> Iterator[tuple[float, int]]:
+    """The moments at which one more or one less runs. Where both happen, the end comes first."""
+    ordered = [(one.start, 1) for one in spans if one.start < one.end]
+    ordered += [(one.end, -1) for one in spans if one.start < one.end]
+    yield from sorted(ordered)
+
+
+def spoken(seconds: float) -> str:
+    """About how long, for people.
+
+    >>> spoken(0.2), spoken(840), spoken(5_500), spoken(200_000)
+    ('1 s', '14 min', '2 h', '2 d')
+    """
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
