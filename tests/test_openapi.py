@@ -273,7 +273,7 @@ def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(documented, do
     started = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-03", "status": "initial"}
     started |= {"interval_type": "day", "interval_units": 1}
     assert documented.put(started).status_code == 200
-    query = "include_run_count=true&include_preview_runs=true"
+    query = "include_run_count=true&include_preview_runs=true&include_forecast=true"
     answer = documented.client.get(f"{URL}?{query}").json
     Draft202012Validator(resolved(document, "BackfillAnswer")).validate(answer)
     update = document["components"]["schemas"]["BackfillUpdate"]
@@ -285,6 +285,28 @@ def test_what_a_get_shows_may_be_sent_back_as_the_document_has_it(documented, do
     assert (
         documented.client.put(f"{URL}?api_key=k&_http_error_codes=1", json=body).status_code == 200
     )
+
+
+def test_a_forecast_is_as_the_document_has_it(documented, document):
+    started = {"start_datetime": "2023-07-01", "end_datetime": "2023-07-09", "status": "initial"}
+    started |= {"interval_type": "day", "interval_units": 1}
+    assert documented.put(started).status_code == 200
+    for run in documented.claim(limit=3):
+        documented.end(run)
+    for settings in ({}, {"paused": True}):
+        documented.put({"settings": settings})
+        answer = documented.client.get(f"{URL}?include_forecast=true").json
+        assert answer["backfill"]["forecast"]["seconds"] is not None
+        Draft202012Validator(resolved(document, "BackfillAnswer")).validate(answer)
+    change = {"backfill": {"end_datetime": "2023-07-08"}}
+    answer = documented.client.put(f"{URL}?dry_run=true", json=change).json
+    assert answer["metadata"]["forecast"]["runs"] == 5
+    Draft202012Validator(resolved(document, "BackfillSaved")).validate(answer)
+    answer = documented.client.put(
+        f"{URL}?dry_run=true", json=change, headers={"If-Plan-Match": "x"}
+    )
+    assert answer.status_code == 412
+    Draft202012Validator(resolved(document, "Error")).validate(answer.json)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What a scope hides, however it narrows a SELECT: by joins, groups, or criteria of options."""
 
 import threading
+from datetime import datetime
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -144,6 +146,25 @@ def test_a_scope_may_join_group_and_ask(scoped, scope):
     assert host.client.delete(at).status_code == 200
     assert host.client.get(at).status_code == 404
     assert host.read(LIST)["metadata"]["count"] == 4
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_runs_of_what_a_scope_hides_do_not_count_for_a_forecast(scoped, scope):
+    host = scoped(scope)
+    run_model = host.blueprint.host.run_model
+    began = datetime(2023, 1, 1)
+    with host.app.app_context():
+        # 4 is theirs, and 5 is mine.
+        for backfill_id, seconds in ((4, 1000), (5, 10)):
+            ended = began + timedelta(seconds=seconds)
+            for key in "abcde":
+                run = run_model(backfill_id=backfill_id, key=key, status="completed")
+                run.started_at, run.completed_at = began, ended
+                host.db.session.add(run)
+        host.db.session.commit()
+    metadata = host.put(START, f"{LIST}/3?dry_run=true&at_once=1").json["metadata"]
+    assert metadata["forecast"]["based_on"] == 5
+    assert metadata["forecast"]["seconds"] == {"p50": 70.0, "p90": 70.0}
 
 
 def test_commands_and_pages_show_what_a_scope_leaves_once(scoped):

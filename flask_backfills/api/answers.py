@@ -50,8 +50,9 @@ def or_null(kind: Document, nullable: bool = True) -> Document:
 
 def errors(with_runs: bool) -> dict[str, Document]:
     """What an answer says that refuses a request."""
-    plan = or_null(ref("Plan")) if with_runs else {"type": "null"}
-    notes = {"notes": _NOTES} if with_runs else {}
+    planned: dict[str, Document] = {"plan": {"type": "null"}}
+    if with_runs:
+        planned = {"plan": or_null(ref("Plan")), **_ahead()}
     details = {
         "code": _told({"type": "integer"}, "The HTTP status.", 422),
         "type": _told({"type": "string"}, "One word for the kind of refusal.", "validation_error"),
@@ -67,7 +68,7 @@ def errors(with_runs: bool) -> dict[str, Document]:
         "Error": object_of(
             {"error": ref("ErrorDetails"), "metadata": ref("ErrorMetadata")}, ["error"]
         ),
-        "ErrorMetadata": object_of({"plan": plan, **notes, **_PAGE}, ["plan"]),
+        "ErrorMetadata": object_of({**planned, **_PAGE}, ["plan"]),
         "ErrorDetails": object_of(details, details),
         "ErrorReasons": {
             "type": "object",
@@ -125,6 +126,47 @@ def run_changes() -> dict[str, Document]:
     }
 
 
+def _ahead() -> dict[str, Document]:
+    """What a preview tells beside its plan."""
+    return {"notes": _NOTES, "forecast": or_null(ref("Forecast"))}
+
+
+def forecast(with_runs: bool) -> Document:
+    """A forecast; where there are no runs, there is none."""
+    return ref("Forecast") if with_runs else {"type": "null"}
+
+
+def forecasts() -> dict[str, Document]:
+    """What an answer says of how long runs take."""
+    count: Document = {"type": "integer", "minimum": 0}
+    seconds: Document = {"type": "number", "minimum": 0}
+    moment: Document = {"type": "string"}
+    unknown = "Null if it is not known, or if no run waits or runs"
+    found = {
+        "runs": _told(count, "How many runs wait or run.", 31),
+        "at_once": _told(count, "How many of them run at once.", 4),
+        "seconds": or_null(ref("ForecastSeconds"))
+        | {"description": f"How long they take. {unknown}."},
+        "finish": or_null(ref("ForecastFinish"))
+        | {"description": f"When the last of them ends, in UTC. {unknown}, or while paused."},
+        "based_on": _told(count, "How many finished runs it is based on.", 120),
+        "paused": _told({"type": "boolean"}, "True if it is paused; else left out.", True),
+    }
+    return {
+        "Forecast": object_of(found, [name for name in found if name != "paused"]),
+        "ForecastSeconds": _quantiles(seconds, 840.0, 1020.0),
+        "ForecastFinish": _quantiles(moment, "2023-07-01 00:14:00", "2023-07-01 00:17:00"),
+    }
+
+
+def _quantiles(kind: Document, half: t.Any, most: t.Any) -> Document:
+    found = {
+        "p50": _told(kind, "With a chance of 50 %, it is not more or later.", half),
+        "p90": _told(kind, "With a chance of 90 %, it is not more or later.", most),
+    }
+    return object_of(found, found)
+
+
 def plans() -> dict[str, Document]:
     """What a change, or a preview of one, says about the runs."""
     counts = {
@@ -153,7 +195,8 @@ def plans() -> dict[str, Document]:
         "Plan": object_of({**counts, "hash": named, "entries": entries}, [*ACTIONS, "hash"]),
         "PlanAction": {"type": "string", "enum": list(ACTIONS)},
         "PlanEntry": object_of(entry, entry),
-        "PlanMetadata": object_of({"plan": ref("Plan"), "notes": _NOTES, **_PAGE}, ["plan"]),
+        "PlanMetadata": object_of({"plan": ref("Plan"), **_ahead(), **_PAGE}, ["plan"]),
+        **forecasts(),
     }
 
 

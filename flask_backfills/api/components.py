@@ -108,7 +108,7 @@ class Components:
         backfill = self._shown("Backfill", schema, self._told_of)
         for name in added:
             if self._with_runs or name != "run_status_counts":
-                found = or_null(self._added(name), name == "total_run_count")
+                found = or_null(self._added(name), name in ("forecast", "total_run_count"))
                 backfill["properties"][name] = found | _told(self._told_of, name)
         self.schemas["Backfill"] = backfill
         self.schemas["BackfillAnswer"] = object_of({"backfill": ref("Backfill")}, ["backfill"])
@@ -239,11 +239,12 @@ class Components:
 
     def _added(self, name: str) -> Document:
         """What a GET adds to the attributes."""
-        if name == "total_run_count":
-            return {"type": "integer", "minimum": 0}
+        count: Document = {"type": "integer", "minimum": 0}
+        known = {"total_run_count": count, "forecast": answers.forecast(self._with_runs)}
+        if name in known:
+            return known[name]
         if name == "pipeline_run_dates":
             return {"type": "array", "items": self._json("variables")}
-        count = {"type": "integer", "minimum": 0}
         self.schemas["RunStatusCounts"] = {"type": "object", "additionalProperties": count}
         return ref("RunStatusCounts")
 

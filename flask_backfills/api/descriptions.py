@@ -67,6 +67,16 @@ ATTRIBUTES: dict[str, Told] = {
         "The number of runs by status. Only where it was asked for.",
         {"completed": 30, "failed": 1},
     ),
+    "forecast": (
+        "How long the runs that wait or run will take. Only where it was asked for.",
+        {
+            "runs": 31,
+            "at_once": 4,
+            "seconds": {"p50": 840.0, "p90": 1020.0},
+            "finish": {"p50": "2023-07-01 00:14:00", "p90": "2023-07-01 00:17:00"},
+            "based_on": 120,
+        },
+    ),
     "pipeline_run_dates": (
         "The variables of each run, one page of them. Only where it was asked for.",
         [{"ds": "2023-07-17", "hr": "23"}],
@@ -139,6 +149,9 @@ PARAMETERS = {
     "start_datetime": "The start of the span. Without an offset it is in UTC.",
     "end_datetime": "The end of the span, which is not a part of it. Without an offset it is in"
     " UTC. Must be after `start_datetime`.",
+    "at_once": "How many runs at once the forecast supposes, from 1 to 1000. Without it, as many"
+    " as the settings allow or as ran at once lately.",
+    "include_forecast": "Whether to add `forecast`.",
     "include_run_count": "Whether to add `total_run_count` and `run_status_counts`.",
     "include_preview_runs": "Whether to add `pipeline_run_dates`, one page of them, and the counts.",
     "run_id": "The id of the run.",
@@ -148,8 +161,8 @@ PARAMETERS = {
 _CHANGE = (
     "The keys that are sent are written, the others stay. An unknown key is refused. A value may"
     " be sent back as it was shown, and so may what a GET adds (`total_run_count`,"
-    " `run_status_counts`, `pipeline_run_dates`), which is left alone. Whole numbers may also be"
-    " sent as text of digits. PUT and PATCH mean the same."
+    " `run_status_counts`, `pipeline_run_dates`, `forecast`), which is left alone. Whole numbers"
+    " may also be sent as text of digits. PUT and PATCH mean the same."
 )
 
 _RUN_CHANGE = (

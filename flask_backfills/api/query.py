@@ -34,7 +34,12 @@ class Page(Query):
     offset = WholeNumber(data_key="_offset", load_default=0, validate=validate.Range(0, 2**31 - 1))
 
 
-class Detail(Page):
+class WhatIf(Page):
+    at_once = WholeNumber(load_default=None, validate=validate.Range(1, 1000))
+
+
+class Detail(WhatIf):
+    include_forecast = fields.Boolean(load_default=False)
     include_run_count = fields.Boolean(load_default=False)
     include_preview_runs = fields.Boolean(load_default=False)
 
@@ -75,7 +80,7 @@ class MageRuns(Page):
     status = Text(load_default=None, validate=validate.OneOf([*STATUSES, "last_run_failed"]))
 
 
-class Change(Page):
+class Change(WhatIf):
     dry_run = fields.Boolean(load_default=False)
 
 

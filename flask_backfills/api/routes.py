@@ -105,6 +105,9 @@ class Routes:
         if asked["include_preview_runs"]:
             page = self.host.expansion.preview(backfill, asked["offset"], asked["limit"])
             more["pipeline_run_dates"] = page
+        if asked["include_forecast"]:
+            at_once = asked["at_once"]
+            more["forecast"] = self.host.backfills.forecast(backfill, at_once=at_once)
         if more:
             # What it counts may change while the backfill stays.
             return self._answer(shown, more=more)
@@ -185,7 +188,9 @@ class Routes:
         preview = None
         if asked["dry_run"]:
             others = self.host.run_model is not None and self._may("list", pipeline_uuid)
-            preview = Preview(asked["offset"], asked["limit"], others=others)
+            preview = Preview(
+                *(asked[key] for key in ("offset", "limit", "at_once")), others=others
+            )
         return {"if_plan_match": request.headers.get("If-Plan-Match"), "preview": preview}
 
     def _may(self, action: str, pipeline_uuid: str) -> bool:

@@ -232,6 +232,9 @@ class Backfills(Reading):
                 plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
                 if preview is not None:
                     note(self.table, self.expansion, backfill, preview)
+                if preview is not None and plan is not None:
+                    forecast = self.forecast(backfill, plan.statuses, preview.at_once)
+                    preview.forecast["forecast"] = forecast
         # Of a preview only now: a row that is written is locked, and planning may take long.
         flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.

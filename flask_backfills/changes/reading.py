@@ -14,6 +14,7 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.schema import BackfillSchema
 from .expansion import Expansion
 from .expansion import show
+from .forecast import tell_forecast
 
 
 class Reading:
@@ -107,6 +108,22 @@ class Reading:
             name: getattr(run, name) if name in known else None for name in ("metrics", "worker")
         }
         return {**shown, **more}
+
+    def forecast(
+        self,
+        backfill: t.Any,
+        planned: t.Mapping[str, int] | None = None,
+        at_once: int | None = None,
+    ) -> dict[str, t.Any] | None:
+        """How long the runs of a backfill take, as in the API. Two statements.
+
+        :param planned: how many runs would have each status; ``None`` for those that there are.
+        :param at_once: how many runs are supposed to run at once; ``None`` for as many as will.
+        :returns: ``None`` if there are no runs, or if it is not known when they began and ended.
+        """
+        if self.planned is None:
+            return None
+        return tell_forecast(self.planned.table, backfill, planned, at_once)
 
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return the attributes of each backfill as in the API, with its run counts."""

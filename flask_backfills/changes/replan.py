@@ -35,6 +35,8 @@ class Preview:
 
     offset: int
     limit: int
+    #: How many runs are supposed to run at once, for the forecast.
+    at_once: int | None = None
     entries: list[Entry] = field(default_factory=list)
     #: How many entries the whole plan has.
     count: int = 0
@@ -43,11 +45,14 @@ class Preview:
     #: Whether other backfills of the pipeline may be named.
     others: bool = True
     notes: list[str] = field(default_factory=list)
+    #: What is told of how long the runs take: nothing where nothing is planned.
+    forecast: dict[str, t.Any] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forget what a transaction has put here that is done again."""
         self.entries.clear()
         self.notes.clear()
+        self.forecast.clear()
         self.count = 0
         self.window = None
 
@@ -223,6 +228,7 @@ def tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
     return {
         **told,
         "notes": preview.notes,
+        **preview.forecast,
         "count": preview.count,
         "next": preview.offset + preview.limit < preview.count,
     }

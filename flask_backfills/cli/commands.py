@@ -18,7 +18,7 @@ from ..parsing import parse
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from .lookup import find
-from .lookup import read
+from .lookup import read_ahead
 from .options import ask
 from .options import CHANGES
 from .options import command
@@ -28,6 +28,7 @@ from .options import LIMIT
 from .options import OFFSET
 from .options import YES
 from .printing import done_of
+from .printing import forecast_line
 from .printing import plan_line
 from .printing import print_backfill
 from .printing import print_json
@@ -35,6 +36,7 @@ from .printing import print_table
 from .printing import status_of
 from .printing import tell_more
 from .printing import window_of
+from .text import printable
 from .text import tell
 
 
@@ -79,8 +81,13 @@ def list_(
 
 @command(ID, JSON)
 def show(host: Host, backfill_id: str, as_json: bool) -> None:
-    """Show a backfill and how many runs have each status."""
-    print_backfill(read(host, backfill_id), as_json)
+    """Show a backfill, how many runs have each status, and how long they take."""
+    shown, forecast = read_ahead(host, backfill_id)
+    if as_json:
+        shown["forecast"] = forecast
+    print_backfill(shown, as_json)
+    if not as_json and (line := forecast_line(forecast)):
+        tell(line)
 
 
 @command(
@@ -165,6 +172,8 @@ def preview(
     tell(plan_line(saved.metadata) or f"{started}No run changes.")
     for note in page.notes:
         tell(printable(note))
+    if line := forecast_line((saved.metadata or {}).get("forecast")):
+        tell(line)
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(

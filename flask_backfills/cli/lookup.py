@@ -28,3 +28,10 @@ def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
     # Leave no transaction open until the next read.
     undo(host.table.session)
     return shown
+
+
+def read_ahead(host: Host, backfill_id: str) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:
+    """Read a backfill and its run counts, and how long its runs take."""
+    backfill = find(host, backfill_id)
+    [shown] = host.backfills.show_counted([backfill])
+    return shown, host.backfills.forecast(backfill)

@@ -6,16 +6,16 @@ import typing as t
 
 from ..changes.backfills import Saved
 from ..host import Host
+from ..rules.forecast import spoken
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
 from ..rules.sight import is_blank
 from ..rules.sight import seen
-from . import timeline
 
 
 def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-    """What is shown of backfills, with their counts and how long they still take."""
+    """What is shown of backfills, with their counts and how long they will take."""
     counts = host.backfills.count(backfills)
     return [
         _summary(host, backfill, more) for backfill, more in zip(backfills, counts, strict=True)
@@ -30,7 +30,9 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
     waiting = sum(statuses.get(word, 0) for word in ACTIVE)
     left = None
     if active and waiting and not paused:
-        left = timeline.left(waiting, host.progress.pace(backfill))
+        forecast = host.backfills.forecast(backfill)
+        if forecast and forecast["seconds"]:
+            left = f"about {spoken(forecast['seconds']['p50'])} left"
     key, name = host.table.key_of(backfill), shown.get("name")
     return {
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},

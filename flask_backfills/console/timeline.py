@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from datetime import datetime
-from datetime import timezone
 
 from ..changes.expansion import show
 from ..rules.lifecycle import SHOWN
@@ -62,18 +61,6 @@ def of_plan(entries: Sequence[Entry]) -> list[Cell]:
         name = _name(_named(group[0]), _named(group[-1]))
         cells.append(_cell(counts, PLANNED, name, group[0].reason if len(group) == 1 else None))
     return cells
-
-
-def left(runs: int, pace: tuple[int, datetime] | None) -> str | None:
-    """About how long so many runs take, from how many have ended since a moment."""
-    if not runs or pace is None:
-        return None
-    ended, since = pace
-    seconds = (datetime.now(timezone.utc) - since).total_seconds() / ended * runs
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"about {seconds / size:.0f} {unit} left"
-    return f"about {max(seconds, 1):.0f} s left"
 
 
 def _cell(counts: Counter[str], words: Mapping[str, str], name: str, reason: str | None) -> Cell:

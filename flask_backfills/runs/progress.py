@@ -1,4 +1,4 @@
-"""The progress of backfills: counts and pages of their runs, and how fast runs end."""
+"""The progress of backfills: counts and pages of their runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 
 import sqlalchemy as sa
 
@@ -16,12 +15,6 @@ from ..rules.lifecycle import ACTIVE
 from ..tables import columns
 from ..tables.run_table import moment
 from ..tables.run_table import RunTable
-
-#: How far back it is looked for how fast runs end.
-LATELY = timedelta(minutes=10)
-
-#: How a run ends that was worked on.
-ENDED = ("completed", "failed")
 
 
 class Group:
@@ -172,18 +165,3 @@ class Progress:
             group.keys += [low_key, high_key]
             group.error = error or group.error
         return list(found.values())
-
-    def pace(self, backfill: t.Any) -> tuple[int, datetime] | None:
-        """How many runs have ended in the last minutes, and since when they ran."""
-        if not {"started_at", "completed_at"} <= self.runs.columns.keys():
-            return None
-        model = self.runs.model
-        since = datetime.now(timezone.utc) - LATELY
-        aware = columns.is_aware(self.runs.columns["completed_at"])
-        query = sa.select(sa.func.count(), sa.func.min(model.started_at)).where(
-            self.runs.of(backfill),
-            self.runs.has(*ENDED),
-            model.completed_at > columns.in_utc(since, aware),
-        )
-        [(count, first)] = self.runs.database.execute(query)
-        return (count, max(columns.in_utc(first, True), since)) if first is not None else None

@@ -16,13 +16,18 @@ def page(
 ) -> tuple[list[t.Any], int]:
     """A page of the visible backfills that meet some criteria, newest first, and how many do."""
     query = table.select(*criteria)
+    counted = query.with_only_columns(sa.func.count(table.key))
+    total = table.database.execute(counted).scalar()
+    page = query.order_by(*newest_first(table)).offset(offset).limit(limit)
+    return list(table.session.scalars(page).unique()), total or 0
+
+
+def newest_first(table: BackfillTable) -> list[t.Any]:
+    """The order in which backfills are listed."""
     order = [table.key.desc()]
     if columns.column_of(table.mapper, "created_at") is not None:
         order.insert(0, table.model.created_at.desc())
-    counted = query.with_only_columns(sa.func.count(table.key))
-    total = table.database.execute(counted).scalar()
-    page = query.order_by(*order).offset(offset).limit(limit)
-    return list(table.session.scalars(page).unique()), total or 0
+    return order
 
 
 def of_pipelines(table: BackfillTable, pipelines: Collection[str]) -> t.Any:

@@ -42,7 +42,7 @@ COMPUTED = (fields.Function, fields.Method)
 Field: t.TypeAlias = "fields.Field[t.Any]"
 
 #: What a GET shows beside the attributes, where it is asked to.
-ADDED = {"pipeline_run_dates", "run_status_counts", "total_run_count"}
+ADDED = {"forecast", "pipeline_run_dates", "run_status_counts", "total_run_count"}
 
 
 class ModelSchema(Schema):

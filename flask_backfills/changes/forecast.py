@@ -1,0 +1,82 @@
+"""The forecast of a backfill: how many runs it has to do, how many at once, and until when."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from collections.abc import Mapping
+from datetime import datetime
+from datetime import timedelta
+
+from ..rules.forecast import comparable
+from ..rules.forecast import forecast
+from ..rules.forecast import LATELY
+from ..rules.forecast import Seconds
+from ..rules.forecast import seen_at_once
+from ..rules.forecast import Span
+from ..runs import durations
+from ..runs.durations import Durations
+from ..tables.run_table import RunTable
+from ..tables.settings import settings_of
+from .expansion import show
+
+
+def tell_forecast(
+    runs: RunTable,
+    backfill: t.Any,
+    planned: Mapping[str, int] | None = None,
+    at_once: int | None = None,
+) -> dict[str, t.Any] | None:
+    """What an answer says of how long the runs of a backfill take. Two statements.
+
+    ``seconds`` and ``finish`` are ``None`` where too little is known or nothing is left to do;
+    ``finish`` is also ``None`` while the backfill is paused. Moments are in UTC.
+
+    :param planned: how many runs would have each status; ``None`` for those that there are.
+    :param at_once: how many runs are supposed to run at once; ``None`` for as many as will.
+    :returns: ``None`` if the run model does not map when runs began and ended.
+    """
+    found = durations.read(runs, backfill)
+    if found is None:
+        return None
+    settings = settings_of(backfill)
+    now = runs.now()
+    waiting, running = found.waiting, len(found.running)
+    if planned is not None:
+        waiting, running = (planned.get(word, 0) for word in ("initial", "running"))
+    elapsed = [max(now.timestamp() - began, 0.0) for began in found.running][:running]
+    # Of what began since then, or is kept as history, nothing is known.
+    elapsed += [0.0] * (running - len(elapsed))
+    at_once = at_once or settings.get("pipeline_run_limit") or _seen(found, now)
+    past = comparable(
+        [max(one.end - one.start, 0.0) for one in (*found.own, *found.others)], len(found.own)
+    )
+    seconds = forecast(waiting, elapsed, at_once, past)
+    paused = settings.get("paused") is True
+    told = {
+        "runs": waiting + running,
+        "at_once": at_once,
+        "seconds": seconds and {word: round(one, 3) for word, one in seconds._asdict().items()},
+        "finish": None if seconds is None or paused else _finish(now, seconds),
+        "based_on": len(past),
+    }
+    return {**told, "paused": True} if paused else told
+
+
+def _seen(found: Durations, now: datetime) -> int:
+    """How many ran at once lately; 1 if that is not known."""
+    finished = found.own if found.own or found.running else found.others
+    # The clocks of those who wrote this may differ from ours.
+    open_ = [Span(min(began, now.timestamp()), now.timestamp()) for began in found.running]
+    more = len(finished) > LATELY
+    return max(seen_at_once([*finished[:LATELY], *open_], more), len(found.running), 1)
+
+
+def _finish(now: datetime, seconds: Seconds) -> dict[str, str] | None:
+    """The moments, to the second; ``None`` for such as no calendar has."""
+    start = now.replace(tzinfo=None, microsecond=0)
+    try:
+        ends = {k: start + timedelta(seconds=math.ceil(v)) for k, v in seconds._asdict().items()}
+    except OverflowError:
+        return None
+    return {word: show(end) for word, end in ends.items()}
