@@ -188,9 +188,7 @@ class Routes:
         preview = None
         if asked["dry_run"]:
             others = self.host.run_model is not None and self._may("list", pipeline_uuid)
-            preview = Preview(
-                *(asked[key] for key in ("offset", "limit", "at_once")), others=others
-            )
+            preview = Preview(asked["offset"], asked["limit"], asked["at_once"], others)
         return {"if_plan_match": request.headers.get("If-Plan-Match"), "preview": preview}
 
     def _may(self, action: str, pipeline_uuid: str) -> bool:

@@ -37,13 +37,13 @@ class Preview:
     limit: int
     #: How many runs are supposed to run at once, for the forecast.
     at_once: int | None = None
+    #: Whether other backfills of the pipeline may be named.
+    others: bool = True
     entries: list[Entry] = field(default_factory=list)
     #: How many entries the whole plan has.
     count: int = 0
     #: The window that was planned; ``None`` if no window was.
     window: Window | None = None
-    #: Whether other backfills of the pipeline may be named.
-    others: bool = True
     notes: list[str] = field(default_factory=list)
     #: What is told of how long the runs take: nothing where nothing is planned.
     forecast: dict[str, t.Any] = field(default_factory=dict)
