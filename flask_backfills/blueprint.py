@@ -199,9 +199,10 @@ class BackfillBlueprint(Blueprint):
         """Return the pipeline of a backfill for which the caller is allowed to do something.
 
         :param pipeline_uuid: the pipeline in the URL, which is checked before anything is
-            read; ``None`` for that of the row. Then a caller who is not allowed gets the same
-            answer as for a backfill that does not exist.
+            read; ``None`` for that of the row. Then a caller who may not even see the backfill
+            gets the same answer as for one that does not exist.
         :raises flask_backfills.errors.NotFound: if there is no such backfill.
+        :raises flask_backfills.errors.Forbidden: if the caller is not allowed.
         """
         if pipeline_uuid is not None:
             self.allow(action, pipeline_uuid)
@@ -213,7 +214,11 @@ class BackfillBlueprint(Blueprint):
         try:
             # For a missing one too, so that a caller without credentials learns no more.
             self.allow(action, found or "")
-        except (Forbidden, NotFound):
+        except (Forbidden, NotFound) as refused:
+            # As often as for one that is there, so that both take as long.
+            sees = action != "detail" and self.host.may("detail", found or "")
+            if sees and found is not None:
+                raise refused
             found = None
         if found is None:
             raise errors.NotFound()

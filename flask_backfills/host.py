@@ -14,6 +14,8 @@ from datetime import tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from werkzeug.exceptions import HTTPException
+
 from .auth import Authorize
 from .auth import require_arguments as require_arguments
 from .auth import require_plain as require_plain
@@ -93,6 +95,14 @@ class Host:
         self.inclusive = end == "inclusive"
         self.generators: dict[str, Generator] = {}
         self.runner: Runner | None = None
+
+    def may(self, action: str, pipeline_uuid: str) -> bool:
+        """Whether the caller is allowed to do something in a pipeline."""
+        try:
+            self.allow(action, pipeline_uuid)
+        except HTTPException:
+            return False
+        return True
 
     def check(self) -> None:
         """Make what can't be made of models that can't be served.

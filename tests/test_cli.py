@@ -110,6 +110,14 @@ def test_tables_for_people(flask):
     assert flask(f"preview {key} name=August").stdout == "No run changes.\n"
 
 
+def test_a_status_is_asked_for_by_the_word_that_is_shown(flask, runner):
+    assert flask(f"update 6 status=initial {WEEK}").exit_code == 0
+    for what in ("list", "runs 6"):
+        found = [flask(f"{what} --status {word}").stdout for word in ("waiting", "initial")]
+        assert found[0] == found[1] != ""
+        assert flask(f"{what} --status failed").stdout != found[0]
+
+
 def test_what_callers_have_written_does_not_move_the_cursor(flask, runner):
     runner.put({"name": "\x1b[2Jgone\n"})
     for line in ("list", "show 6", "delete 6"):

@@ -9,6 +9,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from flask import redirect
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import EXCLUDE
 from marshmallow import fields
+from marshmallow import post_load
 from marshmallow import validates_schema
 from marshmallow import ValidationError
 from sqlalchemy.dialects.postgresql import JSONB
@@ -564,6 +566,19 @@ def test_a_schema_that_lets_unknown_keys_through_is_refused_at_start(bare):
 
     with pytest.raises(TypeError, match="Loose must refuse unknown keys"):
         bare.register(schema=Loose)
+
+
+class AsObjects(BackfillSchema):
+    @post_load
+    def made(self, values, **kwargs):
+        return SimpleNamespace(**values)
+
+
+def test_a_hook_that_makes_objects_is_named(bare):
+    bare.serve(schema=AsObjects)
+    bare.app.testing = True
+    with pytest.raises(TypeError, match="AsObjects must load a dictionary, not namespace"):
+        bare.put({"name": "new"})
 
 
 class Own(BackfillSchema):

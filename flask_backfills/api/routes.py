@@ -9,7 +9,6 @@ from functools import partial
 from flask import request
 from flask import Response
 from flask import url_for
-from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound
 
 from .. import config
@@ -91,7 +90,9 @@ class Routes:
 
     def _hint(self, unknown: errors.UnknownPipeline) -> errors.UnknownPipeline:
         """The same, without the name of a pipeline that is not the caller's to know."""
-        return unknown if self._may("create", unknown.near or "") else errors.UnknownPipeline(None)
+        return (
+            unknown if self.host.may("create", unknown.near or "") else errors.UnknownPipeline(None)
+        )
 
     def detail_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
@@ -187,16 +188,9 @@ class Routes:
         """The conditions of a change, and whether it is a dry run."""
         preview = None
         if asked["dry_run"]:
-            others = self.host.run_model is not None and self._may("list", pipeline_uuid)
+            others = self.host.run_model is not None and self.host.may("list", pipeline_uuid)
             preview = Preview(asked["offset"], asked["limit"], asked["at_once"], others)
         return {"if_plan_match": request.headers.get("If-Plan-Match"), "preview": preview}
-
-    def _may(self, action: str, pipeline_uuid: str) -> bool:
-        try:
-            self.host.allow(action, pipeline_uuid)
-        except HTTPException:
-            return False
-        return True
 
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:
         response = self._answer(saved.shown, saved.metadata)

@@ -16,7 +16,6 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..parsing import parse
 from ..rules.lifecycle import ACTIVE
-from ..rules.lifecycle import STATUSES
 from .lookup import find
 from .lookup import read_ahead
 from .options import ask
@@ -26,6 +25,7 @@ from .options import ID
 from .options import JSON
 from .options import LIMIT
 from .options import OFFSET
+from .options import with_status
 from .options import YES
 from .printing import done_of
 from .printing import forecast_line
@@ -42,7 +42,7 @@ from .text import tell
 
 @command(
     click.option("--pipeline", metavar="UUID", help="Only backfills of this pipeline."),
-    click.option("--status", type=click.Choice(STATUSES), help="Only backfills with this status."),
+    with_status("backfills"),
     LIMIT,
     OFFSET,
     JSON,

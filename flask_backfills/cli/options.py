@@ -13,6 +13,8 @@ from werkzeug.exceptions import HTTPException
 
 from .. import dbapi
 from .. import errors
+from ..rules.lifecycle import SHOWN
+from ..rules.lifecycle import STATUSES
 from .printing import print_json
 from .text import printable
 from .text import printable_logs
@@ -30,7 +32,19 @@ YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 ID = click.argument("backfill_id", metavar="ID")
 LIMIT = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 OFFSET = click.option("--offset", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+#: A status by its own name, or by the word that people see.
+_STATUSES = {SHOWN[status]: status for status in STATUSES} | {word: word for word in STATUSES}
 CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def with_status(what: str) -> Callable[..., t.Any]:
+    """An option that shows only backfills, or only runs, with one status."""
+    return click.option(
+        "--status",
+        type=click.Choice([*_STATUSES]),
+        callback=lambda context, param, given: _STATUSES.get(given),
+        help=f"Only {what} with this status.",
+    )
 
 
 def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:

@@ -8,7 +8,6 @@ import click
 
 from ..host import Host
 from ..rules.lifecycle import SHOWN
-from ..rules.lifecycle import STATUSES
 from .lookup import find
 from .options import ask
 from .options import command
@@ -16,6 +15,7 @@ from .options import ID
 from .options import JSON
 from .options import LIMIT
 from .options import OFFSET
+from .options import with_status
 from .options import YES
 from .printing import print_attributes
 from .printing import print_json
@@ -31,7 +31,6 @@ _WORDS = {
     "done": "This marks {} as done.",
 }
 
-_STATUS = click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
 _MAKE = click.option(
     "--make",
     type=click.Choice(list(MAKES)),
@@ -39,7 +38,7 @@ _MAKE = click.option(
 )
 
 
-@command(ID, _STATUS, _MAKE, YES, LIMIT, OFFSET, JSON)
+@command(ID, with_status("runs"), _MAKE, YES, LIMIT, OFFSET, JSON)
 def runs(
     host: Host,
     backfill_id: str,

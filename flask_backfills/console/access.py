@@ -18,19 +18,10 @@ from ..host import Host
 from ..tables.lists import pipelines
 
 
-def may(host: Host, action: str, pipeline_uuid: str) -> bool:
-    """Whether to offer something; it is asked again when it is done."""
-    try:
-        host.allow(action, pipeline_uuid)
-    except http.HTTPException:
-        return False
-    return True
-
-
 def listable(host: Host) -> list[str]:
     """The pipelines whose backfills the user may list."""
     known = pipelines(host.table)
-    found = [pipeline_uuid for pipeline_uuid in known if may(host, "list", pipeline_uuid)]
+    found = [pipeline_uuid for pipeline_uuid in known if host.may("list", pipeline_uuid)]
     if not found:
         # Who is not logged in is told so, and not shown an empty page.
         with suppress(errors.Forbidden):

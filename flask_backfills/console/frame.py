@@ -25,7 +25,6 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..rules.sight import seen
 from . import timeline
-from .access import may
 from .access import warn_if_no_browser
 from .access import with_login
 from .body import limit_body
@@ -89,7 +88,7 @@ class Frame(Blueprint):
     ) -> tuple[Saved, Preview]:
         """What would be saved, and what would happen to the runs."""
         # What is there, and what is wanted instead.
-        preview = Preview(0, 2 * max_runs(), others=may(self.host, "list", pipeline_uuid))
+        preview = Preview(0, 2 * max_runs(), others=self.host.may("list", pipeline_uuid))
         update = self.host.backfills.update
         return update(pipeline_uuid, backfill_id, sent, preview=preview, **options), preview
 

@@ -24,7 +24,6 @@ from ..rules.lifecycle import STATUSES
 from . import forms
 from . import timeline
 from .access import listable
-from .access import may
 from .frame import ASKS
 from .frame import Frame
 from .summaries import plan_of
@@ -170,10 +169,8 @@ class ConsoleBlueprint(Frame):
             "backfill": summaries(self.host, [backfill])[0],
             "strip": progress and timeline.of_runs(progress.groups(backfill, timeline.CELLS)),
             "failed": self.host.run_table.schema.dump(failed, many=True) if failed else [],
-            "may_edit": may(self.host, "update", pipeline_uuid),
-            "actions": [
-                a for a in possible if may(self.host, ASKS.get(a, "update"), pipeline_uuid)
-            ],
+            "may_edit": self.host.may("update", pipeline_uuid),
+            "actions": [a for a in possible if self.host.may(ASKS.get(a, "update"), pipeline_uuid)],
         }
 
     def _render_edit(

@@ -242,3 +242,9 @@ def reachable(value: t.Any) -> None:
         raise ValidationError(
             'No URL reaches this name: it must not be empty, "." or "..", or contain "/".'
         )
+
+
+def also(field: t.Any, validator: validate.Validator) -> None:
+    """Let a field of one schema refuse more."""
+    # marshmallow copies a declared field for each schema, but not its list.
+    field.validators = [*field.validators, validator]

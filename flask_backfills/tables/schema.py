@@ -26,6 +26,7 @@ from ..rules.names import unknown
 from ..rules.sight import is_blank
 from ..rules.window import INTERVAL_TYPES
 from . import columns
+from .fields import also
 from .fields import AsColumn
 from .fields import Choice
 from .fields import JSONObject
@@ -78,13 +79,13 @@ class ModelSchema(Schema):
             # Its values are the host's own: they may be longer or shorter than what is stored.
             pass
         elif isinstance(field_obj, AsColumn) and isinstance(kind, sa.Enum):
-            _also(field_obj, validate.OneOf(kind.enums))
+            also(field_obj, validate.OneOf(kind.enums))
         elif isinstance(field_obj, (fields.String, AsColumn)) and isinstance(kind, sa.String):
             if kind.length:
-                _also(field_obj, validate.Length(max=kind.length))
+                also(field_obj, validate.Length(max=kind.length))
         elif isinstance(field_obj, (fields.Integer, AsColumn)) and isinstance(kind, sa.Integer):
             least, most = columns.integer_range(column)
-            _also(field_obj, validate.Range(min=least, max=most))
+            also(field_obj, validate.Range(min=least, max=most))
 
     def get_attribute(self, obj: t.Any, attr: str, default: t.Any) -> t.Any:
         # As marshmallow does, less what only names with a dot in them need.
@@ -237,8 +238,8 @@ class BackfillSchema(ModelSchema):
     ) -> tuple[dict[str, t.Any], Errors]:
         """The values of what was sent, by attribute, and what is wrong with the rest.
 
-        A key that comes back as it is shown asks for nothing, so that a client can
-        always PUT what it GOT. So does what a GET adds beside the attributes.
+        A key that comes back as it is shown asks for nothing, so that a client can always PUT
+        what it GOT. So does what a GET adds beside the attributes.
         """
         errors: Errors = {}
         asked: dict[str, t.Any] = {}
@@ -260,11 +261,13 @@ class BackfillSchema(ModelSchema):
             # What a validator of the host's whole schema says has a key of its own.
             told = unknown([k for k in messages if k not in known and k != SCHEMA], known)
             errors.update({text(key): found for key, found in {**messages, **told}.items()})
+        if not isinstance(values, dict):
+            raise TypeError(f"{type(self).__name__} must load a dictionary, not {values!r}")
         # Also in a host's own fields, which may be of any kind.
         for attribute, value in values.items():
             if refusal := columns.refusal(self.columns.get(attribute), value):
                 errors[self.key_of(attribute)] = [refusal]
-        return t.cast("dict[str, t.Any]", values), errors
+        return values, errors
 
 
 class RunSchema(ModelSchema):
@@ -282,11 +285,6 @@ class RunSchema(ModelSchema):
     started_at = UTCDateTime()
     status = Choice(STATUSES)
     variables = JSONObject()
-
-
-def _also(field: t.Any, validator: validate.Validator) -> None:
-    # marshmallow copies a declared field for each schema, but not its list.
-    field.validators = [*field.validators, validator]
 
 
 def _echoes(field: t.Any, value: t.Any, shown: t.Any) -> bool:
