@@ -79,7 +79,7 @@ def naive(kind, found, first, last):
 SPANS = st.tuples(st.integers(0, TICKS - 1), st.integers(1, TICKS)).filter(lambda s: s[0] < s[1])
 
 
-@settings(max_examples=often(1000))
+@settings(max_examples=often(400))
 @given(runs(), SPANS)
 def test_each_piece_is_what_a_look_at_each_tick_finds(found, span):
     result = coverage(given_as(found), *map(at, span))
@@ -135,7 +135,7 @@ def test_a_span_ends_after_it_starts():
 EDGES = st.lists(st.integers(0, TICKS), min_size=2, max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=often(1000))
+@settings(max_examples=often(400))
 @given(runs(["completed", "completed", "completed", "failed"], most=8), EDGES)
 def test_a_window_is_completed_wholly_if_one_backfill_has_each_of_its_ticks(found, edges):
     windows = list(pairwise(edges))

@@ -55,7 +55,7 @@ def drifted(chance, age):
 @pytest.mark.parametrize("duration", [lognormal, two_peaked, drifted])
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):
     chance = random.Random(f"{duration.__name__} {runs}")
-    times = max(often(4 * times), 30)
+    times = max(often(2 * times), 30)
     held, ratios = 0, []
     for number in range(times):
         at_once, age = (1, 4, 8)[number % 3], (300, 1000)[number % 2]

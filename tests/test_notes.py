@@ -303,7 +303,7 @@ def test_the_zone_decides_which_day_it_is():
             assert len(ask(*moments, zone=zone)) <= 2
 
 
-@settings(max_examples=often(400))
+@settings(max_examples=often(60))
 @given(st.dates(date(1950, 1, 1), date(2060, 1, 1)), st.integers(0, 24 * 500), ZONES)
 def test_days_of_other_lengths_are_found_as_by_looking_at_each_hour(day, hours, zone):
     start = datetime.combine(day, datetime.min.time())

@@ -831,7 +831,7 @@ STILL_AT_IT = [
 ]
 
 
-@settings(max_examples=often(40))
+@settings(max_examples=often(20))
 @example(edits=STILL_AT_IT)
 @given(
     edits=st.lists(

@@ -169,7 +169,7 @@ updated_at variables settings""".split()
 NEAR = st.sampled_from(["initial", "day", "2023-03-01", "2023-03-01T10:00:00+02:00", 1, 2, {}])
 
 
-@settings(max_examples=often(150))
+@settings(max_examples=often(80))
 @given(
     st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=5), ANY | NEAR, max_size=6) | ANY,
     st.sampled_from(["PUT", "POST"]),

@@ -237,7 +237,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from(sorted({key for key, _ in BAD if key.isascii()})) | st.text(max_size=5)
 
 
-@settings(max_examples=often(200))
+@settings(max_examples=often(100))
 @given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_whatever_is_sent_is_stored_or_refused_whole(host, sent):
     before = host.get()
