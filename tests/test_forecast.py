@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from conftest import CI
 from conftest import LIST
 from conftest import often
+from conftest import takes_seconds
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -52,7 +53,9 @@ def drifted(chance, age):
     return chance.lognormvariate(2, 0.5) * (1 + 2 * min(max(age - 150, 0) / 1000, 1))
 
 
-@pytest.mark.parametrize(("runs", "times"), [(10, 120), (100, 60), (1000, 60)])
+@pytest.mark.parametrize(
+    ("runs", "times"), [(10, 120), (100, 60), pytest.param(1000, 60, marks=takes_seconds)]
+)
 @pytest.mark.parametrize("duration", [lognormal, two_peaked, drifted])
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):
     chance = random.Random(f"{duration.__name__} {runs}")
