@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ..rules.lifecycle import ACTIVE
 from ..tables.backfill_table import BackfillTable
 from ..tables.run_table import RunTable
+from ..tables.settings import readable
 from ..tables.settings import settings_of
 from ..tables.snapshots import past_snapshot
 from .attempts import Attempts
@@ -206,7 +207,7 @@ class Ending:
         columns = self.runs.columns
         names = ("id", "attempt", "worker", "started_at", "backfill_id")
         found = [columns.get(name, sa.null()).label(name) for name in names]
-        settings = getattr(self.table.model, "settings", sa.null()).label("settings")
+        settings = readable(self.table.model).label("settings")
         query = sa.select(*found, settings).join(
             self.table.model, self.table.key == columns["backfill_id"]
         )
@@ -245,9 +246,9 @@ class Ending:
         row = self.runs.database.execute(sa.select(*found).where(*mine.row)).first()
         if row is None:
             raise Discarded
-        settings = getattr(self.table.model, "settings", None)
-        if settings is None:
+        if not hasattr(self.table.model, "settings"):
             return row, {}
-        query = sa.select(settings.label("settings")).where(self.table.key == row.backfill_id)
+        settings = readable(self.table.model).label("settings")
+        query = sa.select(settings).where(self.table.key == row.backfill_id)
         of_backfill = self.table.database.execute(query).first()
         return row, settings_of(of_backfill)

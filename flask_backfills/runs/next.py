@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import sqlalchemy as sa
+from flask import current_app
 from sqlalchemy.orm import lazyload
 
+from .. import dbapi
 from ..rules.lifecycle import ACTIVE
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
 from ..tables.prepared import holds
 from ..tables.run_table import moment
+from ..tables.settings import readable
 from ..tables.settings import settings_of
+from ..tables.settings import Unreadable
 from .flight import Flight
 from .rollup import Rollup
 
 #: So many failures are not counted before a backfill is locked.
 MANY = 1000
+
+#: Seconds after which it is logged again that the settings of a backfill can't be read.
+AGAIN = 60.0
 
 
 class Next:
@@ -28,21 +36,40 @@ class Next:
         self.table = table
         self.runs = rollup.runs
         self.rollup = rollup
+        #: When it was logged of a backfill that its settings can't be read.
+        self._logged: dict[t.Any, float] = {}
 
     def backfills(self) -> list[t.Any]:
         """The keys of the backfills that may have runs to hand out: one SELECT, or two.
 
-        The highest priority comes first, then the fewest running runs, then the oldest.
+        The highest priority comes first, then the fewest running runs, then the oldest. One
+        whose settings can't be read is left out, since nobody knows what they allow.
         """
         query = self.runs.prepared.once(("backfills",), self._backfills)
+        rows = self.runs.database.execute(query, self._now()).all()
         found = [
             (-settings_of(row).get("priority", 0), row[2], place, row[0], settings_of(row))
-            for place, row in enumerate(self.runs.database.execute(query, self._now()))
-            if not is_paused(row.settings) and self._has_room(settings_of(row), row[2])
+            for place, row in enumerate(rows)
+            if self._is_readable(row)
+            and not is_paused(row.settings)
+            and self._has_room(settings_of(row), row[2])
         ]
         failing = self._failing({key: settings for *_, key, settings in found})
         ordered = sorted(found, key=lambda one: one[:3])
         return [key for *_, key, _ in ordered if key not in failing]
+
+    def _is_readable(self, row: t.Any) -> bool:
+        key, settings, _ = row
+        if not isinstance(settings, Unreadable):
+            return True
+        now = time.monotonic()
+        if now - self._logged.get(key, float("-inf")) > AGAIN:
+            self._logged[key] = now
+            current_app.logger.warning(
+                "Backfill %s is skipped: its settings can't be read: %s",
+                *(key, dbapi.told(settings.error)),
+            )
+        return False
 
     def _failing(self, found: dict[t.Any, t.Mapping[str, t.Any]]) -> set[t.Any]:
         """Those that have reached ``settings.max_failures``, as far as that is told cheaply.
@@ -68,10 +95,9 @@ class Next:
         waits = waiting.limit(1).scalar_subquery().is_not(None)
         count = sa.select(sa.func.count())
         running = count.where(of_it, runs.has("running")).scalar_subquery()
-        settings = getattr(model, "settings", sa.null())
         schema = self.rollup.schema
         active = model.status.in_([schema.member("status", word) for word in ACTIVE])
-        query = sa.select(self.table.key, settings.label("settings"), running)
+        query = sa.select(self.table.key, readable(model).label("settings"), running)
         return query.where(active, self._not_paused(), waits).order_by(self.table.key)
 
     def _waiting(self) -> tuple[t.Any, ...]:
@@ -101,8 +127,12 @@ class Next:
         # In SQLite, JSON's true is a 1.
         true = "1" if self.table.database.is_sqlite else "true"
         paused = sa.cast(column["paused"], sa.String) == true
+        unread: list[t.Any] = []
+        if self.table.database.is_sqlite:
+            # Of what is no JSON, it would say so and stop.
+            unread.append((sa.func.json_valid(column) == 0, 0))
         # An equality: PostgreSQL expects that it leaves few, and compiles no code for the rest.
-        return sa.case((paused, 1), else_=0) == 0
+        return sa.case(*unread, (paused, 1), else_=0) == 0
 
     def room(self, backfill: t.Any, flight: Flight, most: int) -> int:
         """How many runs of a locked backfill may be handed out now, up to a number."""

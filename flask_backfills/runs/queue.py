@@ -17,6 +17,7 @@ from flask import current_app
 
 from .. import dbapi
 from .. import signals
+from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.session import has_work
 from ..tables.session import undo
@@ -77,9 +78,16 @@ class Queue:
                 break
             found: list[t.Any] = []
             most = limit - len(claimed)
+
+            def hand_out(
+                key: t.Any = key, most: int = most, found: list[t.Any] = found
+            ) -> tuple[t.Any, Changes]:
+                backfill, found[:], changes = self.hand_out.next_of(key, most, ahead)
+                return backfill, changes
+
             try:
-                with self.table.database.transaction(ranges=True):
-                    backfill, found, changes = self.hand_out.next_of(key, most, ahead)
+                # One that is interrupted is skipped, and not waited for.
+                backfill, changes = self.table.database.again(hand_out, ranges=True, seconds=0)
                 claimed += found
                 found = []
                 signals.tell(self.table.session, self.schema, backfill, changes)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import sqlalchemy as sa
+from flask import current_app
 
+from .. import dbapi
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import outcome
 from ..tables import columns
 from ..tables.assign import Changes
 from ..tables.assign import enter
+from ..tables.database import Otherwise
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
@@ -31,6 +35,8 @@ class Rollup:
     def __init__(self, runs: RunTable, schema: BackfillSchema) -> None:
         self.runs = runs
         self.schema = schema
+        #: The backfills whose sums could not be stored before.
+        self._refused: set[t.Any] = set()
 
     def status_of(self, backfill: t.Any) -> str | None:
         """Return the status of a backfill, as a word."""
@@ -65,15 +71,45 @@ class Rollup:
                 self.add_metrics(backfill, [one.metrics])
 
     def add_metrics(self, backfill: t.Any, of_runs: list[t.Any], sign: int = 1) -> None:
-        """Add the numbers among the metrics of runs to those of their backfill."""
+        """Add the numbers among the metrics of runs to those of their backfill.
+
+        Those that can't be stored are logged and left out: how runs ended must not wait for them.
+        """
         if columns.column_of(self.schema.mapper, "metrics") is None:
             return
+        counted = [one for one in of_runs if metrics.numbers_of(one)]
+        if counted and not self._adds(backfill, counted, sign) and len(counted) > 1:
+            for one in counted:
+                self._adds(backfill, [one], sign)
+
+    def _adds(self, backfill: t.Any, of_runs: list[t.Any], sign: int) -> bool:
+        """Write the sums at once, so that it is known whether they can be stored.
+
+        :raises Otherwise: the first time that they can't, which undoes the transaction: only
+            after that is it worth a savepoint each time.
+        """
         sums = backfill.metrics
         for one in of_runs:
-            if metrics.numbers_of(one):
-                sums = metrics.add(sums, one, sign)
-        if sums is not backfill.metrics:
-            backfill.metrics = sums
+            sums = metrics.add(sums, one, sign)
+        session, key = self.runs.database.session, self.runs.backfills.key_of(backfill)
+        apart = key in self._refused or not self.runs.database.is_ours
+        try:
+            with session.begin_nested() if apart else nullcontext():
+                backfill.metrics = sums
+                session.flush()
+        except Exception as error:
+            if dbapi.passes(error):
+                raise
+            if not apart:
+                self._refused.add(key)
+                raise Otherwise from error
+            if len(of_runs) == 1:
+                current_app.logger.warning(
+                    "The metrics of backfill %s lack those of a run, since they can't be stored: %s",
+                    *(key, dbapi.told(error)),
+                )
+            return False
+        return True
 
     def settle(
         self,

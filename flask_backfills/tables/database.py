@@ -38,6 +38,10 @@ _ALONE = threading.RLock()
 R = t.TypeVar("R")
 
 
+class Otherwise(Exception):
+    """Raised in a transaction of ours that has to be done again, since it goes otherwise then."""
+
+
 class Unanswered(sa.exc.OperationalError):
     """A commit that may have been done or not: the connection was lost before the answer."""
 
@@ -105,6 +109,7 @@ class Database:
         do: Callable[[], R],
         *,
         keep: bool = True,
+        ranges: bool = False,
         seconds: float = PATIENCE,
         twice: bool = True,
     ) -> R:
@@ -122,8 +127,10 @@ class Database:
         alone = not has_changes(self.session)
         while True:
             try:
-                with self.transaction(keep=keep):
+                with self.transaction(keep=keep, ranges=ranges):
                     return do()
+            except Otherwise:
+                continue
             except Exception as error:
                 passes = alone and dbapi.passes(error)
                 if not twice and isinstance(error, Unanswered):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+import sqlalchemy as sa
 from marshmallow import fields
 from marshmallow import INCLUDE
 from marshmallow import Schema
@@ -19,6 +20,7 @@ from ..rules.settings import CHOICES
 from ..rules.settings import NUMBERS
 from ..rules.settings import SETTINGS
 from ..rules.settings import SWITCHES
+from . import columns
 from .fields import WholeNumber
 
 
@@ -70,3 +72,44 @@ def settings_of(backfill: t.Any) -> Mapping[str, t.Any]:
         return {}
     settings, wrong = read_settings(settings)
     return {k: v for k, v in settings.items() if k not in wrong and v is not None}
+
+
+class Unreadable(t.NamedTuple):
+    """What a row has for settings that its column's type can't read."""
+
+    error: Exception
+
+
+class _Guarded(sa.types.TypeDecorator[t.Any]):
+    """The type of a column, for a SELECT of many rows: what one holds must not stop the others."""
+
+    impl = sa.types.NullType
+    cache_ok = True
+
+    def __init__(self, inner: t.Any) -> None:
+        super().__init__()
+        # The name of the argument too, by which SQLAlchemy tells one from another.
+        self.inner = self.impl = inner
+
+    def result_processor(self, dialect: sa.Dialect, coltype: t.Any) -> t.Any:
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def guarded(value: t.Any) -> t.Any:
+            try:
+                return read(value)
+            except Exception as error:
+                return Unreadable(error)
+
+        return guarded
+
+
+def readable(model: type[t.Any]) -> t.Any:
+    """What a SELECT asks for the settings of many rows; those that can't be read come as
+    :class:`Unreadable`, and a model without settings has null.
+    """
+    column = columns.column_of(columns.mapper_of(model), "settings")
+    if column is None:
+        return getattr(model, "settings", sa.null())
+    return sa.type_coerce(column, _Guarded(column.type))
