@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
+import sqlalchemy as sa
 from sqlalchemy import exc
+
+E = t.TypeVar("E", bound=BaseException)
 
 #: What a statement meets when the database was restarted, became a replica that others may only
 #: read, or is in somebody's way. PostgreSQL's drivers file the first two under InternalError.
@@ -18,6 +21,12 @@ _SERVERS_CLASSES = ("08", "25", "40", "53", "54", "55", "57", "58", "F0", "HV", 
 
 #: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
 _INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
+
+#: What SQLite says of a lock that somebody else has.
+_LOCKED = ("database is locked", "database table is locked")
+
+#: What an error knows that the engine of the blueprint has raised, and no other of the host's.
+_OURS = "_flask_backfills_ours"
 
 #: What SQLite's and MySQL's drivers file under OperationalError, and what does not pass.
 _MISSING = ("no such table", "no such column", "has no column")
@@ -36,6 +45,27 @@ MYSQL_CHECKS = (1644, 3819, 4025)
 
 #: The class of states that a trigger of MySQL or MariaDB signals.
 _MYSQL_SIGNALS = "45"
+
+
+def mark(engine: sa.Engine) -> None:
+    """Let every error of an engine be told from those of the host's other databases."""
+    sa.event.listen(engine, "handle_error", _mark)
+
+
+def _mark(context: sa.ExceptionContext) -> None:
+    if context.sqlalchemy_exception is not None:
+        ours(context.sqlalchemy_exception)
+
+
+def ours(error: E) -> E:
+    """Mark an error of our own as one of the engine of a blueprint."""
+    setattr(error, _OURS, True)
+    return error
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error is of the engine of a blueprint, as far as it is a database's."""
+    return not isinstance(error, exc.DBAPIError) or hasattr(error, _OURS)
 
 
 def code_of(error: BaseException) -> t.Any:
@@ -70,9 +100,11 @@ def is_a_triggers(error: BaseException) -> bool:
 
 
 def interrupts(error: BaseException) -> bool:
-    """Whether the database has undone work that may succeed when it is done again."""
-    if not isinstance(error, exc.DBAPIError):
+    """Whether our database has undone work that may succeed when it is done again."""
+    if not isinstance(error, exc.DBAPIError) or not is_ours(error):
         return False
+    if str(error.orig).startswith(_LOCKED):
+        return True
     known = _state_of(error) in _INTERRUPTIONS or code_of(error) in _INTERRUPTIONS
     return known or error.connection_invalidated
 

@@ -97,7 +97,8 @@ class Keeper:
                         self.host.runs.renew(self._renewable())
                         renewed = begun
                     self._look()
-            except Exception as error:
+            except BaseException as error:
+                # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
                 self.app.logger.warning("No lease was renewed: %s", dbapi.told(error))
 
     def _renewable(self) -> list[t.Any]:

@@ -13,9 +13,11 @@ import time
 import typing as t
 from collections.abc import Callable
 from contextvars import ContextVar
+from contextvars import copy_context
 from functools import partial
 
 from flask import current_app
+from flask.globals import app_ctx
 from werkzeug.local import LocalProxy
 
 from . import dbapi
@@ -112,7 +114,7 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
         assert host.runner is not None
         with marked(host.table.database, partial(host.run_table.key_share, run)):
             # One that belongs to the session: its relationships load, its columns are written.
-            metrics = numbers.read(host.runner(session.merge(run, load=False)))
+            metrics = numbers.read(_apart(host.runner, session.merge(run, load=False)))
             # What the database refuses of its work is its failure too.
             session.flush()
         return "completed", metrics, None
@@ -131,6 +133,24 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
         return "failed", {}, _words(raised)
 
 
+def _apart(function: Callable[[t.Any], t.Any], run: t.Any) -> t.Any:
+    """Call the host's function; contexts that it has pushed and left end with it.
+
+    What comes after would use their session otherwise, or the next run would.
+    """
+    ours = app_ctx._get_current_object()  # type: ignore[attr-defined]
+
+    def call() -> t.Any:
+        try:
+            return function(run)
+        finally:
+            while app_ctx._get_current_object() is not ours:  # type: ignore[attr-defined]
+                app_ctx.pop()
+
+    # Those of requests, too, which not every release of Flask tells from the app's.
+    return copy_context().run(call)
+
+
 def _end(
     host: Host,
     run: t.Any,
@@ -145,9 +165,9 @@ def _end(
         if ended is not None and later:
             ended(run.backfill_id)
         return status if recorded else None
-    except Exception as raised:
+    except BaseException as raised:
         undo(host.table.session)
-        if dbapi.passes(raised):
+        if dbapi.passes(raised) and dbapi.is_ours(raised):
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised
         _say(logging.ERROR, "Run %s of backfill %s failed", run, exc_info=True)

@@ -122,22 +122,13 @@ class _Worker:
         grace: float | None,
         idle: float,
     ) -> None:
-        looks = 0
+        left: SystemExit | None = None
         try:
-            while not (stop.is_set() or hurry.is_set()):
-                if self._has_enough(idle):
-                    self._wait(idle)
-                    continue
-                found = self._claim(once)
-                looks = 0 if found else looks + 1
-                if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
-                    return
-                # After a night without work, two to that power is no float any more.
-                pause = min(PAUSE * 2 ** min(looks, 20), idle)
-                if self.busy:
-                    self._wait(pause if self.busy < self.concurrency else idle)
-                else:
-                    stop.wait(pause)
+            try:
+                self._feed(once, stop, hurry, idle)
+            except SystemExit as asked:
+                # In the host's own code, such as a receiver: no reason to cut off what runs.
+                left = asked
             self._give_back_ahead()
             self.keeper.stop()
             until = float("inf") if grace is None else time.monotonic() + grace
@@ -151,6 +142,26 @@ class _Worker:
             with self.app.app_context():
                 for backfill_id in self._ended():
                     self.host.runs.upkeep.roll_up(backfill_id)
+        if left is not None:
+            raise left
+
+    def _feed(self, once: bool, stop: threading.Event, hurry: threading.Event, idle: float) -> None:
+        """Claim runs for the threads until there is a reason to stop."""
+        looks = 0
+        while not (stop.is_set() or hurry.is_set()):
+            if self._has_enough(idle):
+                self._wait(idle)
+                continue
+            found = self._claim(once)
+            looks = 0 if found else looks + 1
+            if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
+                return
+            # After a night without work, two to that power is no float any more.
+            pause = min(PAUSE * 2 ** min(looks, 20), idle)
+            if self.busy:
+                self._wait(pause if self.busy < self.concurrency else idle)
+            else:
+                stop.wait(pause)
 
     @property
     def _most(self) -> int:

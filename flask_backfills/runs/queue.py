@@ -96,6 +96,10 @@ class Queue:
                 if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
                 current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
+            except BaseException:
+                # Such as sys.exit() in a receiver of the host's: nobody would do them.
+                _leave(self, [*claimed, *found])
+                raise
         if interrupted is not None and not claimed:
             # Not the same as nothing to do.
             raise interrupted
@@ -112,8 +116,18 @@ class Queue:
         self.table.database.synchronize()
         with self.table.database.transaction(keep=False):
             key = self.progress.backfill_of(run_id)
-        backfill, found, changes = self.table.database.again(lambda: self.hand_out.one(key, run_id))
-        signals.tell(self.table.session, self.schema, backfill, changes)
+        found: list[t.Any] = []
+
+        def hand_out() -> tuple[t.Any, Changes]:
+            backfill, found[:], changes = self.hand_out.one(key, run_id)
+            return backfill, changes
+
+        try:
+            backfill, changes = self.table.database.again(hand_out)
+            signals.tell(self.table.session, self.schema, backfill, changes)
+        except BaseException:
+            _leave(self, found)
+            raise
         return found[0] if found else None
 
     def finish(

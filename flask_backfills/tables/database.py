@@ -101,7 +101,8 @@ class Database:
             self.session.commit()
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
-                raise Unanswered("COMMIT", None, t.cast(Exception, error.orig)) from error
+                lost = Unanswered("COMMIT", None, t.cast(Exception, error.orig))
+                raise dbapi.ours(lost) from error
             raise
 
     def again(
@@ -153,7 +154,8 @@ class Database:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
+                locked = sa.exc.OperationalError("BEGIN IMMEDIATE", None, error)
+                raise dbapi.ours(locked) from error
 
     def execute(self, statement: t.Any, rows: t.Any = None) -> t.Any:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})
@@ -234,6 +236,7 @@ class Database:
         engine = self.engine
         if engine not in self._levels:
             self._levels[engine] = level_of(engine)
+            dbapi.mark(engine)
         if self._levels[engine] == "AUTOCOMMIT":
             raise RuntimeError(
                 f"the engine of {self.mapper.class_.__name__} is in AUTOCOMMIT, so that nothing"
