@@ -11,6 +11,7 @@ from .signals import backfill_cancelled as backfill_cancelled
 from .signals import backfill_finished as backfill_finished
 from .signals import backfill_started as backfill_started
 from .signals import backfill_updated as backfill_updated
+from .tables.mixins import BackfillEventMixin as BackfillEventMixin
 from .tables.mixins import BackfillMixin as BackfillMixin
 from .tables.mixins import BackfillRunMixin as BackfillRunMixin
 from .tables.schema import BackfillSchema as BackfillSchema

@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from . import config
 from . import errors
+from .api.history import HistoryRoutes
 from .api.mage import MageRoutes
 from .api.paths import Paths
 from .api.routes import Routes
@@ -30,6 +31,7 @@ from .rules.lifecycle import TRANSITIONS
 from .rules.lifecycle import Transitions
 from .runs.messages import MessageQueue
 from .tables.backfill_table import Scope
+from .tables.event_table import Actor
 from .tables.schema import BackfillSchema
 from .tables.session import AnySession
 
@@ -78,6 +80,10 @@ class BackfillBlueprint(Blueprint):
     :param mage_routes: ``True`` to serve the paths that the table of runs in Mage's own web
         interface asks too: ``/pipeline_runs`` and ``/pipeline_schedules/<id>/pipeline_runs``.
         Needs ``run_model``. Leave it off beside a Mage that serves them.
+    :param event_model: a mapped class for the history, such as one with
+        :class:`BackfillEventMixin`. Each change writes a row of it, in its own transaction.
+    :param actor: a function without arguments that says who makes a change, as a text; ``None``
+        if it does not know. Needs ``event_model``.
     :param name: the blueprint's name. A second blueprint in an app needs another name.
     :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
         accepted too.
@@ -108,6 +114,8 @@ class BackfillBlueprint(Blueprint):
         pipelines: Pipelines | None = None,
         openapi: bool | Mapping[str, t.Any] = False,
         mage_routes: bool = False,
+        event_model: type[t.Any] | None = None,
+        actor: Actor | None = None,
         name: str = "backfills",
         url_prefix: str = "/api",
         **options: t.Any,
@@ -126,6 +134,8 @@ class BackfillBlueprint(Blueprint):
             timezone=timezone,
             end=end,
             pipelines=pipelines,
+            event_model=event_model,
+            actor=actor,
             # A subclass may have its own.
             allow=self.allow,
             allow_one=self.allow_one,
@@ -135,6 +145,8 @@ class BackfillBlueprint(Blueprint):
         Routes(self.host, openapi).add_to(self._paths)
         if run_model is not None:
             RunRoutes(self.host).add_to(self._paths)
+        if event_model is not None:
+            HistoryRoutes(self.host).add_to(self._paths)
         if mage_routes and run_model is None:
             raise TypeError("mage_routes=True needs runs: pass run_model= too")
         if mage_routes:

@@ -34,6 +34,8 @@ from .tables import models
 from .tables import remarks
 from .tables.backfill_table import BackfillTable
 from .tables.backfill_table import Scope
+from .tables.event_table import Actor
+from .tables.event_table import EventTable
 from .tables.run_table import RunTable
 from .tables.schema import BackfillSchema
 from .tables.session import AnySession
@@ -65,6 +67,8 @@ class Host:
         timezone: str,
         end: str,
         pipelines: Pipelines | None,
+        event_model: type[t.Any] | None,
+        actor: Actor | None,
         allow: Allow,
         allow_one: AllowOne,
     ) -> None:
@@ -77,6 +81,11 @@ class Host:
         require_plain(session, "the session")
         if pipelines is not None:
             require_plain(pipelines, "pipelines")
+        if actor is not None and event_model is None:
+            raise TypeError("actor= says who an event is by: pass event_model= too")
+        if actor is not None:
+            require_plain(actor, "actor")
+            require_arguments(actor, "actor")
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")
@@ -90,6 +99,8 @@ class Host:
         self.schema_class = schema
         self.transitions = transitions
         self.run_model = run_model
+        self.event_model = event_model
+        self.actor = actor
         self.zone = _zone(timezone)
         self.pipelines = pipelines
         self.inclusive = end == "inclusive"
@@ -112,12 +123,15 @@ class Host:
         models.check_backfills(self.schema)
         if self.run_model is not None:
             self.run_table  # noqa: B018
+        self.events  # noqa: B018
 
     def remarks(self) -> list[str]:
         """What the host may have overlooked in models that can be served."""
         found = [*remarks.on_backfills(self.schema)]
         if self.run_model is not None:
             found += remarks.on_runs(self.run_table.mapper, self.run_table.columns)
+        if self.events is not None:
+            found += remarks.on_events(self.events.mapper, self.events.columns)
         return found
 
     @cached_property
@@ -132,6 +146,13 @@ class Host:
         return RunTable(self.table, self.schema, self.run_model)
 
     @cached_property
+    def events(self) -> EventTable | None:
+        """The history of all backfills; ``None`` without an event model."""
+        if self.event_model is None:
+            return None
+        return EventTable(self.table, self.schema, self.event_model, self.actor)
+
+    @cached_property
     def runs(self) -> MessageQueue:
         """The queue that workers use.
 
@@ -142,7 +163,7 @@ class Host:
     @cached_property
     def rollup(self) -> Rollup:
         """What follows for a backfill from its runs."""
-        return Rollup(self.run_table, self.schema)
+        return Rollup(self.run_table, self.schema, self.events)
 
     @cached_property
     def planned(self) -> Planned:
@@ -169,6 +190,7 @@ class Host:
             self.planned if has_runs else None,
             self.progress if has_runs else None,
             self.pipelines,
+            self.events,
         )
 
     @cached_property

@@ -170,6 +170,14 @@ class Host:
 
         return BackfillRun
 
+    def event_model(self) -> t.Any:
+        from flask_backfills import BackfillEventMixin
+
+        class BackfillEvent(BackfillEventMixin, self.db.Model):  # type: ignore[name-defined]
+            __tablename__ = "backfill_event"
+
+        return BackfillEvent
+
     def register(self, model: t.Any = None, *, blueprint: t.Any = None, **options: t.Any) -> None:
         from flask_backfills import allow_anyone
         from flask_backfills import BackfillBlueprint
@@ -365,6 +373,13 @@ def models():
     """The models of many hosts, since to make them takes longer than most tests."""
     host = Host("sqlite://")
     return host.db, host.mixin_model(), host.run_model()
+
+
+@pytest.fixture(scope="session")
+def event_model(models):
+    """The event model of many hosts."""
+    host = Host("sqlite://", models[0])
+    return host.event_model()
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from backfills_client.api.backfills import patch_backfill_by_id
 from backfills_client.api.backfills import update_backfill
 from backfills_client.api.backfills import update_backfill_by_id
 from backfills_client.api.coverage import get_coverage
+from backfills_client.api.history import get_history
+from backfills_client.api.history import get_history_by_id
 from backfills_client.api.runs import get_run
 from backfills_client.api.runs import get_run_by_id
 from backfills_client.api.runs import list_runs
@@ -36,6 +38,8 @@ from backfills_client.models import BackfillUpdate
 from backfills_client.models import BackfillUpdateBody
 from backfills_client.models import CoverageAnswer
 from backfills_client.models import Error
+from backfills_client.models import EventAction
+from backfills_client.models import History
 from backfills_client.models import IntervalType
 from backfills_client.models import NextStatus
 from backfills_client.models import Order
@@ -54,8 +58,8 @@ PIPELINE = "weather"
 #: Every class that the generator may make: another name is one that it had to invent.
 MODELS = """
 Backfill BackfillAnswer BackfillCreate BackfillCreateBody BackfillList BackfillSaved BackfillUpdate
-BackfillUpdateBody Coverage CoverageAnswer CoverageCounts CoverageMetadata CoveragePiece Error
-ErrorDetails ErrorMetadata ErrorReasons IntervalType Metrics NextStatus Order Page Plan PlanAction
+BackfillUpdateBody Change ChangeSizes Changes Coverage CoverageAnswer CoverageCounts CoverageMetadata CoveragePiece Error
+ErrorDetails ErrorMetadata ErrorReasons Event EventAction History IntervalType Metrics NextStatus Order Page Plan PlanAction
 PlanEntry PlanMetadata Reprocess Run RunAnswer RunList RunMetrics RunStatusCounts RunUpdate
 RunUpdateBody RunsAnswer RunsMetadata RunsUpdateBody Settings Status Variables WholeRun
 """.split()
@@ -68,6 +72,7 @@ def check_names() -> None:
     functions = {file.stem for file in (package / "api").glob("*/*.py")} - {"__init__"}
     one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
     one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
+    one |= {"get_history"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
     assert functions == one | flat | {"list_backfills", "create_backfill", "get_coverage"}, sorted(
         functions
@@ -145,6 +150,14 @@ def drive(client: Client) -> None:
     assert isinstance(known, CoverageAnswer) and known.coverage.share == 0.3333, known
     assert [piece.backfills for piece in known.coverage.covered] == [[made.id]], known
     assert [piece.backfills for piece in known.coverage.gaps] == [[]], known
+
+    # History
+    past = get_history.sync(*ids, client=client, page_limit=1)
+    assert isinstance(past, History) and past.metadata.count > 3, past
+    assert past.history[0].action is EventAction.UPDATE_RUN, past
+    [change] = past.history[0].changes.additional_properties.values()
+    assert (change.from_, change.to) == ("initial", "completed"), past
+    assert get_history_by_id.sync(made.id, client=client, page_limit=1) == past
 
     # Delete
     early = delete_backfill.sync(*ids, client=client)

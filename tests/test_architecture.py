@@ -164,6 +164,7 @@ def test_the_picture_shows_the_floors():
     "path",
     [
         "flask_backfills.BackfillBlueprint",
+        "flask_backfills.BackfillEventMixin",
         "flask_backfills.BackfillMixin",
         "flask_backfills.BackfillRunMixin",
         "flask_backfills.BackfillSchema",

@@ -42,7 +42,7 @@ def routes(app):
 @pytest.mark.parametrize("with_runs", [True, False])
 def test_the_document_is_valid_and_has_every_route(bare, with_runs):
     runs = {"run_model": bare.run_model()} if with_runs else {}
-    bare.serve(openapi=True, **runs)
+    bare.serve(openapi=True, event_model=bare.event_model(), **runs)
     document = bare.client.get(DOCUMENT).json
     validate(document)
     told = {(p, m) for p, methods in document["paths"].items() for m in methods}
@@ -150,8 +150,8 @@ def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
 
 
 @pytest.fixture
-def documented(lent):
-    return lent(openapi=True)
+def documented(lent, event_model):
+    return lent(openapi=True, event_model=event_model)
 
 
 @pytest.fixture
@@ -176,6 +176,7 @@ def named(schema):
 def test_each_operation_has_a_name_that_a_person_would_use(document):
     one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
     one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
+    one |= {"get_history"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
     others = {"list_backfills", "create_backfill", "get_coverage"}
     assert operations(document).keys() == one | flat | others
@@ -206,7 +207,8 @@ def test_the_headers_that_a_client_needs_are_told(document):
 
 
 @pytest.mark.parametrize(
-    "component", ["Backfill", "BackfillUpdate", "BackfillCreate", "Run", "Settings", "Plan"]
+    "component",
+    ["Backfill", "BackfillUpdate", "BackfillCreate", "Run", "Settings", "Plan", "Event"],
 )
 def test_each_attribute_and_setting_has_a_description_and_an_example(document, component):
     properties = document["components"]["schemas"][component]["properties"]

@@ -29,6 +29,8 @@ ALLOWED = {
     f"{FLAT}/runs": {"GET", "PUT", "PATCH"},
     f"{URL}/runs/1": {"GET", "PUT", "PATCH"},
     f"{FLAT}/runs/1": {"GET", "PUT", "PATCH"},
+    f"{URL}/history": {"GET"},
+    f"{FLAT}/history": {"GET"},
     "/api/pipelines/arwen_starlight/coverage": {"GET"},
     "/api/pipeline_runs": {"GET"},
     "/api/pipeline_runs/1": {"PUT"},
@@ -42,6 +44,8 @@ MISSING = [
     f"{FLAT}/",
     f"{URL}/runs/",
     "/api/pipelines/arwen_starlight/coverage/",
+    f"{URL}/history/",
+    f"{URL}/history/1",
     f"{URL}/runs/1/2/3",
     f"{FLAT}/nothing",
     "/api/pipelines/a/b/backfills",
@@ -69,8 +73,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture
-def mage(lent):
-    return lent(mage_routes=True)
+def mage(lent, event_model):
+    return lent(mage_routes=True, event_model=event_model)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -93,6 +97,7 @@ def test_another_spelling_of_a_key_is_a_404(mage, key):
             answer = mage.client.open(path, method=method, json={"backfill": {"name": "another"}})
             assert (answer.status_code, answer.json["error"]["code"]) == (404, 404), path
         assert mage.client.get(f"{path}/runs").status_code == 404
+        assert mage.client.get(f"{path}/history").status_code == 404
     sent = {"pipeline_run": {"backfill_id": 6, "execution_date": "2023-07-01"}}
     path = f"/api/pipeline_schedules/{key}/pipeline_runs"
     assert mage.client.post(path, json=sent).status_code == 404

@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from flask_backfills import all_of
 from flask_backfills import api_key
 from flask_backfills import BackfillBlueprint
+from flask_backfills import BackfillEventMixin
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import oauth_token
@@ -52,6 +53,10 @@ class Backfill(BackfillMixin, db.Model):
 
 class BackfillRun(BackfillRunMixin, db.Model):
     __tablename__ = "backfill_run"
+
+
+class BackfillEvent(BackfillEventMixin, db.Model):
+    __tablename__ = "backfill_event"
 
 
 def verify(token: str, action: str, pipeline_uuid: str) -> bool:
@@ -107,7 +112,12 @@ def create_app(config: dict | None = None) -> Flask:
     app.config.update(config or {})
     db.init_app(app)
     blueprint = BackfillBlueprint(
-        Backfill, db.session, authorize=authorize, run_model=BackfillRun, openapi=OPENAPI
+        Backfill,
+        db.session,
+        authorize=authorize,
+        run_model=BackfillRun,
+        event_model=BackfillEvent,
+        openapi=OPENAPI,
     )
     blueprint.runner(average)
     app.register_blueprint(blueprint)

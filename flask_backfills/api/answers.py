@@ -235,6 +235,25 @@ def coverage(backfill_id: Document) -> dict[str, Document]:
     }
 
 
+def history(event: Document) -> dict[str, Document]:
+    """A page of the history of a backfill.
+
+    :param event: what is shown of an event, whose changes are described here.
+    """
+    size: Document = {"type": "integer", "minimum": 0}
+    sizes = {end: _told(size, f"How many bytes `{end}` has as JSON.", 2_097_160) for end in _ENDS}
+    change: Document = {end: _told({}, what, example) for end, (what, example) in _ENDS.items()}
+    told = {key: event["properties"]["changes"][key] for key in ("description", "examples")}
+    properties = {**event["properties"], "changes": {**ref("Changes"), **told}}
+    return {
+        "Change": object_of({**change, "too_large": ref("ChangeSizes")}, _ENDS),
+        "ChangeSizes": object_of(sizes),
+        "Changes": {"type": "object", "additionalProperties": ref("Change")},
+        "Event": {**event, "properties": properties},
+        "History": list_of("history", "Event"),
+    }
+
+
 def _told(kind: Document, description: str, example: t.Any) -> Document:
     return {**kind, "description": description, "examples": [example]}
 
@@ -242,6 +261,10 @@ def _told(kind: Document, description: str, example: t.Any) -> Document:
 _PAGE: Document = {
     "count": _told({"type": "integer"}, "How many there are in all.", 1),
     "next": _told({"type": "boolean"}, "Whether there are more after this page.", False),
+}
+_ENDS: dict[str, tuple[str, t.Any]] = {
+    "from": ("What it was before.", "old_name"),
+    "to": ("What it was after.", "new_name"),
 }
 _PIECES = {
     "covered": "Where a run has completed.",

@@ -45,6 +45,8 @@ _DATETIME: Document = {
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "enum")
 #: What the enums of our own are, whose names need no owner.
 _PLAIN = ("interval_type", "order", "reprocess", "status")
+#: The objects that have a name of their own.
+_OBJECTS = ("changes", "metrics", "variables")
 _METADATA = ("description", "examples", "deprecated")
 
 
@@ -69,6 +71,9 @@ class Components:
         self._add_backfill(host)
         if self._with_runs:
             self._add_runs(host)
+        if host.events is not None:
+            shown = host.events.schema, descriptions.EVENT_ATTRIBUTES
+            self.schemas |= answers.history(self._shown("Event", *shown))
         self.schemas["BackfillSaved"] = _saved(self._with_runs)
         keys = {host.schema.key_of(name): value for name, value in descriptions.PAGE.items()}
         writable = self.schemas["BackfillUpdate"]["properties"].keys()
@@ -214,15 +219,13 @@ class Components:
         if attribute == "settings" and self._with_runs:
             self.schemas["Settings"] = self._settings()
             return ref("Settings")
-        name = attribute.capitalize() if attribute in ("variables", "metrics") else "JSONObject"
+        name = attribute.capitalize() if attribute in _OBJECTS else "JSONObject"
         self.schemas[name] = anything
         return ref(name)
 
     def _settings(self) -> Document:
-        kinds: dict[str, Document] = {
-            name: {"type": "integer", "minimum": least, "maximum": most}
-            for name, (least, most) in NUMBERS.items()
-        }
+        bounds = {name: {"minimum": a, "maximum": b} for name, (a, b) in NUMBERS.items()}
+        kinds: Document = {name: {"type": "integer", **one} for name, one in bounds.items()}
         kinds |= {name: self._words("Settings", name, list(w)) for name, w in CHOICES.items()}
         kinds |= {name: {"type": "boolean"} for name in SWITCHES}
         properties = {

@@ -21,6 +21,7 @@ ABOUT = (
 TAGS = {
     "backfills": "Requests to run a pipeline again over a past window of time.",
     "coverage": "What the backfills of a pipeline have completed of a span of time.",
+    "history": "What was changed of a backfill, from what to what, by whom.",
     "runs": "The runs of a backfill: one for each date of its window.",
 }
 
@@ -101,6 +102,25 @@ RUN_ATTRIBUTES: dict[str, Told] = {
     "started_at": ("When a worker began the run, in UTC.", "2023-07-18 23:31:01"),
     "status": ("`initial` is a run that waits for a worker.", "completed"),
     "variables": ("What the run gets.", {"ds": "2023-07-17", "hr": "23"}),
+}
+
+EVENT_ATTRIBUTES: dict[str, Told] = {
+    "id": ("Identifies the event.", 31),
+    "action": (
+        "What was done. `begin`, `finish` and `reopen` are what follows for the backfill from its"
+        " runs.",
+        "update",
+    ),
+    "actor": ("Who it was, if that is known.", "ann"),
+    "backfill_id": ("The backfill.", 6),
+    "changes": (
+        "What was changed, by attribute: of the backfill, or of runs if `run_count` is set.",
+        {"name": {"from": "old_name", "to": "new_name"}},
+    ),
+    "created_at": ("When it was, in UTC.", "2023-07-18 23:31:57"),
+    "pipeline_uuid": ("The pipeline of the backfill.", "arwen_starlight"),
+    "run_count": ("How many runs were changed.", 1),
+    "run_key": ("The key of the run, if it was one.", "2023-07-17T23:56:05"),
 }
 
 #: What one run shows, and a list of runs leaves out.
@@ -199,6 +219,10 @@ OPERATIONS = {
         "Read what the backfills of a pipeline cover",
         "Which parts of a span are completed, running, failed or missing, over all backfills of"
         " the pipeline. Each list is ordered by time and cut to the page.",
+    ),
+    "get_history": (
+        "Read the history of a backfill",
+        "Newest first, one page of them. Each change is one event.",
     ),
     "list_runs": (
         "List the runs of a backfill",

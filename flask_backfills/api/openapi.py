@@ -41,6 +41,7 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     plugin = MarshmallowPlugin()
     longest = once.longest(host.table)
     paths = _paths(host.run_model is not None, with_keys=longest > 0)
+    paths |= _history_paths() if host.event_model is not None else {}
     used = sorted({one.tag for operations in paths.values() for one in operations.values()})
     options = {
         "info": {"description": ABOUT},
@@ -108,6 +109,16 @@ def _paths(with_runs: bool, with_keys: bool) -> dict[str, dict[str, _Operation]]
             "get": _Operation("get_coverage", *coverage, tag="coverage")
         }
     return paths
+
+
+def _history_paths() -> dict[str, dict[str, _Operation]]:
+    told = query.Page, _READS, "History"
+    return {
+        f"{path}/{{backfill_id}}/history": {
+            "get": _Operation(f"get_history{suffix}", *told, tag="history")
+        }
+        for path, suffix in (("/pipelines/{pipeline_uuid}/backfills", ""), ("/backfills", _FLAT))
+    }
 
 
 #: What the ids of operations on paths without a pipeline end with.

@@ -19,7 +19,9 @@ from ..runs.progress import Progress
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
+from ..tables.event_table import EventTable
 from ..tables.schema import BackfillSchema
+from . import history
 from . import once
 from .expansion import Expansion
 from .flush import flush
@@ -75,8 +77,9 @@ class Backfills(Reading):
         planned: Planned | None,
         progress: Progress | None,
         pipelines: Pipelines | None = None,
+        events: EventTable | None = None,
     ) -> None:
-        super().__init__(table, schema, expansion, planned, progress)
+        super().__init__(table, schema, expansion, planned, progress, events)
         self.transitions = transitions
         self.pipelines = pipelines
 
@@ -119,6 +122,8 @@ class Backfills(Reading):
             saved = self._save(backfill, sent, wrong, if_plan_match, preview, mark)
             if not self.table.is_visible(backfill):
                 raise errors.BeyondScope()
+            if preview is None:
+                history.created(self.events, backfill, saved.shown)
             return saved
 
         while True:
@@ -170,7 +175,12 @@ class Backfills(Reading):
             if check is not None:
                 check(backfill)
             values = sent(backfill) if callable(sent) else sent
-            return self._save(backfill, values, {}, if_plan_match, preview)
+            before = self.show(backfill) if self.events is not None else {}
+            saved = self._save(backfill, values, {}, if_plan_match, preview)
+            if preview is None:
+                then = saved.shown, saved.changes
+                history.edited(self.events, self.schema, backfill, before, *then)
+            return saved
 
         saved = change(self.table.database, write, keep=preview is None)
         return self._tell(saved, preview)
@@ -196,6 +206,7 @@ class Backfills(Reading):
                 if self.planned.are_active(backfill):
                     raise errors.StillActive()
                 self.planned.delete(backfill)
+            history.deleted(self.events, backfill, shown)
             self.table.session.delete(backfill)
             return shown
 

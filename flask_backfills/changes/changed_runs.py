@@ -13,12 +13,16 @@ from .. import errors
 from .. import signals
 from ..rules import lifecycle
 from ..runs.flight import Flight
+from ..runs.followed import noted
+from ..runs.followed import record
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
+from ..tables.event_table import acting
 from ..tables.settings import settings_of
+from .history import changed_runs
 
 R = t.TypeVar("R")
 
@@ -61,13 +65,17 @@ class ChangedRuns:
         """
 
         def do(backfill: t.Any) -> tuple[R, Changes]:
+            before = noted(self.rollup, backfill)
             run = self._locked(backfill, found)
             flight = Flight(self.runs, backfill)
             self.rollup.fold(backfill, flight)
             changes: Changes = {}
             if not (unless_retried and self._is_retried(run, flight)):
-                self._change(backfill, run, status, running_too)
+                old = self._change(backfill, run, status, running_too)
                 changes = self._follow(backfill)
+                if keep:
+                    changed_runs(self.rollup.events, backfill, old, status, key=run.key)
+                    record(self.rollup, backfill, before, acting.get())
             self.table.session.flush()
             self.table.session.refresh(run)
             return show(backfill, run), changes
@@ -86,10 +94,15 @@ class ChangedRuns:
             raise errors.TransitionRefused(refused)
 
         def do(backfill: t.Any) -> tuple[int, Changes]:
+            before = noted(self.rollup, backfill)
             self.rollup.fold(backfill, Flight(self.runs, backfill))
             with_old = self.runs.of(backfill), self.runs.has(old), *self.runs.wanted_only()
             count = self._make(new, backfill, with_old)
-            return count, self._follow(backfill) if count else {}
+            changes = self._follow(backfill) if count else {}
+            if count and keep:
+                changed_runs(self.rollup.events, backfill, old, new, count=count)
+                record(self.rollup, backfill, before, acting.get())
+            return count, changes
 
         return self._in_transaction(pipeline_uuid, backfill_id, do, keep)
 
@@ -125,8 +138,9 @@ class ChangedRuns:
         key = self.runs.key_of(run)
         return waits and any(one.id == key and not one.took_too_long for one in flight.held)
 
-    def _change(self, backfill: t.Any, run: t.Any, status: str, running_too: bool) -> None:
-        old = self.runs.word(run.status)
+    def _change(self, backfill: t.Any, run: t.Any, status: str, running_too: bool) -> str:
+        """Change one run, and return its old status."""
+        old = before = self.runs.word(run.status)
         its_own = self.runs.key == self.runs.key_of(run)
         if running_too and old == "running":
             self.rollup.cancel(backfill, its_own)
@@ -136,6 +150,7 @@ class ChangedRuns:
         if self.runs.knows_history and not run.wanted:
             raise errors.NotWanted()
         self._make(status, backfill, [its_own])
+        return before
 
     def _make(self, status: str, backfill: t.Any, criteria: t.Iterable[t.Any]) -> int:
         """Give a status to the runs that meet some criteria; how many there were."""

@@ -11,6 +11,7 @@ from ..runs.planned import Planned
 from ..runs.progress import Progress
 from ..tables import lists
 from ..tables.backfill_table import BackfillTable
+from ..tables.event_table import EventTable
 from ..tables.schema import BackfillSchema
 from .expansion import Expansion
 from .expansion import show
@@ -27,12 +28,14 @@ class Reading:
         expansion: Expansion,
         planned: Planned | None,
         progress: Progress | None,
+        events: EventTable | None = None,
     ) -> None:
         self.table = table
         self.schema = schema
         self.expansion = expansion
         self.planned = planned
         self.progress = progress
+        self.events = events
 
     def find(self, pipeline_uuid: str | None, backfill_id: t.Any) -> t.Any:
         """Return one backfill of a pipeline; of any pipeline if ``pipeline_uuid`` is ``None``."""
@@ -83,6 +86,20 @@ class Reading:
         }
         totals = {kind: pieces.total for kind, pieces in found.pieces.items()}
         return {**told, "share": found.share}, totals
+
+    def history(
+        self, backfill: t.Any, offset: int, limit: int
+    ) -> tuple[list[dict[str, t.Any]], int]:
+        """Return a page of the events of a backfill as in the API, newest first, and the count.
+
+        :raises RuntimeError: if the blueprint has no ``event_model``.
+        """
+        if self.events is None:
+            raise RuntimeError(
+                "this blueprint has no history: pass event_model= to BackfillBlueprint"
+            )
+        found, total = self.events.page(backfill, offset, limit)
+        return [self.events.show(one) for one in found], total
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

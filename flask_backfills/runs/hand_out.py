@@ -7,6 +7,7 @@ import socket
 import typing as t
 import uuid
 from collections.abc import Callable
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.orm import lazyload
@@ -16,6 +17,8 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.settings import settings_of
 from .attempts import Attempts
 from .flight import Flight
+from .followed import noted
+from .followed import record_of_worker
 from .lease import lease
 from .next import Next
 from .rollup import Rollup
@@ -50,6 +53,7 @@ class HandOut:
         backfill = self.table.hold(backfill_id, skip_locked=True)
         if backfill is None:
             return None, [], {}
+        before = noted(self.rollup, backfill)
         flight = self.flight(backfill)
         if not NOT_AHEAD.isdisjoint(settings_of(backfill)):
             ahead = 0
@@ -58,8 +62,10 @@ class HandOut:
             # One of them may have killed its worker: the next death is not to be theirs.
             found = found[: max(most, 0)]
         if found:
-            return backfill, found, self._begin(backfill, found)
-        return backfill, [], self.rollup.settle(backfill, flight=flight)
+            return backfill, found, self._begin(backfill, found, before)
+        changes = self.rollup.settle(backfill, flight=flight)
+        record_of_worker(self.rollup, backfill, before)
+        return backfill, [], changes
 
     def one(self, backfill_id: t.Any, run_id: t.Any) -> HandedOut:
         """Hand out one run, if it waits and may run now."""
@@ -72,12 +78,13 @@ class HandOut:
         run = self.table.session.scalars(query).one_or_none()
         if run is None or self.runs.word(run.status) != "initial":
             return backfill, [], {}
+        before = noted(self.rollup, backfill)
         flight = self.flight(backfill)
         has_worker = any(one.id == run_id for one in flight.held)
         if has_worker or not self.next.is_due(run) or self.next.room(backfill, flight, 1) < 1:
             self.runs.assign(run, queued_at=None)
             return backfill, [], {}
-        return backfill, [run], self._begin(backfill, [run])
+        return backfill, [run], self._begin(backfill, [run], before)
 
     def flight(self, backfill: t.Any) -> Flight:
         """What is in flight of a locked backfill, once the rest is rolled up and taken back."""
@@ -88,7 +95,7 @@ class HandOut:
             self.attempts.sweep(backfill, flight, lease(self.runs))
         return flight
 
-    def _begin(self, backfill: t.Any, found: list[t.Any]) -> Changes:
+    def _begin(self, backfill: t.Any, found: list[t.Any], before: Mapping[str, t.Any]) -> Changes:
         """Let runs and their backfill begin, and the runs out of the session."""
         now = self.runs.now()
         worker = f"{socket.gethostname()[:200]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -107,6 +114,7 @@ class HandOut:
                 variables=variables_of(run),
             )
         changes = self.rollup.begin(backfill)
+        record_of_worker(self.rollup, backfill, before)
         self.table.session.flush()
         for run in found:
             if computed := sa.inspect(run).expired_attributes:

@@ -19,6 +19,8 @@ from .. import signals
 from ..tables.assign import Changes
 from ..tables.run_table import moment
 from .flight import Flight
+from .followed import noted
+from .followed import record_of_worker
 from .queue import Queue
 
 
@@ -82,10 +84,13 @@ class MessageQueue(Queue):
             backfill = self.table.hold(self.progress.backfill_of(run_id))
             if backfill is None:
                 return None, False, {}
+            before = noted(self.rollup, backfill)
             flight = Flight(self.runs, backfill)
             dead = [one for one in flight.held if one.id == run_id and _is_dead(one.worker)]
             taken = self.hand_out.attempts.lose(backfill, dead)
-            return backfill, bool(taken), self.rollup.settle(backfill)
+            changes = self.rollup.settle(backfill)
+            record_of_worker(self.rollup, backfill, before)
+            return backfill, bool(taken), changes
 
         backfill, taken, changes = self.table.database.again(take_back)
         signals.tell(self.table.session, self.schema, backfill, changes)

@@ -21,6 +21,7 @@ from ..tables import columns
 from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.database import Otherwise
+from ..tables.event_table import EventTable
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
@@ -32,11 +33,14 @@ from .flight import Held
 class Rollup:
     """Updates a locked backfill to match its runs."""
 
-    def __init__(self, runs: RunTable, schema: BackfillSchema) -> None:
+    def __init__(
+        self, runs: RunTable, schema: BackfillSchema, events: EventTable | None = None
+    ) -> None:
         self.runs = runs
         self.schema = schema
         #: The backfills whose sums could not be stored before.
         self._refused: set[t.Any] = set()
+        self.events = events
 
     def status_of(self, backfill: t.Any) -> str | None:
         """Return the status of a backfill, as a word."""

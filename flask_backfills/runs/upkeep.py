@@ -15,6 +15,8 @@ from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.database import PATIENCE
 from .flight import Flight
+from .followed import noted
+from .followed import record_of_worker
 from .hand_out import HandOut
 from .lease import lease
 from .progress import Progress
@@ -51,10 +53,13 @@ class Upkeep:
             backfill = self.table.hold(backfill_id, skip_locked=not patient)
             if backfill is None:
                 return None, {}
+            before = noted(self.rollup, backfill)
             if metrics:
                 self.rollup.add_metrics(backfill, [metrics])
             flight = self.hand_out.flight(backfill)
-            return backfill, self.rollup.settle(backfill, flight=flight)
+            changes = self.rollup.settle(backfill, flight=flight)
+            record_of_worker(self.rollup, backfill, before)
+            return backfill, changes
 
         try:
             seconds = lease(self.runs).total_seconds() if metrics else PATIENCE
@@ -89,10 +94,13 @@ class Upkeep:
                 backfill = self.table.hold(key, skip_locked=True)
                 if backfill is None:
                     return None, 0, {}
+                before = noted(self.rollup, backfill)
                 flight = Flight(self.runs, backfill)
                 self.rollup.fold(backfill, flight)
                 count = self.hand_out.attempts.sweep(backfill, flight, age)
-                return backfill, count, self.rollup.settle(backfill, flight=flight)
+                changes = self.rollup.settle(backfill, flight=flight)
+                record_of_worker(self.rollup, backfill, before)
+                return backfill, count, changes
 
             try:
                 backfill, count, changes = self.table.database.again(take_back)

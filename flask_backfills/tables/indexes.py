@@ -35,6 +35,9 @@ RUNS = Needed(
     },
 )
 
+#: Used to find the newest events of a backfill.
+EVENTS = Needed((), {"history": ("backfill_id", "id")})
+
 Column = sa.Column[t.Any]
 
 
@@ -49,6 +52,11 @@ def complete_backfills(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
 def complete_runs(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
     """The same for the table of runs."""
     _complete(RUNS, mapper)
+
+
+def complete_events(mapper: Mapper[t.Any], model: type[t.Any]) -> None:
+    """The same for the table of events."""
+    _complete(EVENTS, mapper)
 
 
 def _complete(needed: Needed, mapper: Mapper[t.Any]) -> None:
@@ -72,8 +80,10 @@ def lacking(
     """
     there = list(_there(table))
     columns = [mapped[name] for name in needed.unique if name in mapped]
-    if len(columns) == len(needed.unique) and not any(
-        unique and set(found) <= set(columns) for found, unique in there
+    if (
+        columns
+        and len(columns) == len(needed.unique)
+        and not any(unique and set(found) <= set(columns) for found, unique in there)
     ):
         yield None, columns
     for end, attributes in needed.indexes.items():

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 
 from .indexes import complete_backfills
+from .indexes import complete_events
 from .indexes import complete_runs
 
 M = t.TypeVar("M")
@@ -112,5 +113,30 @@ class BackfillRunMixin:
     variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
 
+@_columns_alone
+class BackfillEventMixin:
+    """The columns of one event in the history of a backfill. Datetimes are naive and in UTC.
+
+    Your model may redeclare any of these columns. Redeclare ``backfill_id`` if the primary key of
+    a backfill is not an integer. It must not be a foreign key, since the events of a deleted
+    backfill stay. Whatever ``__table_args__`` your model has, its table also gets the index that
+    the history needs.
+    """
+
+    id: Suggested[int] = mapped_column(sa.Integer, primary_key=True)
+    backfill_id: Suggested[int] = mapped_column(sa.Integer, nullable=False)
+    pipeline_uuid: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    created_at: Suggested[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
+    #: Who it was, as ``actor=`` says; ``cli:<user>``, or ``worker:<host>:<process>``.
+    actor: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    action: Suggested[str] = mapped_column(sa.String(32), nullable=False)
+    #: By attribute, ``{"from": ..., "to": ...}`` as the API shows it.
+    changes: Suggested[dict[str, t.Any]] = mapped_column(sa.JSON, nullable=False)
+    #: Of a change of runs: the key of the run if it was one, and how many it were.
+    run_key: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    run_count: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
+
+
 sa.event.listen(BackfillMixin, "after_mapper_constructed", complete_backfills, propagate=True)
 sa.event.listen(BackfillRunMixin, "after_mapper_constructed", complete_runs, propagate=True)
+sa.event.listen(BackfillEventMixin, "after_mapper_constructed", complete_events, propagate=True)

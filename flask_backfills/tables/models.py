@@ -67,7 +67,7 @@ def check_runs(
     """
     _check_table(mapper)
     _check_name(mapper, "primary key", mapped["id"])
-    _check_types(mapper, mapped, backfills)
+    check_types(mapper, mapped, backfills)
     name = mapper.class_.__name__
     for attribute, column in mapped.items():
         if attribute != "id" and column.computed is not None:
@@ -80,12 +80,20 @@ def check_runs(
                 f"{name}.{attribute} must be nullable: it is empty while a run has none"
             )
     filled = {mapped[attribute].key for attribute in GIVEN if attribute in mapped}
-    filled |= discriminator(mapper).keys()
+    check_filled(mapper, mapped, filled, "run")
+
+
+def check_filled(
+    mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]], filled: set[str], what: str
+) -> None:
+    """Refuse columns of a table that nothing fills in a new row."""
+    filled = filled | discriminator(mapper).keys()
     for column in mapped["id"].table.columns:
         if column.key not in filled and is_never_filled(column):
             raise TypeError(
-                f"the column {column.name} of {name} must not be null, and nothing fills it in a"
-                " new run: give it a default= or a server_default=, or make it nullable"
+                f"the column {column.name} of {mapper.class_.__name__} must not be null, and"
+                f" nothing fills it in a new {what}: give it a default= or a server_default=, or"
+                " make it nullable"
             )
 
 
@@ -161,6 +169,15 @@ def _check_table(mapper: AnyMapper) -> None:
             f"{name} must not have a version_id_col: runs are written in bulk, which counts no"
             " versions. Remove it from its __mapper_args__; the attempt is counted anyway"
         )
+    require_polymorphic(mapper)
+
+
+def require_polymorphic(mapper: AnyMapper) -> None:
+    """Refuse a class whose rows can't be told from those of others in its table.
+
+    :raises TypeError: naming the model and the cure.
+    """
+    name = mapper.class_.__name__
     if mapper.polymorphic_on is None:
         return
     if not isinstance(mapper.polymorphic_on, sa.Column):
@@ -188,7 +205,7 @@ def _check_name(mapper: AnyMapper, what: str, column: sa.Column[t.Any] | None) -
         )
 
 
-def _check_types(
+def check_types(
     mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]], backfills: AnyMapper
 ) -> None:
     """Refuse columns of runs that don't hold what the same of a backfill holds."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from . import columns
 from .indexes import BACKFILLS
+from .indexes import EVENTS
 from .indexes import lacking
 from .indexes import Needed
 from .indexes import RUNS
@@ -59,17 +60,33 @@ def on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterat
     yield from _lacking(RUNS, name, mapped["id"].table, mapped, "two runs may get the same key")
 
 
+def on_events(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterator[str]:
+    """The same for its model of events."""
+    name = mapper.class_.__name__
+    skipped = [one for one in _EVENTS if getattr(mapper.dispatch, one)]
+    if skipped:
+        yield f"{name} has {', '.join(skipped)} listeners, which events skip. See docs/history.md."
+    slow = "the history of a backfill is read slowly"
+    yield from _lacking(EVENTS, name, mapped["id"].table, mapped, "", slow)
+
+
 def _lacking(
-    needed: Needed, name: str, table: sa.Table, mapped: Mapping[str, sa.Column[t.Any]], twice: str
+    needed: Needed,
+    name: str,
+    table: sa.Table,
+    mapped: Mapping[str, sa.Column[t.Any]],
+    twice: str,
+    slow: str = "work on its runs gets slow",
 ) -> Iterator[str]:
     """What to say of what a table lacks.
 
     :param twice: what may happen without its unique constraint.
+    :param slow: what happens without one of its indexes.
     """
     for index, found in lacking(needed, table, mapped):
         arguments = ", ".join(repr(column.name) for column in found)
         what = "UniqueConstraint(" if index is None else f"Index({index!r}, "
-        why = twice if index is None else "work on its runs gets slow"
+        why = twice if index is None else slow
         yield (
             f"The table {table.name} of {name} has no {what}{arguments}): {why}. Add it to the"
             " model and to the database."

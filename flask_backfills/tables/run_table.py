@@ -242,14 +242,14 @@ def _value(schema: RunSchema, name: str, column: sa.Column[t.Any], value: t.Any)
     if name == "pipeline_uuid" and value is not None and isinstance(column.type, sa.String):
         return str(value)
     if name == "error" and value is not None:
-        return _fitting(column, value)
+        return fitting(column, value)
     if value is None and isinstance(column.type, sa.JSON):
         # Not JSON's own null, which a column may prefer.
         return sa.null()
     return moment(column, value) if isinstance(value, datetime) else value
 
 
-def _fitting(column: sa.Column[t.Any], error: str) -> str:
+def fitting(column: sa.Column[t.Any], error: str) -> str:
     """The text of an error as its column takes it."""
     most = getattr(column.type, "length", None) or MAX_ERROR
     return error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:most]

@@ -1,0 +1,66 @@
+"""What the history of a backfill tells of a change: from what to what, attribute by attribute."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Collection
+from collections.abc import Mapping
+
+from .canonical import canonical
+
+#: What is done to a backfill or to its runs, as an event tells it.
+ACTIONS = (
+    "create",
+    "update",
+    "delete",
+    # By people, to one run or to all that have a status.
+    "update_run",
+    "update_runs",
+    # What follows for the backfill from its runs.
+    "begin",
+    "finish",
+    "reopen",
+)
+
+#: By the status that follows for a backfill from its runs, the action.
+FOLLOWS = {"running": "begin", "completed": "finish", "failed": "finish", "initial": "reopen"}
+
+
+def differences(
+    before: Mapping[str, t.Any], after: Mapping[str, t.Any], without: Collection[str] = ()
+) -> dict[str, dict[str, t.Any]]:
+    """From what to what each attribute was changed; one that is missing is null.
+
+    >>> differences({"name": "June", "id": 6}, {"name": "July", "id": 6})
+    {'name': {'from': 'June', 'to': 'July'}}
+    >>> differences({"depth": 1}, {"depth": True})
+    {'depth': {'from': 1, 'to': True}}
+
+    :param without: the attributes that are left out.
+    """
+    changes = {}
+    for key in sorted({*before, *after} - {*without}):
+        old, new = before.get(key), after.get(key)
+        if canonical(old) != canonical(new):
+            changes[key] = {"from": old, "to": new}
+    return changes
+
+
+def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
+    """A change without what is too large to be kept: how many bytes of JSON that has.
+
+    >>> bounded({"from": None, "to": {"rows": "x" * 90}}, 100)
+    {'from': None, 'to': None, 'too_large': {'to': 102}}
+    >>> bounded({"from": None, "to": {"rows": "x" * 90}}, 200) == {
+    ...     "from": None, "to": {"rows": "x" * 90}
+    ... }
+    True
+
+    :param most: how many bytes a value may have.
+    """
+    sizes = {end: len(canonical(value).encode()) for end, value in change.items()}
+    large = {end: size for end, size in sizes.items() if size > most}
+    if not large:
+        return dict(change)
+    kept = {end: None if end in large else value for end, value in change.items()}
+    return {**kept, "too_large": large}

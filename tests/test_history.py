@@ -1,0 +1,448 @@
+"""The history of a backfill: what was changed, from what to what, by whom."""
+
+import enum
+import uuid
+from datetime import datetime
+from datetime import timezone
+
+import pytest
+import sqlalchemy as sa
+from conftest import LIST
+from conftest import URL
+from flask import abort
+from flask import g
+from flask import request
+from marshmallow import fields
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import synonym
+
+from flask_backfills import BackfillEventMixin
+from flask_backfills import BackfillSchema
+from flask_backfills.rules.history import ACTIONS
+from flask_backfills.tables.fields import Text
+
+WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+DAY = {**WEEK, "end_datetime": "2023-07-10"}
+
+
+def caller():
+    return request.headers.get("X-Caller")
+
+
+@pytest.fixture
+def recorded(lent, event_model):
+    """A host with runs and a history, whose callers say who they are."""
+    return lent(event_model=event_model, actor=caller, mage_routes=True)
+
+
+def history(host, url=URL, query=""):
+    return host.read(f"{url}/history{query}")["history"]
+
+
+def told(host, url=URL):
+    """The events, oldest first: who, what, and the changes."""
+    found = history(host, url, "?_limit=100")
+    return [(one["actor"], one["action"], one["changes"]) for one in reversed(found)]
+
+
+def actions(host, url=URL):
+    return [action for _, action, _ in told(host, url)]
+
+
+def rows(host):
+    """The events as they are stored, the oldest first."""
+    model = host.blueprint.host.event_model
+    with host.app.app_context():
+        found = host.db.session.scalars(sa.select(model).order_by(model.id)).all()
+        host.db.session.remove()
+    return found
+
+
+def test_an_edit_is_told_from_what_to_what_and_by_whom(recorded):
+    before = datetime.now(timezone.utc).replace(tzinfo=None)
+    sent = {"name": "new", "variables": {"depth": 1}, "end_datetime": "2023-07-18T02:00:00+02:00"}
+    shown = recorded.put(sent, headers={"X-Caller": "ann"}).json["backfill"]
+    [event] = history(recorded)
+    assert event.pop("id") and event.pop("created_at") >= before.isoformat(sep=" ")
+    assert event == {
+        "action": "update",
+        "actor": "ann",
+        "backfill_id": 6,
+        "pipeline_uuid": "arwen_starlight",
+        "changes": {
+            "end_datetime": {"from": None, "to": "2023-07-18 00:00:00"},
+            "name": {"from": "old_name", "to": "new"},
+            "variables": {"from": None, "to": {"depth": 1}},
+        },
+        "run_count": None,
+        "run_key": None,
+    }
+    assert all(shown[key] == one["to"] for key, one in event["changes"].items())
+    recorded.put({"variables": {"depth": True}})
+    assert told(recorded)[-1] == (
+        None,
+        "update",
+        {"variables": {"from": {"depth": 1}, "to": {"depth": True}}},
+    )
+
+
+def test_a_create_has_what_was_stored_and_a_delete_what_is_gone(recorded):
+    made = recorded.post({**WEEK, "name": "July"}, headers={"X-Caller": "ann"})
+    url, shown = made.headers["Location"], made.json["backfill"]
+    stored = {key: value for key, value in shown.items() if value is not None}
+    created = {key: {"from": None, "to": value} for key, value in stored.items()}
+    assert told(recorded, url) == [("ann", "create", created)]
+    assert recorded.client.delete(url).status_code == 200
+    # The host still reads it.
+    [_, gone] = rows(recorded)
+    assert (gone.action, gone.backfill_id) == ("delete", shown["id"])
+    assert gone.changes == {key: {"from": value, "to": None} for key, value in stored.items()}
+    assert recorded.client.get(f"{url}/history").status_code == 404
+
+
+def test_a_key_that_is_given_again_has_no_history_of_the_one_before(recorded):
+    first = recorded.post({**WEEK, "name": "secret"}, url="/api/pipelines/other/backfills")
+    url = first.headers["Location"]
+    recorded.put({"name": "more secret"}, url)
+    recorded.client.delete(url)
+    with recorded.app.app_context():
+        again = {"id": first.json["backfill"]["id"], "pipeline_uuid": "arwen_starlight"}
+        recorded.db.session.add(recorded.model(**again))
+        recorded.db.session.commit()
+    url = f"{LIST}/{again['id']}"
+    assert history(recorded, url) == []
+    recorded.put({"name": "a"}, url)
+    assert actions(recorded, url) == ["update"]
+    assert recorded.read(f"{url}/history")["metadata"]["count"] == 1
+
+
+def test_what_changes_nothing_writes_nothing(recorded):
+    assert recorded.put({"name": "n"}).status_code == 200
+    shown = recorded.get()
+    for sent in ({}, shown, {"name": "n"}):
+        assert recorded.put(sent).status_code == 200
+    refused = [
+        recorded.put({"name": ""}),
+        recorded.put({"name": "a"}, headers={"If-Match": '"x"'}),
+        recorded.put({**WEEK, "status": "initial"}, headers={"If-Plan-Match": '"x"'}),
+        recorded.post({"name": ""}),
+        recorded.put({"colour": "red"}),
+    ]
+    assert {one.status_code for one in refused} == {412, 422}
+    for url, ask in (
+        (f"{URL}?dry_run=true", recorded.put),
+        (f"{LIST}?dry_run=true", recorded.post),
+    ):
+        assert ask({**WEEK, "status": "initial"}, url).status_code in (200, 201)
+    assert recorded.post({}, headers={"Idempotency-Key": "k"}).status_code == 201
+    assert recorded.post({}, headers={"Idempotency-Key": "k"}).status_code == 201
+    assert [one.action for one in rows(recorded)] == ["update", "create"]
+
+
+def test_a_transaction_that_fails_leaves_no_event(recorded, listen):
+    def fail(session):
+        raise ValueError("the host's own")
+
+    listen(recorded.db.session, "before_commit", fail)
+    recorded.app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert recorded.put({"name": "a"}).status_code == 500
+    assert recorded.client.delete(URL).status_code == 500
+    assert rows(recorded) == []
+
+
+def test_newest_first_a_page_at_a_time(recorded):
+    for number in range(5):
+        recorded.put({"name": f"n{number}"})
+    page = recorded.read(f"{URL}/history?_limit=2&_offset=1")
+    names = [one["changes"]["name"]["to"] for one in page["history"]]
+    assert (names, page["metadata"]) == (["n3", "n2"], {"count": 5, "next": True})
+    assert recorded.read(f"{URL}/history?_offset=4")["metadata"]["next"] is False
+    flat = URL.replace("/pipelines/arwen_starlight", "")
+    assert history(recorded, flat) == history(recorded)
+    for query in ("?_limit=0", "?status=failed"):
+        assert recorded.client.get(f"{URL}/history{query}").status_code == 422
+
+
+def test_who_may_not_read_a_backfill_does_not_read_its_history(bare):
+    asked = []
+
+    def authorize(action, pipeline_uuid):
+        asked.append((action, pipeline_uuid))
+        return "X-Stranger" not in request.headers
+
+    def scope(query):
+        return query.where(bare.model.name != "hidden")
+
+    bare.serve(authorize=authorize, scope=scope, event_model=bare.event_model())
+    bare.put({"name": "seen"})
+    asked.clear()
+    assert actions(bare) == ["update"]
+    assert asked == [("detail", "arwen_starlight")]
+    flat = URL.replace("/pipelines/arwen_starlight", "")
+    for url, code in ((URL, 403), (flat, 404)):
+        stranger = bare.client.get(f"{url}/history", headers={"X-Stranger": "1"})
+        assert stranger.status_code == code
+    other = URL.replace("arwen", "other")
+    assert bare.client.get(f"{other}/history").status_code == 404
+    with bare.app.app_context():
+        bare.db.session.get(bare.model, 6).name = "hidden"
+        bare.db.session.commit()
+    assert bare.client.get(f"{URL}/history").status_code == 404
+
+
+def test_without_an_event_model_there_is_no_history(runner):
+    assert runner.client.get(f"{URL}/history").status_code == 404
+
+
+# What people do with runs
+
+
+@pytest.fixture
+def week(recorded):
+    """A backfill of which one run has failed, one is completed, and five wait."""
+    url = recorded.post({**WEEK, "status": "initial"}).headers["Location"]
+    for status in ("failed", "completed"):
+        [run] = recorded.claim()
+        recorded.end(run, status)
+    return url
+
+
+def run_of(host, url, status):
+    return next(one for one in host.rows(url) if one["status"] == status)
+
+
+def test_a_change_of_one_run_is_an_event_with_its_key(recorded, week):
+    run = run_of(recorded, week, "failed")
+    path, sent = f"{week}/runs/{run['id']}", {"run": {"status": "initial"}}
+    recorded.client.put(f"{path}?dry_run=true", json=sent)
+    assert actions(recorded, week) == ["create", "begin"]
+    recorded.client.put(path, json=sent, headers={"X-Caller": "ann"})
+    event = history(recorded, week)[0]
+    assert (event["actor"], event["action"]) == ("ann", "update_run")
+    assert (event["run_key"], event["run_count"]) == (run["key"], 1)
+    assert event["changes"] == {"status": {"from": "failed", "to": "initial"}}
+    assert recorded.client.put(path, json={"run": {"status": "failed"}}).status_code == 422
+    assert actions(recorded, week) == ["create", "begin", "update_run"]
+
+
+def test_a_change_of_some_runs_is_one_event_and_what_follows_another(recorded, week):
+    path, sent = f"{week}/runs?status=initial", {"runs": {"status": "cancelled"}}
+    recorded.client.put(f"{path}&dry_run=true", json=sent)
+    recorded.client.put(path, json=sent, headers={"X-Caller": "ann"})
+    follows, event = history(recorded, week)[:2]
+    assert (event["action"], event["run_key"], event["run_count"]) == ("update_runs", None, 5)
+    assert event["changes"] == {"status": {"from": "initial", "to": "cancelled"}}
+    assert (follows["actor"], follows["action"]) == ("ann", "finish")
+    assert follows["changes"]["status"] == {"from": "running", "to": "failed"}
+    assert recorded.client.put(path, json=sent).json["metadata"]["count"] == 0
+    recorded.client.put(f"{week}/runs?status=failed", json={"runs": {"status": "initial"}})
+    follows, event = history(recorded, week)[:2]
+    assert (follows["action"], event["action"], event["run_count"]) == ("reopen", "update_runs", 1)
+    assert follows["changes"]["status"] == {"from": "failed", "to": "initial"}
+    assert len(history(recorded, week)) == 6
+
+
+def test_mages_paths_write_events_too(recorded, week):
+    [run] = recorded.claim()
+    url = f"/api/pipeline_schedules/{run.backfill_id}/pipeline_runs"
+    date = str(run.execution_date)
+    sent = {"backfill_id": run.backfill_id, "execution_date": date}
+    assert recorded.client.post(url, json={"pipeline_run": sent}).status_code == 200
+    event = history(recorded, week)[0]
+    assert (event["action"], event["run_key"]) == ("update_run", run.key)
+    assert event["changes"] == {"status": {"from": "running", "to": "initial"}}
+    waits = run_of(recorded, week, "initial")
+    path, sent = f"/api/pipeline_runs/{waits['id']}", {"status": "cancelled"}
+    assert recorded.client.put(path, json={"pipeline_run": sent}).status_code == 200
+
+
+# What is stored and shown
+
+
+def test_what_answers_do_not_show_is_in_no_event(bare):
+    class Schema(BackfillSchema):
+        name = Text(data_key="title")
+        block_uuid = fields.String(load_only=True)
+        interval_type = fields.Function(lambda backfill: "of the host's")
+
+    event_model = bare.event_model()
+    bare.serve(schema=Schema, event_model=event_model)
+    bare.put({"title": "a", "block_uuid": "secret"})
+    assert told(bare) == [(None, "update", {"title": {"from": "old_name", "to": "a"}})]
+    # That it was changed is told all the same.
+    bare.put({"block_uuid": "another secret"})
+    assert told(bare)[1:] == [(None, "update", {})]
+    bare.client.delete(URL)
+    assert "secret" not in str([one.changes for one in rows(bare)])
+    # Nor what was shown once.
+    url = bare.post({}).headers["Location"]
+    with bare.app.app_context():
+        [event] = bare.db.session.scalars(sa.select(event_model).filter_by(action="create"))
+        event.changes = {**event.changes, "token": {"from": None, "to": "secret"}}
+        bare.db.session.commit()
+    assert "secret" not in str(told(bare, url))
+
+
+def test_what_is_too_large_is_told_by_its_size(recorded):
+    recorded.app.config["BACKFILLS_MAX_EVENT_VALUE"] = 50
+    small, large = {"a": "x"}, {"a": "x" * 100}
+    for variables in (small, large, {"b": 1}):
+        recorded.put({"variables": variables})
+    changes = [one["variables"] for _, _, one in told(recorded)]
+    assert changes == [
+        {"from": None, "to": small},
+        {"from": small, "to": None, "too_large": {"to": 109}},
+        {"from": None, "to": {"b": 1}, "too_large": {"from": 109}},
+    ]
+
+
+def test_a_million_bytes_are_not_kept_twice(recorded):
+    recorded.app.config["BACKFILLS_MAX_VARIABLES"] = 2**20
+    assert recorded.put({"variables": {"a": "x" * 2**19}}).status_code == 200
+    [event] = rows(recorded)
+    assert event.changes["variables"]["too_large"] == {"to": 2**19 + 9}
+    assert len(str(event.changes)) < 200
+
+
+# Who it was
+
+
+def test_a_function_that_fails_refuses_a_request_and_nothing_else(bare):
+    def actor():
+        if request.method == "DELETE":
+            abort(401)
+        return g.user
+
+    bare.serve(run_model=bare.run_model(), event_model=bare.event_model(), actor=actor)
+    bare.app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert bare.put({"name": "a"}).status_code == 500
+    assert bare.client.delete(URL).status_code == 401
+    assert bare.get()["name"] == "old_name"
+    with bare.app.app_context():
+        bare.blueprint.backfills.update("arwen_starlight", 6, {"name": "b"})
+    assert told(bare) == [(None, "update", {"name": {"from": "old_name", "to": "b"}})]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [(7, "7"), ("x" * 300, "x" * 255), ("a\0\ud800", "a\\0\\ud800"), ("", "")]
+)
+def test_any_name_is_kept_as_its_column_takes_it(bare, name, kept):
+    bare.serve(event_model=bare.event_model(), actor=lambda: name)
+    bare.put({"name": "a"})
+    assert [actor for actor, *_ in told(bare)] == [kept]
+
+
+# Models
+
+
+def test_a_model_with_the_needed_columns_alone_has_a_history(bare):
+    moment = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+    class Past(bare.db.Model):
+        key = sa.Column(sa.Uuid, primary_key=True, default=uuid.uuid4)
+        of = sa.Column(sa.BigInteger, nullable=False)
+        at = sa.Column(moment, nullable=False)
+        what = sa.Column(sa.Enum(*ACTIONS, name="what"), nullable=False)
+        diff = sa.Column(sa.JSON, nullable=False)
+        noted = sa.Column(sa.String(10), nullable=False, default="new")
+        backfill_id, created_at, action, changes = map(synonym, ("of", "at", "what", "diff"))
+
+    bare.serve(run_model=bare.run_model(), event_model=Past, actor=lambda: "ann")
+    bare.put({"name": "a"})
+    bare.put({**DAY, "status": "initial"})
+    bare.end(*bare.claim())
+    found = history(bare)
+    assert [one["action"] for one in found] == ["finish", "begin", "update", "update"]
+    assert found[-1]["changes"] == {"name": {"from": "old_name", "to": "a"}}
+    assert uuid.UUID(found[0]["id"])
+    assert (found[0]["actor"], found[0]["run_key"], found[0]["backfill_id"]) == (None, None, 6)
+    assert found[0]["created_at"].endswith("+00:00")
+
+
+class Word(enum.Enum):
+    CREATE = "create"
+
+
+@pytest.mark.parametrize(
+    ("declared", "cure"),
+    [
+        ({"backfill_id": sa.Column(sa.String(40))}, "must have the type of Backfill.id"),
+        ({"backfill_id": sa.Column(sa.ForeignKey("backfill.id"))}, "must not have a foreign key"),
+        ({"action": sa.Column(sa.String(5))}, "can't hold create, update, delete"),
+        ({"action": sa.Column(sa.Enum(Word))}, "can't hold update, delete"),
+        ({"changes": sa.Column(sa.Text)}, "changes must be a JSON"),
+        ({"created_at": sa.Column(sa.Integer)}, "created_at must be a DateTime"),
+        ({"actor": sa.Column(sa.String(9), nullable=False)}, "actor must be nullable"),
+        ({"run_count": sa.Column(sa.Integer, sa.Computed("1"))}, "must not be computed"),
+        ({"seen": sa.Column(sa.String(9), nullable=False)}, "column seen of Event"),
+        ({"changes": None}, "changes must be a column"),
+        ({"__bind_key__": "other"}, "in the database of Backfill"),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_model_that_can_not_work_is_refused_with_the_cure(bare, declared, cure):
+    bare.mixin_model()
+    backfill = bare.db.Model.registry._class_registry["Backfill"]
+    model = type(
+        "Event", (BackfillEventMixin, bare.db.Model), {"__tablename__": "event", **declared}
+    )
+    with pytest.raises(TypeError, match=cure):
+        bare.register(backfill, event_model=model)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_is_no_model_and_what_is_no_function_is_refused(bare):
+    model = bare.mixin_model()
+
+    async def later():
+        return "ann"
+
+    for options in (
+        {"event_model": dict},
+        {"actor": caller},
+        {"event_model": bare.event_model(), "actor": later},
+        {"event_model": bare.db.Model.registry._class_registry["BackfillEvent"], "actor": len},
+    ):
+        with pytest.raises(TypeError):
+            bare.register(model, **options)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_table_has_its_index_whatever_the_model_says(bare, caplog):
+    class Bare(bare.db.Model):
+        id = sa.Column(sa.Integer, primary_key=True)
+        backfill_id = sa.Column(sa.Integer)
+        created_at = sa.Column(sa.DateTime)
+        action = sa.Column(sa.String(32))
+        changes = sa.Column(sa.JSON)
+
+    [index] = bare.event_model().__table__.indexes
+    assert [column.name for column in index.columns] == ["backfill_id", "id"]
+    bare.register(event_model=Bare)
+    assert "no Index('ix_bare_history', 'backfill_id', 'id')" in caplog.text
+
+
+# How many statements
+
+
+def statements(host, ask):
+    host.statements.clear()
+    ask()
+    return [one.split()[0] for one in host.statements if not one.startswith("SET ")]
+
+
+def test_an_edit_takes_one_insert_more_and_none_if_it_changes_nothing(recorded):
+    ask = lambda: recorded.put({"name": "one"})  # noqa: E731
+    assert statements(recorded, ask) == ["SELECT", "UPDATE", "INSERT"]
+    assert statements(recorded, ask) == ["SELECT"]
+
+
+def test_without_a_history_nothing_is_written_more(runner):
+    assert statements(runner, lambda: runner.put({"name": "one"})) == ["SELECT", "UPDATE"]
+
+
+def test_a_page_takes_three_statements(recorded):
+    for number in range(5):
+        recorded.put({"name": f"n{number}"})
+    assert statements(recorded, lambda: history(recorded)) == ["SELECT"] * 3
