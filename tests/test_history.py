@@ -1,6 +1,9 @@
 """The history of a backfill: what was changed, from what to what, by whom."""
 
 import enum
+import json
+import os
+import socket
 import uuid
 from datetime import datetime
 from datetime import timezone
@@ -446,3 +449,147 @@ def test_a_page_takes_three_statements(recorded):
     for number in range(5):
         recorded.put({"name": f"n{number}"})
     assert statements(recorded, lambda: history(recorded)) == ["SELECT"] * 3
+
+
+# Workers
+
+
+@pytest.fixture
+def worker():
+    return f"worker:{socket.gethostname()}:{os.getpid()}"
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_worker_writes_two_events_however_many_runs_there_are(recorded, worker, failed):
+    recorded.blueprint.runner(lambda run: {"rows": 5} if run.key > "2023-07-11" else fail())
+
+    def fail():
+        if failed:
+            raise ValueError("no reading")
+        return {"rows": 1}
+
+    url = recorded.post({**WEEK, "status": "initial"}).headers["Location"]
+    recorded.work()
+    shown = recorded.get(url)
+    begin, finish = told(recorded, url)[1:]
+    assert begin == (worker, "begin", {"status": {"from": "initial", "to": "running"}})
+    assert finish[:2] == (worker, "finish")
+    word = "failed" if failed else "completed"
+    assert shown["status"] == word
+    assert finish[2]["status"] == {"from": "running", "to": word}
+    assert finish[2][f"{word}_at"] == {"from": None, "to": shown[f"{word}_at"]}
+    assert finish[2]["metrics"]["to"] == shown["metrics"]
+
+
+def test_a_roll_up_takes_one_insert_if_it_ends_the_backfill_and_else_none(recorded):
+    recorded.post({**WEEK, "end_datetime": "2023-07-12", "status": "initial"})
+    runs = recorded.claim(limit=3)
+    inserts = []
+    for run in runs:
+        done = statements(recorded, lambda run=run: recorded.end(run, "completed", {"rows": 1}))
+        inserts.append(done.count("INSERT"))
+    assert inserts == [0, 0, 1]
+    assert statements(recorded, recorded.claim).count("INSERT") == 0
+
+
+def test_a_claim_takes_one_insert_if_it_is_the_first(recorded):
+    recorded.post({**WEEK, "status": "initial"})
+    assert [statements(recorded, recorded.claim).count("INSERT") for _ in range(3)] == [1, 0, 0]
+
+
+def test_what_recover_and_late_looks_find_is_told_once(recorded, worker):
+    url = recorded.post({**DAY, "status": "initial"}).headers["Location"]
+    for _ in range(3):
+        assert recorded.claim()
+        assert recorded.recover() == 1
+    assert recorded.recover() == 0
+    assert actions(recorded, url) == ["create", "begin", "finish"]
+    assert recorded.get(url)["status"] == "failed"
+    assert told(recorded, url)[-1][0] == worker
+
+
+def test_a_run_that_a_message_brings_begins_its_backfill(recorded):
+    url = recorded.post({**DAY, "status": "initial"}).headers["Location"]
+    [run] = recorded.rows(url)
+    with recorded.app.app_context():
+        begun = recorded.blueprint.runs.begin(run["id"])
+    recorded.end(begun)
+    assert actions(recorded, url) == ["create", "begin", "finish"]
+
+
+def test_an_edit_of_a_running_backfill_is_none_of_its_workers(recorded):
+    url = recorded.post({**WEEK, "status": "initial"}).headers["Location"]
+    first, second = recorded.claim(limit=2)
+    with recorded.app.app_context():
+        # What has ended is added up by the edit, before it plans.
+        recorded.blueprint.runs.finish(first, "completed", {"rows": 5}, later=True)
+    recorded.put({"end_datetime": "2023-07-11"}, url, headers={"X-Caller": "ann"})
+    assert recorded.get(url)["metrics"] == {"rows": 5}
+    window = {"from": "2023-07-16 00:00:00", "to": "2023-07-11 00:00:00"}
+    assert told(recorded, url)[-1] == ("ann", "update", {"end_datetime": window})
+    recorded.end(second)
+    finish = told(recorded, url)[-1]
+    assert finish[1] == "finish" and "metrics" not in finish[2]
+
+
+def test_the_function_is_asked_by_workers_too(bare):
+    bare.serve(run_model=bare.run_model(), event_model=bare.event_model(), actor=lambda: "batch")
+    bare.put({**DAY, "status": "initial"})
+    bare.end(*bare.claim())
+    assert [actor for actor, *_ in told(bare)] == ["batch"] * 3
+
+
+# The command line
+
+
+def command(host, *args):
+    done = host.app.test_cli_runner().invoke(args=["backfills", *args])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_command_is_by_the_user_of_the_machine(recorded, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ada")
+    command(recorded, "create", "arwen_starlight", *(f"{k}={v}" for k, v in DAY.items()))
+    url = f"{LIST}/7"
+    command(recorded, "start", "7")
+    command(recorded, "update", "7", "name=b")
+    [run] = recorded.rows(url)
+    command(recorded, "run", "7", str(run["id"]), "--make", "done")
+    command(recorded, "runs", "7", "--status", "completed", "--make", "again", "--yes")
+    command(recorded, "preview", "7", "name=c")
+    assert {actor for actor, *_ in told(recorded, url)} == {"cli:ada"}
+    wanted = "create update update update_run finish update_runs reopen".split()
+    assert actions(recorded, url) == wanted
+    command(recorded, "cancel", "7", "--yes")
+    command(recorded, "delete", "7", "--yes")
+    assert [(one.actor, one.action) for one in rows(recorded)][-1] == ("cli:ada", "delete")
+    # The next request is not the command's.
+    recorded.put({"name": "by nobody"})
+    assert told(recorded)[-1][0] is None
+
+
+def test_a_worker_at_the_terminal_is_a_worker(recorded, worker):
+    recorded.blueprint.runner(lambda run: None)
+    url = recorded.post({**DAY, "status": "initial"}).headers["Location"]
+    command(recorded, "work", "--once")
+    assert [actor for actor, *_ in told(recorded, url)][1:] == [worker, worker]
+
+
+def test_the_terminal_shows_what_the_api_shows(recorded):
+    recorded.put({"name": "\x1b[2J", "variables": {"a": "x" * 100}}, headers={"X-Caller": "ann"})
+    recorded.put({"name": "b"})
+    shown = json.loads(command(recorded, "history", "6", "--json"))
+    assert shown == {"history": history(recorded), "metadata": {"count": 2}}
+    told = command(recorded, "history", "6")
+    head, newest, oldest = told.splitlines()
+    assert head.split() == ["TIME", "WHO", "ACTION", "CHANGES"]
+    assert "\x1b" not in told and newest.endswith("[2J -> b")
+    assert " ann  update  name: old_name -> " in oldest and oldest.endswith("xxx...")
+    told = command(recorded, "history", "6", "--limit", "1")
+    assert told.splitlines()[-1] == "1 more. To see them: --offset 1"
+
+
+def test_the_terminal_says_that_there_is_no_history(runner):
+    done = runner.app.test_cli_runner().invoke(args=["backfills", "history", "6"])
+    assert done.exit_code == 1 and "no event_model" in done.output

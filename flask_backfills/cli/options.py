@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import wraps
 
 import click
@@ -15,6 +18,7 @@ from .. import dbapi
 from .. import errors
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
+from ..tables.event_table import acting
 from .printing import print_json
 from .text import printable
 from .text import printable_logs
@@ -55,7 +59,7 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
     def register(function: Callable[..., None]) -> click.Command:
         @wraps(function)
         def run(*args: t.Any, **kwargs: t.Any) -> None:
-            with printable_logs():
+            with printable_logs(), _named():
                 try:
                     function(*args, **kwargs)
                 except refusals as error:
@@ -72,6 +76,21 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
         return group.command(function.__name__.rstrip("_"))(made)
 
     return register
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Let the history tell which user of the machine has made what is changed in the block."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container may have no name for its user.
+        user = "unknown"
+    before = acting.set(f"cli:{user}")
+    try:
+        yield
+    finally:
+        acting.reset(before)
 
 
 def ask(question: str) -> None:

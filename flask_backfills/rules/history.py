@@ -64,3 +64,39 @@ def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
         return dict(change)
     kept = {end: None if end in large else value for end, value in change.items()}
     return {**kept, "too_large": large}
+
+
+#: Characters that people are shown of a value in a list of changes.
+_SHORT = 60
+
+
+def told(event: Mapping[str, t.Any]) -> list[str]:
+    """What an event has changed, for people: a few words for each attribute.
+
+    >>> told({"action": "update", "changes": {"interval_units": {"from": None, "to": 2}}})
+    ['interval_units: null -> 2']
+    >>> changes = {"status": {"from": "failed", "to": "initial"}}
+    >>> told({"action": "update_runs", "run_count": 35, "changes": changes})
+    ['35 runs', 'status: failed -> initial']
+
+    :param event: as the API shows it.
+    """
+    key, count = event.get("run_key"), event.get("run_count")
+    of_runs = [f"run {key}"] if key is not None else [f"{count:,} runs"] if count else []
+    return of_runs + [_told(event["action"], key, one) for key, one in event["changes"].items()]
+
+
+def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
+    sizes = change.get("too_large", {})
+    old, new = (
+        f"{sizes[end]:,} bytes" if end in sizes else _short(change.get(end))
+        for end in ("from", "to")
+    )
+    # Of what is new or gone, the other end is nothing.
+    by_action = {"create": new, "delete": old}
+    return f"{key}: {by_action.get(action or '', f'{old} -> {new}')}"
+
+
+def _short(value: t.Any) -> str:
+    found = value if isinstance(value, str) else canonical(value)
+    return found if len(found) <= _SHORT else f"{found[: _SHORT - 3]}..."

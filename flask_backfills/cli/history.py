@@ -1,0 +1,36 @@
+"""The command that shows what was changed of a backfill."""
+
+from __future__ import annotations
+
+import click
+
+from ..host import Host
+from ..rules.history import told
+from .lookup import find
+from .options import command
+from .options import ID
+from .options import JSON
+from .options import LIMIT
+from .options import OFFSET
+from .printing import print_json
+from .printing import print_table
+from .printing import tell_more
+
+
+@command(ID, LIMIT, OFFSET, JSON)
+def history(host: Host, backfill_id: str, limit: int, offset: int, as_json: bool) -> None:
+    """Show what was changed of a backfill, when and by whom, newest first."""
+    if host.events is None:
+        raise click.ClickException("The blueprint has no event_model: it keeps no history.")
+    found, total = host.backfills.history(find(host, backfill_id), offset, limit)
+    if as_json:
+        print_json({"history": found, "metadata": {"count": total}})
+        return
+    print_table(
+        ("TIME", "WHO", "ACTION", "CHANGES"),
+        [
+            (str(one["created_at"])[:19], one["actor"], one["action"], "; ".join(told(one)))
+            for one in found
+        ],
+    )
+    tell_more(total, offset, len(found))
