@@ -111,6 +111,10 @@ class NotWanted(http.Conflict):
     description = "The backfill no longer needs this run. It is kept as history."
 
 
+class NotTheLastEdit(http.Conflict):
+    description = "The backfill has been changed since, or has no edit that can be undone. Nothing was undone."
+
+
 class NothingToRun(http.Conflict):
     """A start is refused because no run would be executed."""
 

@@ -198,9 +198,10 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"work"}))
-def test_ctrl_c_ends_a_command_with_130_and_changes_nothing(own_runner, name):
+def test_ctrl_c_ends_a_command_with_130_and_changes_nothing(modelled, models, event_model, name):
     # ``work`` lets its runs end: see test_cli.py.
-    host, allowed, state = own_runner, [], BEFORE.get(name)
+    host, allowed, state = modelled, [], BEFORE.get(name)
+    host.serve(models[1], run_model=models[2], event_model=event_model)
 
     def interrupt(*args):
         if allowed:

@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 from flask import redirect
 from flask import request
@@ -26,6 +27,9 @@ from . import timeline
 from .access import listable
 from .frame import ASKS
 from .frame import Frame
+from .history import changes_of
+from .history import undo_view
+from .history import undone_view
 from .summaries import plan_of
 from .summaries import summaries
 
@@ -47,7 +51,7 @@ class ConsoleBlueprint(Frame):
         ``delete``. If ``authorize`` aborts with a 401, the app's handler for it answers, or else
         its login manager (Flask-Login, Flask-Security-Too) sends the user to the login page.
     :param history: a function from a backfill to its recorded changes, the newest first, as
-        ``(moment, who, what)``.
+        ``(moment, who, what)``, instead of those of the blueprint's ``event_model``.
     :param name: the blueprint's name. A second console in an app needs another name.
     :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
         accepted too.
@@ -72,6 +76,8 @@ class ConsoleBlueprint(Frame):
         self.changes(f"{item}/edit", "save", self.save_view)
         self.shows(action, "action", self.action_view)
         self.changes(action, "act", self.act_view)
+        self.shows(f"{item}/undo", "undo", partial(undo_view, self))
+        self.changes(f"{item}/undo", "undone", partial(undone_view, self))
         # No page, so not one to come back to after a login.
         self.add_url_rule(f"{item}/live", "live", self.live_view)
 
@@ -99,7 +105,8 @@ class ConsoleBlueprint(Frame):
     def detail_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self.find("detail", backfill_id)
         history = list(self.history(backfill)) if self.history else None
-        return self.render("backfill", history=history, **self._live(backfill))
+        changes = None if self.history else changes_of(self.host, backfill)
+        return self.render("backfill", history=history, changes=changes, **self._live(backfill))
 
     def live_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         return self.render("live", **self._live(self.find("detail", backfill_id)))

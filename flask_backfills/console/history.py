@@ -1,0 +1,63 @@
+"""The history of a backfill on its page, and the page that undoes its last edit."""
+
+from __future__ import annotations
+
+import typing as t
+from functools import partial
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from .. import errors
+from ..changes import undo
+from ..host import Host
+from ..rules.history import told
+from . import timeline
+from .frame import Frame
+from .summaries import plan_of
+from .summaries import summaries
+
+#: How many changes a page shows.
+PAGE = 20
+
+
+def changes_of(host: Host, backfill: t.Any) -> dict[str, t.Any] | None:
+    """A page of the changes of a backfill; ``None`` if none are kept."""
+    if host.events is None:
+        return None
+    page = max(request.args.get("changes", 1, int), 1)
+    found, total = host.backfills.history(backfill, min((page - 1) * PAGE, 2**31), PAGE)
+    last = undo.last_edit(host.backfills, backfill)
+    return {
+        "events": [{**one, "told": "; ".join(told(one))} for one in found],
+        "page": page,
+        "pages": max(-(-total // PAGE), 1),
+        "undo": last and last["id"],
+    }
+
+
+def undo_view(frame: Frame, backfill_id: t.Any) -> ResponseReturnValue:
+    backfill = frame.find("update", backfill_id)
+    edit = undo.last_edit(frame.host.backfills, backfill)
+    if edit is None:
+        raise errors.NotTheLastEdit()
+    of, sent = frame.name_of(backfill), _sent(frame, str(edit["id"]))
+    would, preview = frame.preview(*of, sent)
+    return frame.render(
+        "undo",
+        backfill=summaries(frame.host, [backfill])[0],
+        edit=edit,
+        plan=plan_of(would),
+        strip=timeline.of_plan(preview.entries),
+    )
+
+
+def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue:
+    of, sent = frame.name_of(backfill), _sent(frame, request.form.get("edit", ""))
+    plan = request.form.get("plan", "")
+    frame.host.backfills.update(*of, sent, if_plan_match=plan)
+    return frame.back(of[1])
+
+
+def _sent(frame: Frame, event_id: str) -> t.Any:
+    return partial(undo.sent, frame.host.backfills, event_id=event_id)
