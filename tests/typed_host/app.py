@@ -47,6 +47,7 @@ from .models import DataRun
 from .models import db
 from .models import Replaced
 from .models import Rerun
+from .models import RerunEvent
 from .models import RerunRun
 from .models import Status
 
@@ -71,6 +72,10 @@ def pipelines() -> list[str]:
     return ["weather"]
 
 
+def who() -> str | None:
+    return str(g.user) if "user" in g else None
+
+
 only_on = {"initial": ["running"], "running": ["completed"]}
 
 blueprint = BackfillBlueprint(
@@ -86,6 +91,8 @@ blueprint = BackfillBlueprint(
     pipelines=pipelines,
     openapi={"security": [], "public": True},
     mage_routes=True,
+    event_model=RerunEvent,
+    actor=who,
     name="reruns",
     url_prefix="/reruns",
     static_folder="static",
@@ -208,6 +215,8 @@ def change() -> str:
         return "nothing"
     shown = blueprint.backfills.show(found)
     blueprint.backfills.count([found])
+    events, total = blueprint.backfills.history(found, 0, 20)
+    assert len(events) <= total
     blueprint.backfills.delete("weather", found.id)
     return f"{shown['name']}: {saved.changes}, {saved.metadata}"
 

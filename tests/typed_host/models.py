@@ -19,6 +19,7 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import MappedAsDataclass
 from sqlalchemy.orm import synonym
 
+from flask_backfills import BackfillEventMixin
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import BackfillSchema
@@ -97,6 +98,12 @@ class RerunRun(BackfillRunMixin, Model):
     status: Mapped[Status] = mapped_column(sa.Enum(Status), default=Status.INITIAL)
     attempt: Mapped[int | None]
     variables: Mapped[dict[str, str] | None] = mapped_column(sa.JSON)
+
+
+class RerunEvent(BackfillEventMixin, Model):
+    __tablename__ = "rerun_event"
+    backfill_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid)
+    actor: Mapped[str | None] = mapped_column(sa.String(80))
 
 
 # Dataclasses.

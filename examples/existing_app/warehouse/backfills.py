@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import typing as t
-from collections.abc import Iterator
-
 from flask import abort
 from flask import Flask
 from flask_login import current_user
 
-from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
-from flask_backfills.console import Change
 from flask_backfills.console import ConsoleBlueprint
 
-from .models import AuditEntry
 from .models import db
 from .models import Rerun
+from .models import RerunEvent
 
 
 def authorize(action: str, pipeline_uuid: str) -> bool:
@@ -26,23 +21,14 @@ def authorize(action: str, pipeline_uuid: str) -> bool:
     return allowed
 
 
-def audit(sender: Flask, backfill: Rerun, changes: dict[str, tuple[t.Any, t.Any]]) -> None:
-    # Nobody is logged in where `flask backfills` made the change.
-    login = current_user.login if current_user else "flask"
-    told = {attribute: [str(old), str(new)] for attribute, (old, new) in changes.items()}
-    db.session.add(AuditEntry(rerun_key=backfill.rerun_key, login=login, changes=told))
-    db.session.commit()
-
-
-def history(backfill: Rerun) -> Iterator[Change]:
-    entries = db.select(AuditEntry).filter_by(rerun_key=backfill.rerun_key)
-    for entry in db.session.scalars(entries.order_by(AuditEntry.id.desc()).limit(50)):
-        changes = [f"{key}: {old} to {new}" for key, (old, new) in entry.changes.items()]
-        yield entry.at, entry.login, "; ".join(changes)
+def actor() -> str | None:
+    # Nobody is logged in where `flask backfills` makes a change.
+    return current_user.login if current_user else None
 
 
 def init_app(app: Flask) -> None:
-    blueprint = BackfillBlueprint(Rerun, db.session, authorize=authorize)
+    blueprint = BackfillBlueprint(
+        Rerun, db.session, authorize=authorize, event_model=RerunEvent, actor=actor
+    )
     app.register_blueprint(blueprint)
-    app.register_blueprint(ConsoleBlueprint(blueprint, history=history))
-    backfill_updated.connect(audit, app)
+    app.register_blueprint(ConsoleBlueprint(blueprint))

@@ -14,6 +14,8 @@ from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import relationship
 from sqlalchemy.orm import synonym
 
+from flask_backfills import BackfillEventMixin
+
 db = SQLAlchemy()
 
 
@@ -61,11 +63,7 @@ class Rerun(db.Model):
     variables = synonym("overrides")
 
 
-class AuditEntry(db.Model):
-    """Who changed what of which rerun; written once, never changed."""
+class RerunEvent(BackfillEventMixin, db.Model):
+    """Who changed what of which rerun; written by the package, and never changed."""
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True), server_default=sa.func.now())
-    rerun_key: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("rerun.rerun_key"), index=True)
-    login: Mapped[str] = mapped_column(sa.String(50))
-    changes: Mapped[dict[str, t.Any]] = mapped_column(sa.JSON)
+    backfill_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid)

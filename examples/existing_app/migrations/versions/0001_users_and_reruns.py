@@ -31,20 +31,6 @@ def upgrade():
         sa.UniqueConstraint("login"),
     )
     op.create_table(
-        "audit_entry",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.Column("rerun_key", sa.Uuid(), nullable=False),
-        sa.Column("login", sa.String(length=50), nullable=False),
-        sa.Column("changes", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["rerun_key"],
-            ["rerun.rerun_key"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index(op.f("ix_audit_entry_rerun_key"), "audit_entry", ["rerun_key"], unique=False)
-    op.create_table(
         "grant",
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("pipeline", sa.String(length=100), nullable=False),
@@ -59,8 +45,6 @@ def upgrade():
 
 def downgrade():
     op.drop_table("grant")
-    op.drop_index(op.f("ix_audit_entry_rerun_key"), table_name="audit_entry")
-    op.drop_table("audit_entry")
     op.drop_table("user")
     op.drop_index(op.f("ix_rerun_flow"), table_name="rerun")
     op.drop_table("rerun")
