@@ -136,6 +136,10 @@ SETTINGS: dict[str, Told] = {
         "After so many failed runs no more runs start, and the backfill fails. Default: no limit.",
         10,
     ),
+    "only_ended": (
+        "Whether a run waits until its interval has ended. Default: false.",
+        True,
+    ),
     "order": ("By date, the first or the last run starts first. Default: forwards.", "backwards"),
     "paused": ("Whether no more runs start. Runs that are running go on. Default: false.", True),
     "pipeline_run_limit": ("How many runs are running at a time. Default: no limit.", 4),

@@ -230,7 +230,8 @@ class Backfills(Reading):
         """
         before = self.expansion.values(backfill) if self.planned is not None else {}
         if self.planned is not None:
-            sent, wrong_settings = with_settings(self.schema, sent, backfill)
+            runs = self.planned.table
+            sent, wrong_settings = with_settings(self.schema, runs, sent, backfill)
             wrong = {**wrong, **wrong_settings, **wrong_variables(self.schema, sent, backfill)}
         changes = update(backfill, sent, self.schema, self.transitions, wrong)
         if preview is None:

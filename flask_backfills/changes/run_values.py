@@ -6,6 +6,7 @@ import typing as t
 
 from .. import errors
 from ..tables.fields import same
+from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import read_settings
 from ..tables.settings import slips
@@ -13,7 +14,7 @@ from .expansion import too_large
 
 
 def with_settings(
-    schema: BackfillSchema, sent: dict[str, t.Any], backfill: t.Any
+    schema: BackfillSchema, runs: RunTable, sent: dict[str, t.Any], backfill: t.Any
 ) -> tuple[dict[str, t.Any], errors.Errors]:
     """What was sent, with its settings as they are stored, and what is wrong with them."""
     key = schema.key_of("settings")
@@ -21,6 +22,9 @@ def with_settings(
         return sent, {}
     settings, wrong = read_settings(sent[key])
     wrong = {**wrong, **slips(settings)}
+    if settings.get("only_ended") is True and "interval_end_datetime" not in runs.columns:
+        told = "Needs the column interval_end_datetime in the model of runs."
+        wrong["only_ended"] = [told]
     return {**sent, key: settings}, {key: wrong} if wrong else {}
 
 

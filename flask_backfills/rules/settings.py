@@ -29,7 +29,7 @@ NUMBERS = {
 CHOICES = {"order": ("forwards", "backwards"), "reprocess": tuple(REPROCESS)}
 
 #: True or false.
-SWITCHES = ("paused", "skip_covered")
+SWITCHES = ("only_ended", "paused", "skip_covered")
 
 SETTINGS = sorted([*NUMBERS, *CHOICES, *SWITCHES])
 

@@ -72,16 +72,19 @@ class HandOut:
         backfill = self.table.hold(backfill_id)
         if backfill is None:
             return None, [], {}
-        query = sa.select(self.runs.model).where(self.runs.key == run_id).options(lazyload("*"))
+        past, now = self.next.past(backfill)
+        query = sa.select(self.runs.model, sa.and_(sa.true(), *past.values()))
+        query = query.where(self.runs.key == run_id).options(lazyload("*"))
         query = query.with_for_update(of=self.runs.model, key_share=True)
         query = query.execution_options(populate_existing=True)
-        run = self.table.session.scalars(query).one_or_none()
-        if run is None or self.runs.word(run.status) != "initial":
+        found = self.table.session.execute(query, now).one_or_none()
+        if found is None or self.runs.word(found[0].status) != "initial":
             return backfill, [], {}
         before = noted(self.rollup, backfill)
+        run, is_due = found
         flight = self.flight(backfill)
         has_worker = any(one.id == run_id for one in flight.held)
-        if has_worker or not self.next.is_due(run) or self.next.room(backfill, flight, 1) < 1:
+        if has_worker or not is_due or self.next.room(backfill, flight, 1) < 1:
             self.runs.assign(run, queued_at=None)
             return backfill, [], {}
         return backfill, [run], self._begin(backfill, [run], before)

@@ -15,10 +15,10 @@ from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
 from ..tables.prepared import holds
-from ..tables.run_table import moment
 from ..tables.settings import readable
 from ..tables.settings import settings_of
 from ..tables.settings import Unreadable
+from . import waiting
 from .flight import Flight
 from .rollup import Rollup
 
@@ -40,13 +40,15 @@ class Next:
         self._logged: dict[t.Any, float] = {}
 
     def backfills(self) -> list[t.Any]:
-        """The keys of the backfills that may have runs to hand out: one SELECT, or two.
+        """The keys of the backfills that may have runs to hand out: one SELECT.
+
+        And one for each setting that asks more of their runs, if any of them has it.
 
         The highest priority comes first, then the fewest running runs, then the oldest. One
         whose settings can't be read is left out, since nobody knows what they allow.
         """
         query = self.runs.prepared.once(("backfills",), self._backfills)
-        rows = self.runs.database.execute(query, self._now()).all()
+        rows = self.runs.database.execute(query, self._now).all()
         found = [
             (-settings_of(row).get("priority", 0), row[2], place, row[0], settings_of(row))
             for place, row in enumerate(rows)
@@ -54,9 +56,10 @@ class Next:
             and not is_paused(row.settings)
             and self._has_room(settings_of(row), row[2])
         ]
-        failing = self._failing({key: settings for *_, key, settings in found})
+        settings = {key: settings for *_, key, settings in found}
+        idle = self._failing(settings) | self._early(settings)
         ordered = sorted(found, key=lambda one: one[:3])
-        return [key for *_, key, _ in ordered if key not in failing]
+        return [key for *_, key, _ in ordered if key not in idle]
 
     def _is_readable(self, row: t.Any) -> bool:
         key, settings, _ = row
@@ -86,13 +89,25 @@ class Next:
         counts = self.runs.database.execute(query.where(*self.runs.wanted_only()))
         return {key for key, count in counts if count >= most[key]}
 
+    def _early(self, found: dict[t.Any, t.Mapping[str, t.Any]]) -> set[t.Any]:
+        """Those with ``settings.only_ended`` that have no run whose interval has ended."""
+        asked = {key for key, settings in found.items() if settings.get("only_ended")}
+        if not asked:
+            return set()
+        of_it = self.runs.columns["backfill_id"]
+        past = waiting.criteria(self.runs, {"only_ended": True}).values()
+        query = sa.select(of_it).distinct().where(self.runs.has("initial"), of_it.in_(asked), *past)
+        due = self.runs.database.execute(query, self._now).scalars()
+        return asked.difference(due)
+
     def _backfills(self) -> t.Any:
         model = self.table.model
         runs = self.runs
         of_it = runs.columns["backfill_id"] == self.table.key
         # Not EXISTS: PostgreSQL would look at every run that there is.
-        waiting = sa.select(sa.literal(1)).where(of_it, *self._waiting())
-        waits = waiting.limit(1).scalar_subquery().is_not(None)
+        past = waiting.between_tries(runs).values()
+        first = sa.select(sa.literal(1)).where(of_it, runs.has("initial"), *past)
+        waits = first.limit(1).scalar_subquery().is_not(None)
         count = sa.select(sa.func.count())
         running = count.where(of_it, runs.has("running")).scalar_subquery()
         schema = self.rollup.schema
@@ -100,16 +115,9 @@ class Next:
         query = sa.select(self.table.key, readable(model).label("settings"), running)
         return query.where(active, self._not_paused(), waits).order_by(self.table.key)
 
-    def _waiting(self) -> tuple[t.Any, ...]:
-        """The criteria that a run waits, and need not wait any longer for its next try."""
-        at = self.runs.columns.get("available_at")
-        if at is None:
-            return (self.runs.has("initial"),)
-        return self.runs.has("initial"), at.is_(None) | (at <= sa.bindparam("now", type_=at.type))
-
+    @property
     def _now(self) -> dict[str, t.Any]:
-        at = self.runs.columns.get("available_at")
-        return {} if at is None else {"now": moment(at, self.runs.now())}
+        return waiting.parameters(self.runs)
 
     @staticmethod
     def _has_room(settings: t.Mapping[str, t.Any], running: int) -> bool:
@@ -144,26 +152,28 @@ class Next:
         at_once: int | None = settings.get("pipeline_run_limit")
         return most if at_once is None else min(most, at_once - flight.at_once)
 
-    def is_due(self, run: t.Any) -> bool:
-        """Whether a run need not wait any longer for its next try."""
-        at = getattr(run, "available_at", None)
-        return at is None or columns.in_utc(at, True) <= self.runs.now()
+    def past(self, backfill: t.Any) -> tuple[waiting.Criteria, dict[str, t.Any]]:
+        """What a run of a backfill that waits must be past, beside its turn; and parameters."""
+        return waiting.criteria(self.runs, settings_of(backfill)), self._now
 
     def find(self, backfill: t.Any, flight: Flight, most: int) -> list[t.Any]:
         """The next runs of a locked backfill, locked."""
         room = self.room(backfill, flight, most)
         if room < 1:
             return []
-        backwards = settings_of(backfill).get("order") == "backwards"
-        query = self.runs.prepared.once(("next", backwards), lambda: self._next(backwards))
-        sent = {**self._now(), "backfill": self.table.key_of(backfill), "room": room}
+        settings = settings_of(backfill)
+        backwards = settings.get("order") == "backwards"
+        past, now = self.past(backfill)
+        query = self.runs.prepared.once(
+            ("next", backwards, *past), lambda: self._next(backwards, past)
+        )
+        sent = {**now, "backfill": self.table.key_of(backfill), "room": room}
         return list(self.runs.database.session.scalars(query, sent))
 
-    def _next(self, backwards: bool) -> t.Any:
+    def _next(self, backwards: bool, past: waiting.Criteria) -> t.Any:
         order = [sa.desc(one) if backwards else one for one in (self.runs.date, self.runs.key)]
-        mine = holds(self.runs.columns["backfill_id"], "backfill")
-        waiting = *self._waiting(), *self.runs.free_only()
-        query = sa.select(self.runs.model).where(mine, *waiting)
+        mine = holds(self.runs.columns["backfill_id"], "backfill"), self.runs.has("initial")
+        query = sa.select(self.runs.model).where(*mine, *past.values(), *self.runs.free_only())
         # Of the run's own table alone: a joined relationship can't be locked. And a session
         # that keeps what it has read may know the runs from before.
         query = query.options(lazyload("*")).execution_options(populate_existing=True)
