@@ -24,11 +24,13 @@ from .changes.backfills import Pipelines
 from .changes.changed_runs import ChangedRuns
 from .changes.expansion import Expansion
 from .changes.expansion import Generator
+from .changes.explaining import Explaining
 from .rules.lifecycle import Transitions
 from .runs.messages import MessageQueue
 from .runs.planned import Planned
 from .runs.progress import Progress
 from .runs.rollup import Rollup
+from .runs.why import Why
 from .tables import columns
 from .tables import models
 from .tables import remarks
@@ -197,6 +199,14 @@ class Host:
     def changed_runs(self) -> ChangedRuns:
         """Single runs and many, as people change them."""
         return ChangedRuns(self.table, self.planned)
+
+    @cached_property
+    def explaining(self) -> Explaining:
+        """Why backfills and runs stand as they do.
+
+        :raises RuntimeError: if there is no run model.
+        """
+        return Explaining(Why(self.runs.hand_out.next, self.progress), self.expansion)
 
     @cached_property
     def expansion(self) -> Expansion:

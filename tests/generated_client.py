@@ -12,6 +12,8 @@ from backfills_client import Client
 from backfills_client.api.backfills import create_backfill
 from backfills_client.api.backfills import delete_backfill
 from backfills_client.api.backfills import delete_backfill_by_id
+from backfills_client.api.backfills import explain_backfill
+from backfills_client.api.backfills import explain_backfill_by_id
 from backfills_client.api.backfills import get_backfill
 from backfills_client.api.backfills import get_backfill_by_id
 from backfills_client.api.backfills import list_backfills
@@ -39,6 +41,7 @@ from backfills_client.models import BackfillUpdateBody
 from backfills_client.models import CoverageAnswer
 from backfills_client.models import Error
 from backfills_client.models import EventAction
+from backfills_client.models import ExplainAnswer
 from backfills_client.models import History
 from backfills_client.models import IntervalType
 from backfills_client.models import NextStatus
@@ -58,9 +61,11 @@ PIPELINE = "weather"
 #: Every class that the generator may make: another name is one that it had to invent.
 MODELS = """
 Backfill BackfillAnswer BackfillCreate BackfillCreateBody BackfillList BackfillSaved BackfillUpdate
-BackfillUpdateBody Change ChangeSizes Changes Coverage CoverageAnswer CoverageCounts CoverageMetadata CoveragePiece Error
-ErrorDetails ErrorMetadata ErrorReasons Event EventAction History IntervalType Metrics NextStatus Order Page Plan PlanAction
-PlanEntry PlanMetadata Reprocess Run RunAnswer RunList RunMetrics RunStatusCounts RunUpdate
+BackfillUpdateBody Change ChangeSizes Changes Coverage CoverageAnswer CoverageCounts
+CoverageMetadata CoveragePiece Error ErrorDetails ErrorMetadata ErrorReasons Event EventAction
+Explain ExplainAnswer Forecast ForecastFinish ForecastSeconds History IntervalType Metrics
+NextStatus Order Page Plan PlanAction PlanEntry PlanMetadata Reason Reprocess Run RunAnswer RunList
+RunMetrics RunStatusCounts RunUpdate
 RunUpdateBody RunsAnswer RunsMetadata RunsUpdateBody Settings Status Variables WholeRun
 """.split()
 
@@ -70,7 +75,8 @@ def check_names() -> None:
     assert made == set(MODELS), f"invented: {made - set(MODELS)}, missing: {set(MODELS) - made}"
     package = Path(backfills_client.__file__).parent
     functions = {file.stem for file in (package / "api").glob("*/*.py")} - {"__init__"}
-    one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
+    one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete", "explain")}
+    one |= {"list_runs"}
     one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
     one |= {"get_history"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}
@@ -142,6 +148,14 @@ def drive(client: Client) -> None:
     status = Status.COMPLETED
     told = update_runs.sync(*ids, client=client, body=again, status=status, dry_run=True)
     assert isinstance(told, RunsAnswer) and told.metadata.count == 1, told
+
+    # Explain
+    why = explain_backfill.sync(*ids, client=client)
+    assert isinstance(why, ExplainAnswer) and why.explain.why[0].message, why
+    assert explain_backfill_by_id.sync(made.id, client=client) == why
+    outside = explain_backfill.sync(*ids, client=client, date="2023-05-31")
+    assert isinstance(outside, ExplainAnswer), outside
+    assert outside.explain.why[0].code == "before_start", outside
 
     # Coverage
     known = get_coverage.sync(

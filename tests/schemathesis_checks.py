@@ -9,6 +9,8 @@ RULES = (
     "Must be on or before end_datetime.",
     "Must be on or after start_datetime.",
     "Must be after start_datetime.",
+    "Send key or date, not both.",
+    "Several runs have this date.",
     "Needed to plan the runs.",
     "Asks for",
     "No generator is registered as",

@@ -174,7 +174,8 @@ def named(schema):
 
 
 def test_each_operation_has_a_name_that_a_person_would_use(document):
-    one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete")} | {"list_runs"}
+    one = {f"{verb}_backfill" for verb in ("get", "update", "patch", "delete", "explain")}
+    one |= {"list_runs"}
     one |= {f"{verb}_run" for verb in ("get", "update", "patch")} | {"update_runs", "patch_runs"}
     one |= {"get_history"}
     flat = {f"{name}_by_id" for name in one} | {"list_backfills_of_pipeline"}

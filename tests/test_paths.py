@@ -25,6 +25,8 @@ ALLOWED = {
     "/api/backfills": {"GET"},
     URL: {"GET", "PUT", "PATCH", "DELETE"},
     FLAT: {"GET", "PUT", "PATCH", "DELETE"},
+    f"{URL}/explain": {"GET"},
+    f"{FLAT}/explain": {"GET"},
     f"{URL}/runs": {"GET", "PUT", "PATCH"},
     f"{FLAT}/runs": {"GET", "PUT", "PATCH"},
     f"{URL}/runs/1": {"GET", "PUT", "PATCH"},

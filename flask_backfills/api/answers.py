@@ -1,4 +1,4 @@
-"""The schemas of the OpenAPI document that no model decides: errors, pages and plans."""
+"""The schemas of the OpenAPI document that no model decides: errors, pages, plans, reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import typing as t
 from collections.abc import Iterable
 
 from ..auth import CREDENTIALS
-from ..rules.coverage import KINDS
 from ..rules.lifecycle import MADE_OF_RUNS
 from ..rules.plan import ACTIONS
 from .descriptions import CREDENTIAL
@@ -54,9 +53,9 @@ def errors(with_runs: bool) -> dict[str, Document]:
     if with_runs:
         planned = {"plan": or_null(ref("Plan")), **_ahead()}
     details = {
-        "code": _told({"type": "integer"}, "The HTTP status.", 422),
-        "type": _told({"type": "string"}, "One word for the kind of refusal.", "validation_error"),
-        "message": _told(
+        "code": told({"type": "integer"}, "The HTTP status.", 422),
+        "type": told({"type": "string"}, "One word for the kind of refusal.", "validation_error"),
+        "message": told(
             {"type": "string"},
             "What was wrong, for people.",
             "Some keys or values are not valid. Nothing was changed.",
@@ -68,7 +67,7 @@ def errors(with_runs: bool) -> dict[str, Document]:
         "Error": object_of(
             {"error": ref("ErrorDetails"), "metadata": ref("ErrorMetadata")}, ["error"]
         ),
-        "ErrorMetadata": object_of({**planned, **_PAGE}, ["plan"]),
+        "ErrorMetadata": object_of({**planned, **PAGE}, ["plan"]),
         "ErrorDetails": object_of(details, details),
         "ErrorReasons": {
             "type": "object",
@@ -80,7 +79,7 @@ def errors(with_runs: bool) -> dict[str, Document]:
 
 def page() -> Document:
     """What a list says about itself."""
-    return object_of({**_PAGE}, _PAGE)
+    return object_of({**PAGE}, PAGE)
 
 
 def examples(backfill: Document) -> dict[str, Document]:
@@ -100,7 +99,7 @@ def one_run(shown: Document) -> dict[str, Document]:
     :param shown: a run in a list.
     """
     kinds = {"metrics": ref("RunMetrics"), "worker": {"type": "string"}}
-    more = {name: _told(or_null(kind), *WHOLE_RUN[name]) for name, kind in kinds.items()}
+    more = {name: told(or_null(kind), *WHOLE_RUN[name]) for name, kind in kinds.items()}
     whole = object_of({**shown["properties"], **more}, [*shown["required"], *more])
     return {
         "RunMetrics": {"type": "object", "additionalProperties": True},
@@ -111,9 +110,9 @@ def one_run(shown: Document) -> dict[str, Document]:
 
 def run_changes() -> dict[str, Document]:
     """What people may make of runs, and how many that were."""
-    status = _told(ref("NextStatus"), "What they become.", "initial")
+    status = told(ref("NextStatus"), "What they become.", "initial")
     beside = {key: {"description": CREDENTIAL} for key in sorted(CREDENTIALS)}
-    count = _told({"type": "integer", "minimum": 0}, "How many runs were changed.", 35)
+    count = told({"type": "integer", "minimum": 0}, "How many runs were changed.", 35)
     return {
         "NextStatus": {"type": "string", "enum": [*MADE_OF_RUNS]},
         "RunUpdate": object_of({"status": status}, ["status"]),
@@ -143,14 +142,14 @@ def forecasts() -> dict[str, Document]:
     moment: Document = {"type": "string"}
     unknown = "Null if it is not known, or if no run waits or runs"
     found = {
-        "runs": _told(count, "How many runs wait or run.", 31),
-        "at_once": _told(count, "How many of them run at once.", 4),
+        "runs": told(count, "How many runs wait or run.", 31),
+        "at_once": told(count, "How many of them run at once.", 4),
         "seconds": or_null(ref("ForecastSeconds"))
         | {"description": f"How long they take. {unknown}."},
         "finish": or_null(ref("ForecastFinish"))
         | {"description": f"When the last of them ends, in UTC. {unknown}, or while paused."},
-        "based_on": _told(count, "How many finished runs it is based on.", 120),
-        "paused": _told({"type": "boolean"}, "True if it is paused; else left out.", True),
+        "based_on": told(count, "How many finished runs it is based on.", 120),
+        "paused": told({"type": "boolean"}, "True if it is paused; else left out.", True),
     }
     return {
         "Forecast": object_of(found, [name for name in found if name != "paused"]),
@@ -161,8 +160,8 @@ def forecasts() -> dict[str, Document]:
 
 def _quantiles(kind: Document, half: t.Any, most: t.Any) -> Document:
     found = {
-        "p50": _told(kind, "With a chance of 50 %, it is not more or later.", half),
-        "p90": _told(kind, "With a chance of 90 %, it is not more or later.", most),
+        "p50": told(kind, "With a chance of 50 %, it is not more or later.", half),
+        "p90": told(kind, "With a chance of 90 %, it is not more or later.", most),
     }
     return object_of(found, found)
 
@@ -170,10 +169,10 @@ def _quantiles(kind: Document, half: t.Any, most: t.Any) -> Document:
 def plans() -> dict[str, Document]:
     """What a change, or a preview of one, says about the runs."""
     counts = {
-        action: _told({"type": "integer", "minimum": 0}, what, 1)
+        action: told({"type": "integer", "minimum": 0}, what, 1)
         for action, what in _COUNTED.items()
     }
-    named = _told(
+    named = told(
         {"type": "string"},
         "Names this plan. Send it as If-Plan-Match.",
         "5f2b7cb1b2fcd5d1c5b1e3c1a5b4b3a1d1f0e2c3",
@@ -184,94 +183,30 @@ def plans() -> dict[str, Document]:
         "items": ref("PlanEntry"),
     }
     entry = {
-        "key": _told({"type": "string"}, "The key of the run.", "2023-07-17T23:56:05"),
-        "execution_date": _told(
+        "key": told({"type": "string"}, "The key of the run.", "2023-07-17T23:56:05"),
+        "execution_date": told(
             {"type": ["string", "null"]}, "The date of the run, in UTC.", "2023-07-17 23:56:05"
         ),
         "action": ref("PlanAction"),
-        "reason": _told({"type": "string"}, "Why.", "Not planned before."),
+        "reason": told({"type": "string"}, "Why.", "Not planned before."),
     }
     return {
         "Plan": object_of({**counts, "hash": named, "entries": entries}, [*ACTIONS, "hash"]),
         "PlanAction": {"type": "string", "enum": list(ACTIONS)},
         "PlanEntry": object_of(entry, entry),
-        "PlanMetadata": object_of({"plan": ref("Plan"), **_ahead(), **_PAGE}, ["plan"]),
+        "PlanMetadata": object_of({"plan": ref("Plan"), **_ahead(), **PAGE}, ["plan"]),
         **forecasts(),
     }
 
 
-def coverage(backfill_id: Document) -> dict[str, Document]:
-    """What the backfills of a pipeline cover of a span.
-
-    :param backfill_id: the type of their keys.
-    """
-    piece = {
-        "start_datetime": _told({"type": "string"}, "Its start, in UTC.", "2023-07-10 00:00:00"),
-        "end_datetime": _told(
-            {"type": "string"}, "Its end, in UTC, not a part of it.", "2023-07-14 00:00:00"
-        ),
-        "backfills": _told(
-            {"type": "array", "items": backfill_id}, "The backfills that it is about.", [12]
-        ),
-    }
-    pieces = {"type": "array", "items": ref("CoveragePiece")}
-    lists = {kind: {**pieces, "description": _PIECES[kind]} for kind in KINDS}
-    share = _told(
-        {"type": "number", "minimum": 0, "maximum": 1},
-        "The completed part of the span, cut off after four digits: 1 says that nothing is"
-        " missing.",
-        0.93,
-    )
-    count: Document = {"type": "integer", "minimum": 0}
-    counts = {kind: _told(count, f"The pieces in `{kind}`.", 1) for kind in KINDS}
-    metadata = {"counts": ref("CoverageCounts"), "next": _PAGE["next"]}
-    answer = {"coverage": ref("Coverage"), "metadata": ref("CoverageMetadata")}
-    return {
-        "Coverage": object_of({**lists, "share": share}, [*KINDS, "share"]),
-        "CoverageAnswer": object_of(answer, answer),
-        "CoverageCounts": object_of(counts, KINDS),
-        "CoverageMetadata": object_of(metadata, metadata),
-        "CoveragePiece": object_of(piece, piece),
-    }
-
-
-def history(event: Document) -> dict[str, Document]:
-    """A page of the history of a backfill.
-
-    :param event: what is shown of an event, whose changes are described here.
-    """
-    size: Document = {"type": "integer", "minimum": 0}
-    sizes = {end: _told(size, f"How many bytes `{end}` has as JSON.", 2_097_160) for end in _ENDS}
-    change: Document = {end: _told({}, what, example) for end, (what, example) in _ENDS.items()}
-    told = {key: event["properties"]["changes"][key] for key in ("description", "examples")}
-    properties = {**event["properties"], "changes": {**ref("Changes"), **told}}
-    return {
-        "Change": object_of({**change, "too_large": ref("ChangeSizes")}, _ENDS),
-        "ChangeSizes": object_of(sizes),
-        "Changes": {"type": "object", "additionalProperties": ref("Change")},
-        "Event": {**event, "properties": properties},
-        "History": list_of("history", "Event"),
-    }
-
-
-def _told(kind: Document, description: str, example: t.Any) -> Document:
+def told(kind: Document, description: str, example: t.Any) -> Document:
+    """A kind of values, with what they are and an example."""
     return {**kind, "description": description, "examples": [example]}
 
 
-_PAGE: Document = {
-    "count": _told({"type": "integer"}, "How many there are in all.", 1),
-    "next": _told({"type": "boolean"}, "Whether there are more after this page.", False),
-}
-_ENDS: dict[str, tuple[str, t.Any]] = {
-    "from": ("What it was before.", "old_name"),
-    "to": ("What it was after.", "new_name"),
-}
-_PIECES = {
-    "covered": "Where a run has completed.",
-    "running": "Where a run is running.",
-    "failed": "Where a run has failed and none has completed.",
-    "gaps": "Where no run has completed and none is running. These name no backfill.",
-    "overlaps": "Where two runs or more have completed.",
+PAGE: Document = {
+    "count": told({"type": "integer"}, "How many there are in all.", 1),
+    "next": told({"type": "boolean"}, "Whether there are more after this page.", False),
 }
 _NOTES: Document = {
     "type": "array",

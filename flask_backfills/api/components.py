@@ -25,6 +25,7 @@ from ..tables.schema import ADDED
 from ..tables.schema import ModelSchema
 from . import answers
 from . import descriptions
+from . import readings
 from .answers import Document
 from .answers import list_of
 from .answers import object_of
@@ -73,7 +74,7 @@ class Components:
             self._add_runs(host)
         if host.events is not None:
             shown = host.events.schema, descriptions.EVENT_ATTRIBUTES
-            self.schemas |= answers.history(self._shown("Event", *shown))
+            self.schemas |= readings.history(self._shown("Event", *shown))
         self.schemas["BackfillSaved"] = _saved(self._with_runs)
         keys = {host.schema.key_of(name): value for name, value in descriptions.PAGE.items()}
         writable = self.schemas["BackfillUpdate"]["properties"].keys()
@@ -125,8 +126,9 @@ class Components:
         self.schemas["RunList"] = list_of("runs", "Run")
         self.schemas |= answers.one_run(self.schemas["Run"])
         self.schemas |= answers.run_changes()
-        self.schemas |= answers.coverage(self._plain(schema.fields["backfill_id"]))
+        self.schemas |= readings.coverage(self._plain(schema.fields["backfill_id"]))
         self.schemas |= answers.plans()
+        self.schemas |= readings.reasons()
 
     def _sent(self, schema: ModelSchema, name: str, field: fields.Field[t.Any]) -> Document:
         """What a caller may write into a field."""

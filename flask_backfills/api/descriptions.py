@@ -178,6 +178,9 @@ PARAMETERS = {
     "include_forecast": "Whether to add `forecast`.",
     "include_run_count": "Whether to add `total_run_count` and `run_status_counts`.",
     "include_preview_runs": "Whether to add `pipeline_run_dates`, one page of them, and the counts.",
+    "key": "The key of the run to explain. Without it, and without a date, the whole backfill is.",
+    "date": "The date of the run to explain, whether there is one or not. Without an offset it is"
+    " in UTC. Not together with `key`.",
     "run_id": "The id of the run.",
     "status": "Only those with this status.",
 }
@@ -218,6 +221,11 @@ OPERATIONS = {
     "delete_backfill": (
         "Delete a backfill and its runs",
         "The answer shows what was deleted. Cancel it first if it has waiting or running runs.",
+    ),
+    "explain_backfill": (
+        "Say why nothing moves, or what moves",
+        "The reasons of the backfill, or of one of its runs: why it waits, was dropped, ended so,"
+        " or is not there. Each has a stable code, and says what would change it.",
     ),
     "get_coverage": (
         "Read what the backfills of a pipeline cover",

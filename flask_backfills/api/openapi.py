@@ -104,6 +104,10 @@ def _paths(with_runs: bool, with_keys: bool) -> dict[str, dict[str, _Operation]]
             runs = f"{path}/{{backfill_id}}/runs"
             paths[runs] = _of_runs(suffix)
             paths[f"{runs}/{{run_id}}"] = _of_run(suffix)
+            explain = query.Explain, _READS, "ExplainAnswer"
+            paths[f"{path}/{{backfill_id}}/explain"] = {
+                "get": _Operation(f"explain_backfill{suffix}", *explain)
+            }
         coverage = query.Coverage, _READS, "CoverageAnswer"
         paths["/pipelines/{pipeline_uuid}/coverage"] = {
             "get": _Operation("get_coverage", *coverage, tag="coverage")

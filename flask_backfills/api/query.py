@@ -75,6 +75,16 @@ class Coverage(Page):
             raise ValidationError("Must be after start_datetime.", "end_datetime")
 
 
+class Explain(Query):
+    key = Text(load_default=None, allow_none=False)
+    date = UTCDateTime(load_default=None, allow_none=False)
+
+    @validates_schema
+    def _names_one_run(self, asked: dict[str, t.Any], **more: t.Any) -> None:
+        if asked["key"] is not None and asked["date"] is not None:
+            raise ValidationError("Send key or date, not both.", "date")
+
+
 class MageRuns(Page):
     backfill_id = Text(required=True)
     status = Text(load_default=None, validate=validate.OneOf([*STATUSES, "last_run_failed"]))

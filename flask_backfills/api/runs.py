@@ -1,4 +1,4 @@
-"""The routes of the runs of a backfill: a page of them, one whole, and what people make of them."""
+"""The routes of the runs of a backfill: a page of them, one whole, what people make of them, why."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class RunRoutes:
     def add_to(self, paths: Paths) -> None:
         for path in ("/pipelines/<pipeline_uuid>/backfills", "/backfills"):
             runs = f"{path}/<backfill_id>/runs"
+            paths.rule(f"{path}/<backfill_id>/explain", "explain", self.explain_view)
             paths.rule(runs, "list_runs", self.list_view)
             paths.rule(runs, "update_runs", self.update_some_view, ["PUT", "PATCH"])
             paths.rule(f"{runs}/<run_id>", "run", self.detail_view)
@@ -51,6 +52,13 @@ class RunRoutes:
             backfill, asked["status"], asked["offset"], asked["limit"]
         )
         return page_of(asked, total, runs=self.host.backfills.show_runs(backfill, runs))
+
+    def explain_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
+        pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
+        asked = query.read(request, query.Explain)
+        backfill = self.host.table.find(pipeline_uuid, backfill_id)
+        why = self.host.explaining.explain(backfill, asked["key"], asked["date"])
+        return private(json_response(explain={"why": [one._asdict() for one in why]}))
 
     def detail_view(
         self, backfill_id: t.Any, run_id: t.Any, pipeline_uuid: str | None = None

@@ -13,7 +13,7 @@ from .options import HOST
 from .text import printable_errors
 
 NAMES = """list show create update preview start pause resume cancel retry delete runs
-run history watch work recover"""
+run explain history watch work recover"""
 
 
 class Commands(AppGroup):

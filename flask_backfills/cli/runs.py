@@ -1,13 +1,15 @@
-"""The commands for the runs of a backfill: list them, show one, and change one or many."""
+"""The commands for the runs of a backfill: list, show, change and explain them."""
 
 from __future__ import annotations
 
 import typing as t
 
 import click
+from marshmallow import ValidationError
 
 from ..host import Host
 from ..rules.lifecycle import SHOWN
+from ..tables.fields import UTCDateTime
 from .lookup import find
 from .options import ask
 from .options import command
@@ -89,6 +91,29 @@ def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: b
         print_json({"run": shown})
     else:
         print_attributes(shown)
+
+
+@command(
+    ID,
+    click.option("--key", help="Explain the run with this key."),
+    click.option("--date", help="Explain the run of this date, or why there is none."),
+    JSON,
+)
+def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_json: bool) -> None:
+    """Say why nothing moves, or what moves; of the whole backfill, or of one run."""
+    if key is not None and date is not None:
+        raise click.UsageError("Give --key or --date, not both.")
+    backfill = find(_with_runs(host), backfill_id)
+    try:
+        moment = None if date is None else UTCDateTime().deserialize(date)
+    except ValidationError as error:
+        raise click.UsageError(f"--date: {' '.join(error.messages)}") from None
+    why = host.explaining.explain(backfill, key, moment)
+    if as_json:
+        print_json({"explain": {"why": [one._asdict() for one in why]}})
+        return
+    for one in why:
+        tell(f"{one.code}: {one.message}\n  {one.change}")
 
 
 def _change_all(

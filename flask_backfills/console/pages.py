@@ -21,7 +21,9 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..host import host_of
 from ..host import Served
+from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
+from ..rules.reasons import Reason
 from . import forms
 from . import timeline
 from .access import listable
@@ -176,9 +178,18 @@ class ConsoleBlueprint(Frame):
             "backfill": summaries(self.host, [backfill])[0],
             "strip": progress and timeline.of_runs(progress.groups(backfill, timeline.CELLS)),
             "failed": self.host.run_table.schema.dump(failed, many=True) if failed else [],
+            "why": self._why(backfill),
             "may_edit": self.host.may("update", pipeline_uuid),
             "actions": [a for a in possible if self.host.may(ASKS.get(a, "update"), pipeline_uuid)],
         }
+
+    def _why(self, backfill: t.Any) -> list[Reason]:
+        """Why nothing of an active backfill moves; nothing if something does."""
+        status = self.host.schema.word("status", getattr(backfill, "status", None))
+        if self.host.run_model is None or status not in ACTIVE:
+            return []
+        why = self.host.explaining.explain(backfill)
+        return [] if any(one.code == "moving" for one in why) else why
 
     def _render_edit(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from flask import current_app
@@ -11,6 +12,7 @@ from sqlalchemy.orm import lazyload
 
 from .. import dbapi
 from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
@@ -27,6 +29,9 @@ MANY = 1000
 
 #: Seconds after which it is logged again that the settings of a backfill can't be read.
 AGAIN = 60.0
+
+#: Why nothing is handed out: the code of a reason, and the figures that its sentence names.
+Obstacle = tuple[str, dict[str, t.Any]]
 
 
 class Next:
@@ -142,15 +147,35 @@ class Next:
         # An equality: PostgreSQL expects that it leaves few, and compiles no code for the rest.
         return sa.case(*unread, (paused, 1), else_=0) == 0
 
+    def obstacles(self, backfill: t.Any, flight: Flight) -> Iterator[Obstacle]:
+        """Why no run of a backfill may be handed out now, whichever it is; each reason in turn.
+
+        The claim asks for the first. What explains it asks for all.
+        """
+        status = self.rollup.status_of(backfill)
+        if status not in ACTIVE:
+            known = status in STATUSES or status is None
+            yield (status or "not_started") if known else "other_status", {"status": status}
+            return
+        settings = settings_of(backfill)
+        if settings.get("paused"):
+            yield "paused", {}
+        if self.rollup.fails_too_often(backfill):
+            yield "max_failures", {"most": settings["max_failures"]}
+        limit: int | None = settings.get("pipeline_run_limit")
+        if limit is not None and flight.at_once >= limit:
+            yield "at_limit", {"at_once": flight.at_once, "limit": limit}
+
     def room(self, backfill: t.Any, flight: Flight, most: int) -> int:
         """How many runs of a locked backfill may be handed out now, up to a number."""
-        if self.rollup.status_of(backfill) not in ACTIVE:
+        if next(self.obstacles(backfill, flight), None) is not None:
             return 0
-        settings = settings_of(backfill)
-        if settings.get("paused") or self.rollup.fails_too_often(backfill):
-            return 0
-        at_once: int | None = settings.get("pipeline_run_limit")
-        return most if at_once is None else min(most, at_once - flight.at_once)
+        limit: int | None = settings_of(backfill).get("pipeline_run_limit")
+        return most if limit is None else min(most, limit - flight.at_once)
+
+    def order(self, backwards: bool) -> list[t.Any]:
+        """The order in which the runs of a backfill are handed out."""
+        return [sa.desc(one) if backwards else one for one in (self.runs.date, self.runs.key)]
 
     def past(self, backfill: t.Any) -> tuple[waiting.Criteria, dict[str, t.Any]]:
         """What a run of a backfill that waits must be past, beside its turn; and parameters."""
@@ -161,8 +186,7 @@ class Next:
         room = self.room(backfill, flight, most)
         if room < 1:
             return []
-        settings = settings_of(backfill)
-        backwards = settings.get("order") == "backwards"
+        backwards = is_backwards(backfill)
         past, now = self.past(backfill)
         query = self.runs.prepared.once(
             ("next", backwards, *past), lambda: self._next(backwards, past)
@@ -171,11 +195,17 @@ class Next:
         return list(self.runs.database.session.scalars(query, sent))
 
     def _next(self, backwards: bool, past: waiting.Criteria) -> t.Any:
-        order = [sa.desc(one) if backwards else one for one in (self.runs.date, self.runs.key)]
         mine = holds(self.runs.columns["backfill_id"], "backfill"), self.runs.has("initial")
         query = sa.select(self.runs.model).where(*mine, *past.values(), *self.runs.free_only())
         # Of the run's own table alone: a joined relationship can't be locked. And a session
         # that keeps what it has read may know the runs from before.
         query = query.options(lazyload("*")).execution_options(populate_existing=True)
-        query = query.order_by(*order).limit(sa.bindparam("room", type_=sa.Integer()))
+        query = query.order_by(*self.order(backwards)).limit(
+            sa.bindparam("room", type_=sa.Integer())
+        )
         return query.with_for_update(of=self.runs.model, key_share=True, skip_locked=True)
+
+
+def is_backwards(backfill: t.Any) -> bool:
+    """Whether the last run of a backfill is handed out first."""
+    return settings_of(backfill).get("order") == "backwards"

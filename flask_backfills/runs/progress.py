@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from .. import errors
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
+from ..tables.fields import held
 from ..tables.run_table import moment
 from ..tables.run_table import RunTable
 
@@ -61,6 +62,31 @@ class Progress:
         if run is None:
             raise errors.RunNotFound()
         return run
+
+    def find_by_key(self, backfill: t.Any, key: str) -> t.Any:
+        """Return the run of a backfill that has a key.
+
+        :raises flask_backfills.errors.RunNotFound: if none has it.
+        """
+        column = self.runs.columns["key"]
+        value = held(column, key, lambda: self.runs.database.dialect)
+        query = sa.select(self.runs.model).where(self.runs.of(backfill), column == value)
+        found: t.Iterable[t.Any] = ()
+        if value is not None:
+            found = self.runs.database.session.scalars(query).unique()
+        # A collation may find others too.
+        run = next((one for one in found if one.key == key), None)
+        if run is None:
+            raise errors.RunNotFound()
+        return run
+
+    def find_by_date(self, backfill: t.Any, date: datetime) -> list[t.Any]:
+        """The runs of a backfill that have a date, naive and in UTC: history only if all are."""
+        its_own = self.runs.date == moment(self.runs.date, date)
+        query = sa.select(self.runs.model).where(self.runs.of(backfill), its_own)
+        found = list(self.runs.database.session.scalars(query.limit(100)).unique())
+        wanted = [one for one in found if not self.runs.knows_history or one.wanted]
+        return wanted or found[:1]
 
     def is_due_soon(self, seconds: float) -> bool:
         """Whether a run waits for its next try, which comes within some seconds.

@@ -1,0 +1,88 @@
+"""Why a backfill or one of its runs stands as it does, be it that there is no such run."""
+
+from __future__ import annotations
+
+import typing as t
+from bisect import bisect_right
+from datetime import datetime
+
+from .. import errors
+from ..rules.reasons import Reason
+from ..rules.reasons import reason
+from ..rules.window import Window
+from ..runs.why import Why
+from ..tables import columns
+from .expansion import Expansion
+
+
+class Explaining:
+    """Explains backfills; the caller has asked ``authorize`` before.
+
+    :param why: what the runs say themselves.
+    """
+
+    def __init__(self, why: Why, expansion: Expansion) -> None:
+        self.why = why
+        self.runs = why.runs
+        self.expansion = expansion
+
+    def explain(
+        self, backfill: t.Any, key: str | None = None, date: datetime | None = None
+    ) -> list[Reason]:
+        """Say why nothing moves, or what moves; or why one run stands as it does.
+
+        :param key: the key of one run.
+        :param date: its date instead, naive and in UTC. It need not have a run.
+        :returns: at least one reason, what decides first.
+        :raises flask_backfills.errors.RunNotFound: if no run has the key.
+        :raises flask_backfills.errors.QueryRefused: if several wanted runs have the date.
+        """
+        # Who is dead and what is due is told by the database's clock.
+        self.runs.database.synchronize()
+        if key is not None:
+            return self._of_run(backfill, self.why.progress.find_by_key(backfill, key))
+        if date is None:
+            return self.why.of_backfill(backfill)
+        found = self.why.progress.find_by_date(backfill, date)
+        if len(found) > 1:
+            raise errors.QueryRefused({"date": ["Several runs have this date. Ask with key."]})
+        return self._of_run(backfill, found[0]) if found else self._absent(backfill, date)
+
+    def _of_run(self, backfill: t.Any, run: t.Any) -> list[Reason]:
+        found = self.why.of_run(backfill, run)
+        if self.runs.knows_history and not run.wanted and run.execution_date is not None:
+            # Why it is not needed is why it would not be planned.
+            date = columns.in_utc(run.execution_date, False)
+            return [*found, *self._outside(backfill, date)]
+        return found
+
+    def _absent(self, backfill: t.Any, date: datetime) -> list[Reason]:
+        """Why there is no run of a date."""
+        values = self.expansion.values(backfill)
+        if values["block_uuid"] is not None:
+            return [reason("not_given", name=errors.text(str(values["block_uuid"])))]
+        # Another backfill may have completed it: that would be told here, before the last.
+        return self._outside(backfill, date) or [reason("not_planned")]
+
+    def _outside(self, backfill: t.Any, date: datetime) -> list[Reason]:
+        """Why a date is none of the window's; nothing if it is one."""
+        values = self.expansion.values(backfill)
+        if values["block_uuid"] is not None:
+            return []
+        window = self.expansion.window(values)
+        count = window.count() if window is not None else 0
+        if window is None or not count:
+            return [reason("no_window")]
+        return _place(window, count, date)
+
+
+def _place(window: Window, count: int, date: datetime) -> list[Reason]:
+    if date < window.start:
+        return [reason("before_start", at=window.start)]
+    last = window.date(count - 1)
+    [_, end] = window.edges(count - 1, 1)
+    if date >= end:
+        return [reason("after_end", at=last)]
+    index = bisect_right(range(count), date, key=window.date) - 1
+    covering = window.date(index)
+    return [] if covering == date else [reason("off_grid", at=covering)]
