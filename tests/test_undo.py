@@ -168,8 +168,8 @@ def test_who_may_not_edit_may_not_undo(lent, event_model):
     page = console.get("6")
     [told] = lines(page)
     assert told.endswith("update: name: old_name -> a")
-    console.get("6/undo", 404)
-    console.post("6/undo", {}, 404)
+    console.get("6/undo", 403)
+    console.post("6/undo", {}, 403)
 
 
 def readers(action, pipeline_uuid):
