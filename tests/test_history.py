@@ -4,6 +4,7 @@ import enum
 import json
 import os
 import socket
+import subprocess
 import uuid
 from datetime import datetime
 from datetime import timezone
@@ -11,10 +12,14 @@ from datetime import timezone
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
+from conftest import often
 from conftest import URL
 from flask import abort
 from flask import g
 from flask import request
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 from marshmallow import fields
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import synonym
@@ -196,6 +201,39 @@ def test_who_may_not_read_a_backfill_does_not_read_its_history(bare):
 
 def test_without_an_event_model_there_is_no_history(runner):
     assert runner.client.get(f"{URL}/history").status_code == 404
+
+
+VALUES = {
+    "name": st.sampled_from(["a", "b"]),
+    "variables": st.sampled_from([None, {}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": {"b": []}}]),
+    "settings": st.sampled_from([None, {"paused": True}, {"paused": False, "own": [None]}]),
+    "end_datetime": st.sampled_from(["2023-07-12", "2023-07-11T23:00:00.5-01:00", "2023-07-10"]),
+    "interval_units": st.sampled_from([1, 2, "2"]),
+    "status": st.sampled_from(["initial", "cancelled", "completed"]),
+    "metrics": st.sampled_from([None, {"rows": 1}]),
+}
+
+
+@given(edits=st.lists(st.fixed_dictionaries({}, optional=VALUES), max_size=6))
+@settings(max_examples=often(60))
+def test_all_changes_one_after_the_other_give_the_backfill_as_it_is(recorded, edits):
+    made = recorded.post({**WEEK, "end_datetime": "2023-07-12"})
+    url, shown = made.headers["Location"], [made.json["backfill"]]
+    for sent in edits:
+        if (answer := recorded.put(sent, url)).status_code == 200:
+            shown.append(answer.json["backfill"])
+    replayed = dict.fromkeys(shown[0])
+    states = []
+    for event in reversed(history(recorded, url, "?_limit=100")):
+        for key, change in event["changes"].items():
+            assert json.dumps(replayed[key]) == json.dumps(change["from"])
+            replayed[key] = change["to"]
+        states.append({**replayed, "updated_at": None})
+    # Each state that was answered, those that repeat once.
+    seen = [{**one, "updated_at": None} for one in shown]
+    texts = [json.dumps(one, sort_keys=True) for one in seen]
+    wanted = [one for one, before in zip(texts, [None, *texts], strict=False) if one != before]
+    assert [json.dumps(one, sort_keys=True) for one in states] == wanted
 
 
 # What people do with runs
@@ -514,6 +552,19 @@ def test_a_run_that_a_message_brings_begins_its_backfill(recorded):
     with recorded.app.app_context():
         begun = recorded.blueprint.runs.begin(run["id"])
     recorded.end(begun)
+    assert actions(recorded, url) == ["create", "begin", "finish"]
+
+
+def test_a_message_that_comes_again_too_often_ends_its_backfill(recorded):
+    url = recorded.post({**DAY, "status": "initial"}).headers["Location"]
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for _ in range(3):
+        [run] = recorded.claim()
+        recorded.store(worker=f"{socket.gethostname()}:{gone.pid}:gone")
+        with recorded.app.app_context():
+            assert recorded.blueprint.runs.died_here(run.id)
+    assert recorded.get(url)["status"] == "failed"
     assert actions(recorded, url) == ["create", "begin", "finish"]
 
 

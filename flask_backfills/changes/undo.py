@@ -11,15 +11,20 @@ from ..runs.followed import REPORTED
 from .backfills import Backfills
 
 
-def last_edit(backfills: Backfills, backfill: t.Any) -> dict[str, t.Any] | None:
+def last_edit(
+    backfills: Backfills, backfill: t.Any, *, held: bool = False
+) -> dict[str, t.Any] | None:
     """The last edit of a backfill with the changes that can be undone; ``None`` if there is none.
 
     A status is not put back: the actions change it, and its timestamps with it.
+
+    :param held: whether the backfill is locked.
     """
-    event = None if backfills.events is None else backfills.events.newest(backfill, "update")
-    if event is None or backfills.events is None:
+    events = backfills.events
+    event = events and events.newest(backfill, "update", held=held)
+    if events is None or event is None:
         return None
-    shown = backfills.events.show(event)
+    shown = events.show(event)
     changes = _undoable(backfills, shown["changes"], backfills.show(backfill))
     return {**shown, "changes": changes} if changes else None
 
@@ -31,7 +36,7 @@ def sent(backfills: Backfills, backfill: t.Any, event_id: str) -> dict[str, t.An
     :raises flask_backfills.errors.NotTheLastEdit: if that is not the last one, or all that it
         has changed was changed since.
     """
-    event = last_edit(backfills, backfill)
+    event = last_edit(backfills, backfill, held=True)
     if event is None or str(event["id"]) != event_id:
         raise errors.NotTheLastEdit()
     return {key: change["from"] for key, change in event["changes"].items()}

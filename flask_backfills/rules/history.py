@@ -41,7 +41,8 @@ def differences(
     changes = {}
     for key in sorted({*before, *after} - {*without}):
         old, new = before.get(key), after.get(key)
-        if canonical(old) != canonical(new):
+        # A large object that nobody has touched is not written out.
+        if old is not new and canonical(old) != canonical(new):
             changes[key] = {"from": old, "to": new}
     return changes
 

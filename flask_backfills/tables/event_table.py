@@ -177,13 +177,14 @@ class EventTable:
         query = self._newest_first.where(*of_it).offset(offset).limit(limit)
         return self.database.execute(query).all(), total or 0
 
-    def newest(self, backfill: t.Any, action: str) -> t.Any:
-        """The newest event of a backfill with an action, as a row; ``None`` if there is none."""
-        criteria = (
-            *self._of(backfill),
-            self.columns["action"] == self.schema.member("action", action),
-        )
-        return self.database.execute(self._newest_first.where(*criteria).limit(1)).first()
+    def newest(self, backfill: t.Any, action: str, *, held: bool = False) -> t.Any:
+        """The newest event of a backfill with an action, as a row; ``None`` if there is none.
+
+        :param held: whether the backfill is locked, so that what others have committed counts.
+        """
+        wanted = self.columns["action"] == self.schema.member("action", action)
+        query = self._newest_first.where(*self._of(backfill), wanted).limit(1)
+        return self.database.execute(self.database.latest(query) if held else query).first()
 
     def show(self, event: t.Any) -> dict[str, t.Any]:
         """An event as in the API, with the attributes alone that a backfill shows."""
