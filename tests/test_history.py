@@ -22,8 +22,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from marshmallow import fields
 from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import sessionmaker
 from sqlalchemy.orm import synonym
 
+from flask_backfills import allow_anyone
+from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillEventMixin
 from flask_backfills import BackfillSchema
 from flask_backfills.rules.history import ACTIONS
@@ -644,3 +648,22 @@ def test_the_terminal_shows_what_the_api_shows(recorded):
 def test_the_terminal_says_that_there_is_no_history(runner):
     done = runner.app.test_cli_runner().invoke(args=["backfills", "history", "6"])
     assert done.exit_code == 1 and "no event_model" in done.output
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_table_in_another_database_is_refused_before_anything_is_stored(bare, tmp_path):
+    model, events = bare.mixin_model(), bare.event_model()
+    ours, theirs = (sa.create_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("a", "b"))
+    session = scoped_session(sessionmaker(binds={model: ours, events: theirs}))
+    options = {"authorize": allow_anyone, "event_model": events}
+    bare.app.register_blueprint(BackfillBlueprint(model, session, **options))
+    bare.db.Model.metadata.create_all(ours)
+    bare.db.Model.metadata.create_all(theirs)
+    bare.app.testing = True
+    client = bare.app.test_client()
+    with pytest.raises(RuntimeError, match="must be in the database of Backfill"):
+        client.post(LIST, json={"backfill": {"name": "a"}})
+    assert client.get(LIST).json["metadata"]["count"] == 0
+    session.remove()
+    for engine in (ours, theirs):
+        engine.dispose()
