@@ -124,11 +124,9 @@ class Components:
         schema = host.run_table.schema
         self.schemas["Run"] = self._shown("Run", schema, descriptions.RUN_ATTRIBUTES)
         self.schemas["RunList"] = list_of("runs", "Run")
-        self.schemas |= answers.one_run(self.schemas["Run"])
-        self.schemas |= answers.run_changes()
+        self.schemas |= answers.one_run(self.schemas["Run"]) | answers.run_changes()
         self.schemas |= readings.coverage(self._plain(schema.fields["backfill_id"]))
-        self.schemas |= answers.plans()
-        self.schemas |= readings.reasons()
+        self.schemas |= answers.plans() | readings.reasons()
 
     def _sent(self, schema: ModelSchema, name: str, field: fields.Field[t.Any]) -> Document:
         """What a caller may write into a field."""
