@@ -131,6 +131,11 @@ WHOLE_RUN: dict[str, Told] = {
 
 #: The settings that decide something; other keys are stored as they are.
 SETTINGS: dict[str, Told] = {
+    "canary": (
+        "After a start, so many telling runs are done first. Then the backfill pauses itself."
+        " Default: none.",
+        3,
+    ),
     "max_attempts": ("How often a run is tried that raises an error. Default: 1.", 3),
     "max_failures": (
         "After so many failed runs no more runs start, and the backfill fails. Default: no limit.",

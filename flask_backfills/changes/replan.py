@@ -17,6 +17,7 @@ from ..rules.plan import Tally
 from ..rules.plan import Wanted
 from ..rules.settings import skips_covered
 from ..rules.window import Window
+from ..runs import canary
 from ..runs.addition import Addition
 from ..runs.flight import Flight
 from ..runs.planned import CHUNK
@@ -80,19 +81,30 @@ def follow(
     old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
         reprocess = settings_of(backfill).get("reprocess") or "failed"
+        canary.lift(runs.table.backfills, backfill)
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):
             raise errors.NothingToRun(tally.statuses, tally.counts["skip"])
+        if preview is None:
+            canary.choose(runs.table, backfill)
         return tally
     if status not in ACTIVE:
         if "status" in changes and preview is None:
             rollup.cancel(backfill)
+            canary.lift(runs.table.backfills, backfill)
         return None
     if changes.keys() & {*DECISIVE, "variables"} or _skips_otherwise(changes):
         tally = _replan(runs, expansion, backfill, before, None, preview)
+        if preview is None and (changes.keys() & {*DECISIVE} or before["block_uuid"] is not None):
+            # What was chosen may be gone, or tell less than what has come.
+            canary.choose(runs.table, backfill)
+        elif preview is None and "settings" in changes:
+            canary.follow(runs.table, backfill, *changes["settings"])
         _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
     if "settings" in changes:
+        if preview is None:
+            canary.follow(runs.table, backfill, *changes["settings"])
         _merge(changes, rollup.settle(backfill))
     return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as t
 
 from .. import errors
+from ..rules.settings import canary_of
+from ..runs import canary
 from ..tables.fields import same
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
@@ -22,10 +24,19 @@ def with_settings(
         return sent, {}
     settings, wrong = read_settings(sent[key])
     wrong = {**wrong, **slips(settings)}
+    wrong |= {name: [told] for name, told in _lacking(settings, runs).items()}
+    return {**sent, key: settings}, {key: wrong} if wrong else {}
+
+
+def _lacking(settings: dict[str, t.Any], runs: RunTable) -> dict[str, str]:
+    """What to say of settings that the host's models can't follow."""
+    wrong = {}
     if settings.get("only_ended") is True and "interval_end_datetime" not in runs.columns:
         told = "Needs the column interval_end_datetime in the model of runs."
-        wrong["only_ended"] = [told]
-    return {**sent, key: settings}, {key: wrong} if wrong else {}
+        wrong["only_ended"] = told
+    if canary_of(settings) is not None and not canary.is_mapped(runs.backfills):
+        wrong["canary"] = "Needs the column canary_runs, of JSON, in the model of backfills."
+    return wrong
 
 
 def wrong_variables(

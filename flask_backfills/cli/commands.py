@@ -113,8 +113,8 @@ def create(
 
     VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
     VALUE is text. How runs are handed out: settings='{"pipeline_run_limit": 3}', with
-    max_attempts, max_failures, only_ended, order, paused, pipeline_run_limit, priority,
-    reprocess, retry_delay, run_timeout and skip_covered.
+    canary, max_attempts, max_failures, only_ended, order, paused, pipeline_run_limit,
+    priority, reprocess, retry_delay, run_timeout and skip_covered.
     """
     sent = _parse(changes)
     if span is not None:

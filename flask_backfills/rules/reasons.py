@@ -30,6 +30,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "Waits: of {silent:runs}, the worker was silent for {seconds} seconds or more.",
         "A worker that looks for runs takes them back.",
     ),
+    "canary_ended": (
+        "Canary: {chosen_ended} of {chosen} ended, {chosen_failed} failed.",
+        "Look at these runs. settings.paused set to false goes on with the rest.",
+    ),
     "paused": (
         "Waits: settings.paused is true.",
         "Resume it: set settings.paused to false.",
@@ -41,6 +45,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "at_limit": (
         "Waits: {at_once} of {limit} run at once.",
         "A run that ends, or a higher settings.pipeline_run_limit.",
+    ),
+    "canary": (
+        "Waits for the canary: {chosen_ended} of {chosen} ended, {chosen_failed} failed.",
+        "They end; then the backfill pauses itself. settings.canary set to null lifts it.",
     ),
     "next_try": (
         "Waits: {count:runs} between two attempts, the next one at {at}.",

@@ -17,6 +17,7 @@ MOST_ATTEMPTS = 100
 
 #: Whole numbers, with the least and the most that each may be.
 NUMBERS = {
+    "canary": (1, 10),
     "max_attempts": (1, MOST_ATTEMPTS),
     "max_failures": (1, _MOST),
     "pipeline_run_limit": (1, _MOST),
@@ -59,6 +60,17 @@ def skips_covered(settings: t.Any) -> bool:
     (True, False, False)
     """
     return isinstance(settings, Mapping) and settings.get("skip_covered") is True
+
+
+def canary_of(settings: t.Any) -> int | None:
+    """How many runs are done first; ``None`` if all are alike.
+
+    >>> canary_of({"canary": 3}), canary_of({"canary": 99}), canary_of(None)
+    (3, None, None)
+    """
+    count = settings.get("canary") if isinstance(settings, Mapping) else None
+    least, most = NUMBERS["canary"]
+    return count if type(count) is int and least <= count <= most else None
 
 
 def is_paused(settings: t.Any) -> bool:

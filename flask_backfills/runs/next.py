@@ -20,6 +20,7 @@ from ..tables.prepared import holds
 from ..tables.settings import readable
 from ..tables.settings import settings_of
 from ..tables.settings import Unreadable
+from . import canary
 from . import waiting
 from .flight import Flight
 from .rollup import Rollup
@@ -55,19 +56,22 @@ class Next:
         query = self.runs.prepared.once(("backfills",), self._backfills)
         rows = self.runs.database.execute(query, self._now).all()
         found = [
-            (-settings_of(row).get("priority", 0), row[2], place, row[0], settings_of(row))
+            (-settings_of(row).get("priority", 0), row[2], place, row[0], settings_of(row), row)
             for place, row in enumerate(rows)
             if self._is_readable(row)
             and not is_paused(row.settings)
             and self._has_room(settings_of(row), row[2])
         ]
-        settings = {key: settings for *_, key, settings in found}
+        settings = {key: settings for *_, key, settings, _ in found}
+        chosen = {key: keys for *_, key, _, row in found if (keys := canary.keys_of(row))}
+        past = sa.and_(*waiting.between_tries(self.runs).values(), sa.true())
         idle = self._failing(settings) | self._early(settings)
+        idle |= canary.idle(self.runs, chosen, past, self._now)
         ordered = sorted(found, key=lambda one: one[:3])
-        return [key for *_, key, _ in ordered if key not in idle]
+        return [key for *_, key, _, _ in ordered if key not in idle]
 
     def _is_readable(self, row: t.Any) -> bool:
-        key, settings, _ = row
+        key, settings = row[0], row.settings
         if not isinstance(settings, Unreadable):
             return True
         now = time.monotonic()
@@ -117,7 +121,9 @@ class Next:
         running = count.where(of_it, runs.has("running")).scalar_subquery()
         schema = self.rollup.schema
         active = model.status.in_([schema.member("status", word) for word in ACTIVE])
+        keys = getattr(model, canary.ATTRIBUTE) if canary.is_mapped(self.table) else sa.null()
         query = sa.select(self.table.key, readable(model).label("settings"), running)
+        query = query.add_columns(keys.label(canary.ATTRIBUTE))
         return query.where(active, self._not_paused(), waits).order_by(self.table.key)
 
     @property
@@ -179,7 +185,9 @@ class Next:
 
     def past(self, backfill: t.Any) -> tuple[waiting.Criteria, dict[str, t.Any]]:
         """What a run of a backfill that waits must be past, beside its turn; and parameters."""
-        return waiting.criteria(self.runs, settings_of(backfill)), self._now
+        keys = canary.keys_of(backfill)
+        past = waiting.criteria(self.runs, settings_of(backfill), canary=bool(keys))
+        return past, {**self._now, **({"canary": keys} if keys else {})}
 
     def find(self, backfill: t.Any, flight: Flight, most: int) -> list[t.Any]:
         """The next runs of a locked backfill, locked."""

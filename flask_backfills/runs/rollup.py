@@ -25,6 +25,7 @@ from ..tables.event_table import EventTable
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
+from . import canary
 from . import metrics
 from .flight import Flight
 from .flight import Held
@@ -121,7 +122,7 @@ class Rollup:
         statuses: Mapping[str, int] | None = None,
         flight: Flight | None = None,
     ) -> Changes:
-        """End an active backfill if nothing is left to run.
+        """End an active backfill if nothing is left to run; pause it if its canary has ended.
 
         :param statuses: the number of its runs by status, if known.
         :param flight: what is in flight, if known.
@@ -133,6 +134,12 @@ class Rollup:
                 # Their runners had them locked when the backfill was cancelled.
                 self.cancel(backfill)
             return {}
+        ended = self._end(backfill, statuses, flight)
+        return ended or canary.pause(self.runs, self.schema, backfill)
+
+    def _end(
+        self, backfill: t.Any, statuses: Mapping[str, int] | None, flight: Flight | None
+    ) -> Changes:
         if statuses is None:
             running = (flight or Flight(self.runs, backfill)).running
             if running:
@@ -148,6 +155,7 @@ class Rollup:
             return {}
         if waiting:
             self.cancel(backfill)
+        canary.lift(self.runs.backfills, backfill)
         return enter(backfill, ended, self.schema)
 
     def cancel(self, backfill: t.Any, *criteria: t.Any) -> int:

@@ -17,14 +17,20 @@ _NOW = {"available_at": "now", "interval_end_datetime": "now_ended", "execution_
 Criteria = dict[str, t.Any]
 
 
-def criteria(runs: RunTable, settings: Mapping[str, t.Any]) -> Criteria:
+def criteria(runs: RunTable, settings: Mapping[str, t.Any], canary: bool = False) -> Criteria:
     """What a waiting run must be past to be handed out, as the settings of its backfill say.
 
     Their parameters are those of :func:`parameters`.
+
+    :param canary: whether only those of the canary may be, whose keys are a parameter.
     """
     found = between_tries(runs)
     if settings.get("only_ended"):
         found |= ended(runs)
+    if canary:
+        key = runs.columns["key"]
+        chosen = sa.bindparam("canary", type_=key.type, expanding=True)
+        found["canary"] = key.in_(chosen)
     return found
 
 

@@ -18,6 +18,7 @@ from ..rules.reasons import Reason
 from ..rules.reasons import reason
 from ..tables import columns
 from ..tables.run_table import moment
+from . import canary
 from .flight import Flight
 from .lease import lease
 from .next import is_backwards
@@ -138,11 +139,19 @@ class _State:
         self.flight = Flight(why.runs, backfill)
         self.silent = self.flight.silent_since(self.since)
         self.obstacles = list(why.next.obstacles(backfill, self.flight))
+        chosen = canary.figures(why.runs, backfill)
+        if (
+            ("paused", {}) in self.obstacles
+            and chosen
+            and chosen["chosen_ended"] == chosen["chosen"]
+        ):
+            self.obstacles.insert(0, ("canary_ended", {}))
         key = why.table.key_of(backfill)
         counts: Counter[str] = why.progress.counts([key])[key]
         silent = sum(one.status == "running" for one in self.silent)
         waiting, running = counts["initial"], counts["running"]
         self.figures = {
+            **chosen,
             **{word: counts[word] for word in ("completed", "failed", "cancelled")},
             "total": counts.total(),
             "waiting": waiting,

@@ -69,6 +69,9 @@ class BackfillMixin:
     failed_at: Suggested[t.Optional[datetime]] = mapped_column(Moment)
     #: The ``Idempotency-Key`` that made the backfill, with a digest of the body. Never shown.
     idempotency_key: Suggested[t.Optional[str]] = mapped_column(sa.String(255))
+    #: The keys of the runs that ``settings.canary`` has chosen, while others wait for them. Never
+    #: shown.
+    canary_runs: Suggested[t.Optional[list[str]]] = mapped_column(sa.JSON(none_as_null=True))
     created_at: Suggested[datetime] = mapped_column(Moment, nullable=False, default=utcnow)
     updated_at: Suggested[datetime] = mapped_column(
         Moment, nullable=False, default=utcnow, onupdate=utcnow
