@@ -292,7 +292,7 @@ def test_the_pause_is_told_by_a_signal_and_a_dry_run_chooses_nothing(runner):
 # Crashes
 
 
-@pytest.mark.parametrize("who", ["claim", "recover", "finish", "edit"])
+@pytest.mark.parametrize("who", ["claim", "recover", "finish", "edit", "enqueue", "begin"])
 def test_a_crash_before_the_pause_lets_no_other_run_out(runner, who):
     start(runner, canary=2)
     first, last = runner.claim(limit=20)
@@ -303,6 +303,11 @@ def test_a_crash_before_the_pause_lets_no_other_run_out(runner, who):
     assert settings_of(runner) == {"canary": 2}
     if who == "claim":
         assert runner.claim(limit=20) == []
+    elif who in ("enqueue", "begin"):
+        waiting = [run["id"] for run in runner.rows() if run["status"] == "initial"]
+        with runner.app.app_context():
+            queue = runner.blueprint.runs
+            assert not (queue.enqueue(6, 9) if who == "enqueue" else queue.begin(waiting[0]))
     elif who == "recover":
         runner.recover()
     elif who == "edit":

@@ -667,3 +667,16 @@ def test_a_table_in_another_database_is_refused_before_anything_is_stored(bare, 
     session.remove()
     for engine in (ours, theirs):
         engine.dispose()
+
+
+def test_the_pause_of_a_canary_is_the_workers(recorded):
+    hours = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-01T10:00:00"}
+    hours |= {"interval_type": "hour", "interval_units": 1, "settings": {"canary": 1}}
+    url = recorded.post({**hours, "status": "initial"}).headers["Location"]
+    [run] = recorded.claim(limit=20)
+    recorded.end(run)
+    assert recorded.claim(limit=20) == []
+    actor, action, changes = told(recorded, url)[-1]
+    assert actor.startswith("worker:") and action == "pause"
+    assert changes["settings"] == {"from": {"canary": 1}, "to": {"canary": 1, "paused": True}}
+    assert actions(recorded, url) == ["create", "begin", "pause"]

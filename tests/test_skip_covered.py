@@ -217,3 +217,17 @@ def test_a_run_model_without_intervals_can_not_skip(bare):
     told = ["Needs the column interval_end_datetime in the model of runs."]
     assert answer.json["error"]["errors"] == {"settings": {"skip_covered": told}}
     assert planned(bare.post(july(1, 3, status="initial"))) == {"add": 3}
+
+
+def test_explain_says_who_has_completed_it(runner):
+    _, one = done(runner, 1, 3, fails=[2])
+    url, _ = start(runner, 1, 7, **SKIP)
+
+    def why(day):
+        [found] = runner.read(f"{url}/explain?date=2023-07-0{day}")["explain"]["why"]
+        return found["code"], found["message"]
+
+    assert why(3) == ("covered", f"Skipped: completed in backfill {one}.")
+    assert [why(day)[0] for day in (1, 2)] == ["covered", "no_worker"]
+    runner.put({"settings": {}}, url)
+    assert why(3)[0] != "covered"

@@ -107,7 +107,7 @@ RUN_ATTRIBUTES: dict[str, Told] = {
 EVENT_ATTRIBUTES: dict[str, Told] = {
     "id": ("Identifies the event.", 31),
     "action": (
-        "What was done. `begin`, `finish` and `reopen` are what follows for the backfill from its"
+        "What was done. `begin`, `finish`, `reopen` and `pause` are what follows for the backfill from its"
         " runs.",
         "update",
     ),

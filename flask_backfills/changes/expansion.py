@@ -133,11 +133,16 @@ class Expansion:
             yield Wanted(_key(start), start, end)
 
     def dated(
-        self, window: Window, size: int
+        self, window: Window, size: int, indexes: range | None = None
     ) -> Iterator[tuple[list[str], list[datetime], list[datetime]]]:
-        """All runs of a window, some at a time: their keys, their dates and their ends."""
-        for offset in range(0, window.count(), size):
-            edges = window.edges(offset, size)
+        """The runs of a window, some at a time: their keys, their dates and their ends.
+
+        :param indexes: those of the dates, ascending; ``None`` for all.
+        """
+        indexes = range(window.count()) if indexes is None else indexes
+        for offset in range(0, len(indexes), size):
+            some = indexes[offset : offset + size]
+            edges = window.edges(some.start, len(some))
             yield [*map(_key, edges[:-1])], edges[:-1], edges[1:]
 
     def variables_of(self, backfill: t.Any) -> Callable[[t.Any], dict[str, t.Any]]:

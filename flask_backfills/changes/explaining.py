@@ -9,10 +9,12 @@ from datetime import datetime
 from .. import errors
 from ..rules.reasons import Reason
 from ..rules.reasons import reason
+from ..rules.settings import skips_covered
 from ..rules.window import Window
 from ..runs.why import Why
 from ..tables import columns
 from .expansion import Expansion
+from .skipping import completed_elsewhere
 
 
 class Explaining:
@@ -53,7 +55,7 @@ class Explaining:
         if self.runs.knows_history and not run.wanted and run.execution_date is not None:
             # Why it is not needed is why it would not be planned.
             date = columns.in_utc(run.execution_date, False)
-            return [*found, *self._outside(backfill, date)]
+            return [*found, *(self._outside(backfill, date) or self._covered(backfill, date))]
         return found
 
     def _absent(self, backfill: t.Any, date: datetime) -> list[Reason]:
@@ -61,8 +63,8 @@ class Explaining:
         values = self.expansion.values(backfill)
         if values["block_uuid"] is not None:
             return [reason("not_given", name=errors.text(str(values["block_uuid"])))]
-        # Another backfill may have completed it: that would be told here, before the last.
-        return self._outside(backfill, date) or [reason("not_planned")]
+        outside = self._outside(backfill, date) or self._covered(backfill, date)
+        return outside or [reason("not_planned")]
 
     def _outside(self, backfill: t.Any, date: datetime) -> list[Reason]:
         """Why a date is none of the window's; nothing if it is one."""
@@ -74,6 +76,17 @@ class Explaining:
         if window is None or not count:
             return [reason("no_window")]
         return _place(window, count, date)
+
+    def _covered(self, backfill: t.Any, date: datetime) -> list[Reason]:
+        """That another backfill has completed the run of a date of the window."""
+        values = self.expansion.values(backfill)
+        window = None if values["block_uuid"] is not None else self.expansion.window(values)
+        index = None if window is None else window.index(date)
+        if window is None or index is None or not skips_covered(getattr(backfill, "settings", None)):
+            return []
+        only = range(index, index + 1)
+        found = completed_elsewhere(self.runs, self.expansion, backfill, window, only)
+        return [reason("covered", backfill=one) for one in found.values()]
 
 
 def _place(window: Window, count: int, date: datetime) -> list[Reason]:

@@ -16,34 +16,41 @@ from .expansion import Expansion
 
 
 def completed_elsewhere(
-    runs: RunTable, expansion: Expansion, backfill: t.Any, window: Window
+    runs: RunTable,
+    expansion: Expansion,
+    backfill: t.Any,
+    window: Window,
+    indexes: range | None = None,
 ) -> dict[str, t.Any]:
     """By the key of a run, one other visible backfill of the pipeline that has completed it.
 
     The runs of that one backfill may cover it together. One SELECT.
 
+    :param indexes: those of the dates that are asked about; ``None`` for the whole window.
     :raises flask_backfills.errors.Refused: if the run model has no intervals.
     """
     if not coverage.has_intervals(runs):
         told = "Needs the column interval_end_datetime in the model of runs."
         key = expansion.schema.key_of("settings")
         raise errors.Refused({key: {"skip_covered": [told]}})
-    last = window.count() - 1
-    _, end = window.edges(last, 1)
+    indexes = range(window.count()) if indexes is None else indexes
+    _, end = window.edges(indexes[-1], 1)
     done = list(
         coverage.intervals(
             runs,
             str(backfill.pipeline_uuid),
             ["completed"],
-            window.start,
+            window.date(indexes[0]),
             end,
             # ``None`` for a new one that is only previewed.
             besides=runs.backfills.key_of(backfill),
         )
     )
-    return completed_wholly(_named(expansion, window), done) if done else {}
+    return completed_wholly(_named(expansion, window, indexes), done) if done else {}
 
 
-def _named(expansion: Expansion, window: Window) -> Iterator[tuple[str, datetime, datetime]]:
-    for keys, starts, ends in expansion.dated(window, CHUNK):
+def _named(
+    expansion: Expansion, window: Window, indexes: range
+) -> Iterator[tuple[str, datetime, datetime]]:
+    for keys, starts, ends in expansion.dated(window, CHUNK, indexes):
         yield from zip(keys, starts, ends, strict=True)

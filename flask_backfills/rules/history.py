@@ -20,6 +20,7 @@ ACTIONS = (
     "begin",
     "finish",
     "reopen",
+    "pause",
 )
 
 #: By the status that follows for a backfill from its runs, the action.

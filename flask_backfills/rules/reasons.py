@@ -112,6 +112,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "Between two dates of the window. The run of {at} covers it.",
         "Ask for that run, or change the start or the interval.",
     ),
+    "covered": (
+        "Skipped: completed in backfill {backfill}.",
+        "settings.skip_covered set to false.",
+    ),
     "not_planned": (
         "A date of the window, but no run is planned.",
         "Start the backfill: a start adds the runs that are missing.",

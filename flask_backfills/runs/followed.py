@@ -16,16 +16,19 @@ from .rollup import Rollup
 #: The attributes that follow from runs.
 REPORTED = ("status", "metrics", "started_at", "completed_at", "failed_at")
 
+#: With the settings, where a canary that has ended sets ``paused``.
+_FOLLOWING = (*REPORTED, "settings")
+
 
 def noted(rollup: Rollup, backfill: t.Any) -> dict[str, t.Any]:
     """What is shown of a backfill that may follow from its runs; nothing without a history."""
     if rollup.events is None:
         return {}
-    return rollup.schema.show_only(map(rollup.schema.key_of, REPORTED), backfill)
+    return rollup.schema.show_only(map(rollup.schema.key_of, _FOLLOWING), backfill)
 
 
 def record(rollup: Rollup, backfill: t.Any, before: Mapping[str, t.Any], by: str | None) -> None:
-    """Write what has followed for a backfill, if its status has changed, in the transaction.
+    """Write what has followed for a backfill, in the transaction: another status, or a pause.
 
     :param before: what :func:`noted` has found.
     :param by: who it was, if the host does not say.
@@ -34,8 +37,9 @@ def record(rollup: Rollup, backfill: t.Any, before: Mapping[str, t.Any], by: str
         return
     told = differences(before, rollup.schema.show_only(before, backfill))
     if (status := told.get(rollup.schema.key_of("status"))) is not None:
-        action = FOLLOWS.get(status["to"], "finish")
-        rollup.events.add(backfill, action, told, by=by)
+        rollup.events.add(backfill, FOLLOWS.get(status["to"], "finish"), told, by=by)
+    elif rollup.schema.key_of("settings") in told:
+        rollup.events.add(backfill, "pause", told, by=by)
 
 
 def record_of_worker(rollup: Rollup, backfill: t.Any, before: Mapping[str, t.Any]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import lazyload
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.settings import settings_of
+from . import canary
 from .attempts import Attempts
 from .flight import Flight
 from .followed import noted
@@ -86,7 +87,9 @@ class HandOut:
         has_worker = any(one.id == run_id for one in flight.held)
         if has_worker or not is_due or self.next.room(backfill, flight, 1) < 1:
             self.runs.assign(run, queued_at=None)
-            return backfill, [], {}
+            changes = canary.pause(self.runs, self.rollup.schema, backfill)
+            record_of_worker(self.rollup, backfill, before)
+            return backfill, [], changes
         return backfill, [run], self._begin(backfill, [run], before)
 
     def flight(self, backfill: t.Any) -> Flight:

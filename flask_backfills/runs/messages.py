@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.run_table import moment
+from . import canary
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker
@@ -44,18 +45,25 @@ class MessageQueue(Queue):
             ``settings.pipeline_run_limit`` takes precedence.
         """
 
-        def enqueue() -> list[Queued]:
+        def enqueue() -> tuple[t.Any, list[Queued], Changes]:
             backfill = self.table.hold(backfill_id)
             if backfill is None:
-                return []
+                return None, [], {}
+            before = noted(self.rollup, backfill)
             flight = self.hand_out.flight(backfill)
             found = self.hand_out.next.find(backfill, flight, most)
             found = [run for run in found if run.queued_at is None]
             for run in found:
                 self.runs.assign(run, queued_at=self.runs.now())
-            return [Queued(self.runs.key_of(run), run.queued_at) for run in found]
+            queued = [Queued(self.runs.key_of(run), run.queued_at) for run in found]
+            # What has ended is rolled up by now, and nobody else would look at it.
+            changes = canary.pause(self.runs, self.schema, backfill)
+            record_of_worker(self.rollup, backfill, before)
+            return backfill, queued, changes
 
-        return self.table.database.again(enqueue)
+        backfill, queued, changes = self.table.database.again(enqueue)
+        signals.tell(self.table.session, self.schema, backfill, changes)
+        return queued
 
     def unqueue(
         self, *, run_ids: Collection[t.Any] = (), older_than: timedelta | None = None
