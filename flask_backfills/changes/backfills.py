@@ -104,9 +104,7 @@ class Backfills(Reading):
             that the model can't store.
         """
         if self.pipelines is not None:
-            known = {str(one) for one in self.pipelines()}
-            if pipeline_uuid not in known:
-                raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
+            _require_known(pipeline_uuid, self.pipelines())
         mark = None
         if idempotency_key is not None:
             mark = once.mark(self.table, pipeline_uuid, idempotency_key, sent)
@@ -245,8 +243,8 @@ class Backfills(Reading):
                 if preview is not None:
                     note(self.table, self.expansion, backfill, preview)
                 if preview is not None and plan is not None:
-                    forecast = self.forecast(backfill, plan.statuses, preview.at_once)
-                    preview.forecast["forecast"] = forecast
+                    told = self.forecast(backfill, plan.statuses, preview.at_once)
+                    preview.forecast["forecast"] = told
         # Of a preview only now: a row that is written is locked, and planning may take long.
         flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.
@@ -262,6 +260,12 @@ class Backfills(Reading):
         if preview is None:
             signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
         return saved
+
+
+def _require_known(pipeline_uuid: str, pipelines: Iterable[t.Any]) -> None:
+    known = {str(one) for one in pipelines}
+    if pipeline_uuid not in known:
+        raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
 
 
 def _check_plan(named: str, saved: Saved) -> None:

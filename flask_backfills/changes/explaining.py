@@ -82,7 +82,11 @@ class Explaining:
         values = self.expansion.values(backfill)
         window = None if values["block_uuid"] is not None else self.expansion.window(values)
         index = None if window is None else window.index(date)
-        if window is None or index is None or not skips_covered(getattr(backfill, "settings", None)):
+        if (
+            window is None
+            or index is None
+            or not skips_covered(getattr(backfill, "settings", None))
+        ):
             return []
         only = range(index, index + 1)
         found = completed_elsewhere(self.runs, self.expansion, backfill, window, only)
