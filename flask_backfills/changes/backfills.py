@@ -133,10 +133,12 @@ class Backfills(Reading):
             except once.MadeMeanwhile:
                 # By now, that is stored.
                 continue
-        if preview is not None:
+        if preview is None:
+            signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
+        else:
             # Some databases have assigned a key, which the rollback has freed.
             saved.shown["id"] = None
-        return self._tell(saved, preview)
+        return saved
 
     def _made_before(self, pipeline_uuid: str, mark: Mark) -> Saved | None:
         """The answer of a request that was sent before; ``None`` if this is the first."""
@@ -181,7 +183,9 @@ class Backfills(Reading):
             return saved
 
         saved = change(self.table.database, write, keep=preview is None)
-        return self._tell(saved, preview)
+        if preview is None:
+            signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
+        return saved
 
     def delete(
         self,
@@ -254,11 +258,6 @@ class Backfills(Reading):
             saved = saved._replace(metadata=tell_plan(saved.tally, page))
         if if_plan_match is not None:
             _check_plan(if_plan_match, saved)
-        return saved
-
-    def _tell(self, saved: Saved, preview: Preview | None) -> Saved:
-        if preview is None:
-            signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
         return saved
 
 
