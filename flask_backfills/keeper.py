@@ -6,27 +6,34 @@ Its thread has a session of its own, so that a runner may take as long as it lik
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 
+import sqlalchemy as sa
 from flask import Flask
+from flask import has_app_context
 from sqlalchemy.orm import Session
 
 from . import dbapi
 from .host import Host
 from .runs.lease import lease
+from .tables import columns
 from .tables.session import has_begun
 
 #: Seconds between two looks at whether runs should stop.
 LOOK = 1.0
 
 
-class _Kept(t.NamedTuple):
+@dataclass(eq=False)
+class _Kept:
     run: t.Any
     current: t.Any
     session: Session
+    #: When its lease was renewed.
+    renewed: datetime
 
 
 class Keeper:
@@ -39,6 +46,8 @@ class Keeper:
         self._kept: list[_Kept] = []
         self._lock = threading.Lock()
         self._done = threading.Event()
+        #: Set where a lease has to be renewed before the next look.
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="backfills-keeper", daemon=True)
 
     def __enter__(self) -> Keeper:
@@ -52,6 +61,7 @@ class Keeper:
 
     def __exit__(self, *raised: object) -> None:
         self._done.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -59,15 +69,37 @@ class Keeper:
     def keep(self, run: t.Any, current: t.Any, session: Session) -> Iterator[None]:
         """Renew the lease of a run within the block.
 
+        Where the runner's own transaction has the run locked, nobody else can renew it, nor take
+        it back. The commit that ends the lock renews it, so that it is never free and silent.
+
         :param current: told when the run should stop.
         :param session: the runner's.
         """
-        kept = _Kept(run, current, session)
+        beat = getattr(run, "heartbeat_at", None)
+        renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
+        kept = _Kept(run, current, session, renewed)
+
+        def renew(session: Session) -> None:
+            if not has_begun(session) or session.in_nested_transaction():
+                return
+            # Not where the runner has taken it to a thread or a context of its own.
+            ours = has_app_context() and self.host.table.session is session
+            if ours and self._is_due(kept):
+                self.host.runs.ending.renew_own(run)
+
+        def wake(session: Session) -> None:
+            if has_app_context() and self._is_due(kept):
+                self._wake.set()
+
         with self._lock:
             self._kept.append(kept)
+        sa.event.listen(session, "before_commit", renew)
+        sa.event.listen(session, "after_rollback", wake)
         try:
             yield
         finally:
+            sa.event.remove(session, "before_commit", renew)
+            sa.event.remove(session, "after_rollback", wake)
             with self._lock:
                 self._kept = [one for one in self._kept if one is not kept]
 
@@ -85,26 +117,46 @@ class Keeper:
             return list(self._kept)
 
     def _renew(self) -> None:
-        renewed = time.monotonic()
         third = 0.0
-        while not self._done.wait(min(LOOK, third)):
+        while True:
+            self._wake.wait(min(LOOK, third))
+            self._wake.clear()
+            if self._done.is_set():
+                return
             try:
                 # Its end is in the block too: what a host does at the end of a context may fail.
                 with self.app.app_context():
-                    third = lease(self.host.run_table).total_seconds() / 3
-                    begun = time.monotonic()
-                    if begun - renewed >= third:
-                        self.host.runs.renew(self._renewable())
-                        renewed = begun
+                    third = self._third()
+                    # The machine may have been suspended meanwhile.
+                    self.host.table.database.synchronize()
+                    self._renew_due()
                     self._look()
             except BaseException as error:
                 # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
                 self.app.logger.warning("No lease was renewed: %s", dbapi.told(error))
 
-    def _renewable(self) -> list[t.Any]:
-        """Not those whose own transaction could not write its end any more after that."""
+    def _renew_due(self) -> None:
+        """Renew the leases that were not renewed for a third of a lease.
+
+        Not those of runs whose own transaction could not write its end any more after that.
+        """
         snapshots = self.host.table.database.snapshots
-        return [one.run for one in self._now() if not (snapshots and has_begun(one.session))]
+        due = [
+            one
+            for one in self._now()
+            if self._is_due(one) and not (snapshots and has_begun(one.session))
+        ]
+        now = self.host.run_table.now()
+        renewed = self.host.runs.renew([one.run for one in due])
+        for one in due:
+            if self.host.run_table.key_of(one.run) in renewed:
+                one.renewed = now
+
+    def _is_due(self, one: _Kept) -> bool:
+        return (self.host.run_table.now() - one.renewed).total_seconds() >= self._third()
+
+    def _third(self) -> float:
+        return lease(self.host.run_table).total_seconds() / 3
 
     def _look(self) -> None:
         kept = self._now()

@@ -11,6 +11,7 @@ import threading
 import time
 import typing as t
 from collections.abc import Callable
+from datetime import datetime
 
 from flask import Flask
 
@@ -202,7 +203,7 @@ class _Worker:
             self.ahead_at = self.looked + AHEAD / 4
         for run in found:
             self.busy += 1
-            self.claimed.put((run, self.looked))
+            self.claimed.put((run, self.host.run_table.now()))
         return len(found)
 
     def _is_due_soon(self) -> bool:
@@ -234,7 +235,7 @@ class _Worker:
             begun = time.monotonic()
             try:
                 with self.app.app_context():
-                    if self._has_lost(run, begun - claimed_at):
+                    if self._has_lost(run, claimed_at):
                         continue
                     status = perform(self.host, run, self.keeper, self.ended.put)
                     if self.tell is not None:
@@ -246,9 +247,12 @@ class _Worker:
             finally:
                 self.done.put(time.monotonic() - begun)
 
-    def _has_lost(self, run: t.Any, seconds: float) -> bool:
+    def _has_lost(self, run: t.Any, claimed_at: datetime) -> bool:
         """Whether a run that has waited here since it was claimed is another's by now."""
         third = lease(self.host.run_table).total_seconds() / 3
+        # By the database's clock, which goes on while this machine is suspended.
+        self.host.table.database.synchronize()
+        seconds = (self.host.run_table.now() - claimed_at).total_seconds()
         if seconds < third or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])

@@ -185,16 +185,28 @@ class Ending:
         elif self.give_back(mine, min(0.05 * 2**losses, 60)) and told:
             self.runs.update(told, self.runs.columns["id"] == mine.id)
 
-    def renew(self, mine: Collection[Mine]) -> None:
-        """Renew the lease of runs, be they cancelled or failed meanwhile."""
-        beat = self.runs.row(heartbeat_at=self.runs.now())
-        waiting = self.runs.has("initial", "running", "cancelled", "failed")
+    def renew(self, mine: Collection[Mine]) -> set[t.Any]:
+        """Renew the lease of runs, be they cancelled or failed meanwhile.
+
+        :returns: the ids of those that nobody has locked.
+        """
         # Where a runner's own rows refer to its run, its transaction may have it locked; then
         # it is nobody else's, either.
         free = self.runs.unlocked([one.id for one in mine], referred=True)
         for one in mine:
             if one.id in free:
-                self.runs.update(beat, *one.worker, waiting, self.runs.is_in_flight())
+                self._renew(one)
+        return free
+
+    def renew_own(self, run: t.Any) -> None:
+        """Renew the lease of a run in the transaction of its runner, which may have it locked."""
+        with past_snapshot(self.table.database):
+            self._renew(Mine(self.runs, run))
+
+    def _renew(self, mine: Mine) -> None:
+        beat = self.runs.row(heartbeat_at=self.runs.now())
+        waiting = self.runs.has("initial", "running", "cancelled", "failed")
+        self.runs.update(beat, *mine.worker, waiting, self.runs.is_in_flight())
 
     def begin_late(self, mine: Mine) -> bool:
         """Let the time of a run start now, if it is still its worker's."""

@@ -216,12 +216,17 @@ class Queue:
             self.upkeep.roll_up(backfill_id, wait=False)
         return given
 
-    def renew(self, runs: Collection[t.Any]) -> None:
-        """Renew the lease of claimed runs."""
-        if runs:
-            self.table.database.synchronize()
-            mine = [Mine(self.runs, run) for run in runs]
-            self.table.database.again(lambda: self.ending.renew(mine))
+    def renew(self, runs: Collection[t.Any]) -> set[t.Any]:
+        """Renew the lease of claimed runs.
+
+        :returns: the ids of those that no transaction has locked. The others are nobody's to
+            take back, until that ends.
+        """
+        if not runs:
+            return set()
+        self.table.database.synchronize()
+        mine = [Mine(self.runs, run) for run in runs]
+        return self.table.database.again(lambda: self.ending.renew(mine))
 
     def begin_late(self, run: t.Any) -> bool:
         """Let the lease and the time of a claimed run start now. If it is not yours: ``False``."""
