@@ -7,6 +7,7 @@ import typing as t
 
 from flask import current_app
 
+from . import dbapi
 from .host import Host
 from .host import host_of
 from .host import Served
@@ -77,7 +78,12 @@ class CeleryDispatcher:
         runs = self.host.runs
         taken = runs.recover() + runs.unqueue(older_than=lease(self.host.run_table))
         for backfill_id in runs.active_backfills():
-            self.send(backfill_id)
+            try:
+                self.send(backfill_id)
+            except Exception as error:
+                # The others must not wait for that.
+                told = dbapi.told(error)
+                current_app.logger.warning("Backfill %s is skipped: %s", backfill_id, told)
         return taken
 
     def send(self, backfill_id: t.Any) -> None:

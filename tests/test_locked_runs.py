@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import URL
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}
@@ -17,8 +18,8 @@ def apart(do):
     found = []
     thread = threading.Thread(target=lambda: found.append(do()))
     thread.start()
-    thread.join(60)
-    assert found, "it waits"
+    thread.join(20)
+    assert found, "it has waited for somebody else's lock, or has raised"
     return found[0]
 
 
@@ -55,6 +56,73 @@ def test_a_run_that_was_locked_for_a_lease_is_not_taken_back_once_it_is_free(
     found = host.stored("status", "attempt")
     host.close()
     assert (taken, attempts, found) == ([0], [1], [("completed", 1)])
+
+
+@pytest.fixture
+def locking(own_runner):
+    if own_runner.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("there is one lock for all")
+    return own_runner
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/runs/1", {"run": {"status": "cancelled"}}),
+        ("", {"backfill": {"start_datetime": "2023-03-02"}}),
+    ],
+)
+def test_a_change_of_a_run_that_its_runner_has_locked_is_refused_soon(locking, path, sent):
+    locking.put(START)
+    [run] = locking.claim()
+    with locking.app.app_context():
+        mine = locking.db.session.get(locking.blueprint.host.run_model, run.id)
+        mine.error = "mine"
+        locking.db.session.flush()
+        refused = apart(lambda: locking.app.test_client().put(f"{URL}{path}", json=sent))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        locking.db.session.rollback()
+    assert locking.client.put(f"{URL}{path}", json=sent).status_code == 200
+
+
+def test_messages_of_a_locked_backfill_hold_up_nobody(locking):
+    locking.put(START)
+    runs = locking.blueprint.runs
+
+    def within(do):
+        with locking.app.app_context():
+            return do()
+
+    queued = within(lambda: runs.enqueue(6, 1))
+    with locking.app.app_context():
+        locking.db.session.get(locking.model, 6, with_for_update=True)
+        # Nobody may have died here, and nothing is there to be withdrawn: both only look.
+        assert apart(lambda: within(lambda: [runs.begin(queued[0].run_id)])) == [None]
+        assert apart(lambda: within(lambda: [runs.enqueue(6, 1)])) == [[]]
+        assert apart(lambda: within(lambda: [runs.died_here(queued[0].run_id)])) == [False]
+        assert apart(lambda: within(lambda: [runs.withdraw(6)])) == [[]]
+    # The message is used up: it is sent again.
+    assert locking.stored("queued_at") == [None] * 2
+    again = within(lambda: runs.enqueue(6, 1))
+    assert within(lambda: runs.begin(again[0].run_id)).key == "2023-03-01T00:00:00"
+
+
+def test_a_run_that_takes_too_long_and_is_locked_keeps_no_place(locking):
+    second = threading.Event()
+
+    @locking.blueprint.runner
+    def run(run):
+        if run.key.startswith("2023-03-02"):
+            second.set()
+            return
+        run.error = "mine"
+        locking.db.session.flush()
+        assert second.wait(60)
+
+    locking.put({**START, "settings": {"run_timeout": 1, "pipeline_run_limit": 1}})
+    locking.work(concurrency=2)
+    assert second.is_set() and locking.stored("status") == ["failed", "completed"]
+    assert locking.stored("error")[0].startswith("Took longer than settings.run_timeout allows")
 
 
 def test_a_machine_that_was_asleep_asks_for_the_time_and_loses_what_was_taken(own_runner):

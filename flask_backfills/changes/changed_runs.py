@@ -127,7 +127,8 @@ class ChangedRuns:
     def _locked(self, backfill: t.Any, found: t.Any) -> t.Any:
         query = sa.select(self.runs.model).where(self.runs.of(backfill), found)
         query = query.options(lazyload("*")).execution_options(populate_existing=True)
-        query = query.with_for_update(of=self.runs.model, key_share=True)
+        # A runner may have it locked for as long as it works: that is a 503 soon.
+        query = query.with_for_update(of=self.runs.model, key_share=True, nowait=True)
         run = self.table.session.scalars(query).one_or_none()
         if run is None:
             raise errors.RunNotFound()

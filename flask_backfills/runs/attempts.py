@@ -110,8 +110,10 @@ class Attempts:
         late = [one for one in running if self.runs.is_older(one.started_at, seconds)]
         if not late:
             return []
-        # A runner may have its own run locked. Nobody waits for that: its end will be too late.
+        # A runner may have its own run locked. Nobody waits for that: its end will be too late,
+        # and until then it has lost its place.
         free = self.runs.unlocked([one.id for one in late], referred=True)
+        flight.late = {one.id for one in late} - free
         return [one for one in late if one.id in free]
 
     def _time_out(self, one: Held, settings: Mapping[str, t.Any]) -> bool:

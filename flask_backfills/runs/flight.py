@@ -58,6 +58,8 @@ class Flight:
         sent = {"backfill": runs.backfills.key_of(backfill)}
         rows = runs.database.execute(runs.database.latest(query), sent)
         self.held = [_held(runs, row) for row in rows]
+        #: The ids of those that take too long, and whose runners have them locked.
+        self.late: set[t.Any] = set()
 
     @property
     def running(self) -> int:
@@ -69,7 +71,8 @@ class Flight:
 
         One that took too long has lost its place, be it tried again or not.
         """
-        return sum(one.has_worker and not one.took_too_long for one in self.held)
+        at_once = [one for one in self.held if one.has_worker and not one.took_too_long]
+        return sum(one.id not in self.late for one in at_once)
 
     @property
     def has_workers(self) -> bool:

@@ -69,9 +69,12 @@ class HandOut:
         return backfill, [], changes
 
     def one(self, backfill_id: t.Any, run_id: t.Any) -> HandedOut:
-        """Hand out one run, if it waits and may run now."""
-        backfill = self.table.hold(backfill_id)
+        """Hand out one run, if it waits and may run now, unless somebody has its backfill locked."""
+        backfill = self.table.hold_soon(backfill_id)
         if backfill is None:
+            # Its message is used up: whoever looks for the next runs sends it again.
+            waits = self.runs.columns["id"] == run_id, self.runs.has("initial")
+            self.runs.update(self.runs.row(queued_at=None), *waits)
             return None, [], {}
         past, now = self.next.past(backfill)
         query = sa.select(self.runs.model, sa.and_(sa.true(), *past.values()))

@@ -46,7 +46,7 @@ class MessageQueue(Queue):
         """
 
         def enqueue() -> tuple[t.Any, list[Queued], Changes]:
-            backfill = self.table.hold(backfill_id)
+            backfill = self.table.hold_soon(backfill_id)
             if backfill is None:
                 return None, [], {}
             before = noted(self.rollup, backfill)
@@ -89,7 +89,7 @@ class MessageQueue(Queue):
         """
 
         def take_back() -> tuple[t.Any, bool, Changes]:
-            backfill = self.table.hold(self.progress.backfill_of(run_id))
+            backfill = self.table.hold_soon(self.progress.backfill_of(run_id))
             if backfill is None:
                 return None, False, {}
             before = noted(self.rollup, backfill)
@@ -108,7 +108,7 @@ class MessageQueue(Queue):
         """Return the runs that were cancelled while queued, and mark them as not queued."""
 
         def withdraw() -> list[Queued]:
-            backfill = self.table.hold(backfill_id)
+            backfill = self.table.hold_soon(backfill_id)
             if backfill is None:
                 return []
             query = sa.select(self.runs.model).where(

@@ -171,7 +171,10 @@ class Planned:
 
     def _mark(self, ids: list[t.Any], wanted: bool) -> None:
         if self.table.knows_history:
-            self.table.update(self.table.row(wanted=wanted), self.table.columns["id"].in_(ids))
+            of_them = self.table.columns["id"].in_(ids)
+            # A runner may have its run locked for as long as it works: that is a 503 soon.
+            self.table.lock_now(of_them)
+            self.table.update(self.table.row(wanted=wanted), of_them)
 
     def _latest(self, query: t.Any) -> t.Any:
         return self._execute(self.table.database.latest(query))

@@ -19,6 +19,7 @@ from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.backfill_table import MOMENTS
 from ..tables.session import has_work
 from ..tables.session import undo
 from .ending import Discarded
@@ -29,7 +30,6 @@ from .hand_out import Variables
 from .lease import lease
 from .progress import Progress
 from .rollup import Rollup
-from .upkeep import PAUSES
 from .upkeep import Upkeep
 
 
@@ -205,7 +205,7 @@ class Queue:
         """
         given, left = 0, [Mine(self.runs, run) for run in runs]
         again = partial(self.table.database.again, seconds=lease(self.runs).total_seconds())
-        for pause in PAUSES if left else ():
+        for pause in MOMENTS if left else ():
             count, left = again(partial(self.ending.give_back_free, left, leaving))
             given += count
             if not left:

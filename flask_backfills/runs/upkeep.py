@@ -13,6 +13,7 @@ from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
+from ..tables.backfill_table import MOMENTS
 from ..tables.database import PATIENCE
 from .flight import Flight
 from .followed import noted
@@ -20,9 +21,6 @@ from .followed import record_of_worker
 from .hand_out import HandOut
 from .lease import lease
 from .progress import Progress
-
-#: Seconds between two tries to roll up a backfill that somebody else has locked.
-PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 class Upkeep:
@@ -64,7 +62,7 @@ class Upkeep:
         try:
             seconds = lease(self.runs).total_seconds() if metrics else PATIENCE
             backfill, changes = self.table.database.again(roll, seconds=seconds)
-            for pause in PAUSES if wait and not patient and backfill is None else ():
+            for pause in MOMENTS if wait and not patient and backfill is None else ():
                 time.sleep(pause)
                 backfill, changes = self.table.database.again(roll)
                 if backfill is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from collections.abc import Callable
 from functools import cached_property
@@ -18,6 +19,9 @@ from .database import Database
 from .fields import held
 from .session import AnySession
 from .session import opener
+
+#: Seconds between two tries to lock a backfill that somebody else has locked.
+MOMENTS = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 #: A function that narrows a SELECT.
 Scope = Callable[[t.Any], t.Any]
@@ -198,3 +202,13 @@ class BackfillTable:
         self.database.begin_writing()
         query = self._of_any_free if skip_locked else self._of_any_locked
         return self.session.scalars(query, {"backfill_id": backfill_id}).unique().one_or_none()
+
+    def hold_soon(self, backfill_id: t.Any) -> t.Any:
+        """The same; ``None`` too if somebody else has it locked for longer than a moment."""
+        backfill = self.hold(backfill_id, skip_locked=True)
+        for pause in MOMENTS:
+            if backfill is not None or self.database.is_sqlite:
+                break
+            time.sleep(pause)
+            backfill = self.hold(backfill_id, skip_locked=True)
+        return backfill
