@@ -26,6 +26,7 @@ from .host import host_of
 from .host import Served
 from .keeper import Keeper
 from .runs import metrics as numbers
+from .tables.session import is_pending
 from .tables.session import undo
 from .tables.snapshots import marked
 
@@ -116,7 +117,9 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
             # One that belongs to the session: its relationships load, its columns are written.
             metrics = numbers.read(_apart(host.runner, session.merge(run, load=False)))
             # What the database refuses of its work is its failure too.
-            session.flush()
+            if is_pending(session):
+                host.table.database.begin_writing()
+                session.flush()
         return "completed", metrics, None
     except BaseException as raised:
         if os.getpid() != process:

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
+from contextlib import suppress
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 
 from .. import dbapi
+from . import columns
 from .clock import Clock
 from .isolation import level_of
 from .isolation import STRICT
@@ -36,6 +38,11 @@ _OURS = "flask_backfills.ours"
 _ALONE = threading.RLock()
 
 R = t.TypeVar("R")
+
+
+def _begins(driver: sqlite3.Connection) -> bool:
+    """Whether a connection of SQLite is always in a transaction (Python 3.12)."""
+    return getattr(driver, "autocommit", -1) is False
 
 
 class Otherwise(Exception):
@@ -144,18 +151,39 @@ class Database:
     def begin_writing(self) -> None:
         """On SQLite, take the write lock.
 
-        It has no FOR UPDATE. Its driver begins only at the first write, after the read.
+        It has no FOR UPDATE. Its driver begins only at the first write, after the read, or the
+        host lets each transaction begin by itself, without the lock.
         """
         if not self.is_sqlite:
             return
         connection = self.session.connection(bind_arguments={"mapper": self.mapper})
         driver = connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                locked = sa.exc.OperationalError("BEGIN IMMEDIATE", None, error)
-                raise dbapi.ours(locked) from error
+        if not isinstance(driver, sqlite3.Connection):
+            return
+        if driver.in_transaction and driver.isolation_level is not None and not _begins(driver):
+            # By a write, which has the lock.
+            return
+        try:
+            self._lock(driver)
+        except sqlite3.OperationalError as error:
+            locked = sa.exc.OperationalError("BEGIN IMMEDIATE", None, error)
+            raise dbapi.ours(locked) from error
+
+    def _lock(self, driver: sqlite3.Connection) -> None:
+        if driver.in_transaction:
+            with suppress(sqlite3.OperationalError):
+                driver.execute(self._no_write)
+                return
+            # Somebody else has written since this has read something. Who can't have the lock
+            # has written nothing, so that nothing is lost.
+            driver.rollback()
+        driver.execute(self._no_write if driver.in_transaction else "BEGIN IMMEDIATE")
+
+    @property
+    def _no_write(self) -> str:
+        """A statement that takes the write lock, and writes no row."""
+        table = columns.key_column(self.mapper).table
+        return f"DELETE FROM {self.dialect.identifier_preparer.format_table(table)} WHERE 0"
 
     def execute(self, statement: t.Any, rows: t.Any = None) -> t.Any:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})

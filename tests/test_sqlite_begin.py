@@ -1,0 +1,81 @@
+"""SQLite whose transactions the host begins by itself, as SQLAlchemy's documentation shows."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from conftest import Host
+
+START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03", "interval_type": "day"}
+START |= {"interval_units": 1, "status": "initial"}
+
+
+@pytest.fixture(params=["BEGIN", "BEGIN IMMEDIATE"])
+def begun(request, sqlite_url):
+    """A host in WAL mode, each of whose transactions begins with a statement."""
+    host = Host(sqlite_url)
+    host.begin = request.param
+    with host.app.app_context():
+        engine = host.db.engine
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection, record):
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("PRAGMA busy_timeout = 1000")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql(request.param)
+
+    host.serve(run_model=host.run_model())
+    yield host
+    host.close()
+
+
+@pytest.mark.parametrize("also", ["reads", "writes"])
+def test_a_runner_that_has_read_what_others_have_written_since_ends_its_run(begun, also):
+    calls = []
+
+    @begun.blueprint.runner
+    def run(run):
+        calls.append(run.key)
+        begun.db.session.scalars(sa.select(begun.model)).all()
+        if begun.begin == "BEGIN":
+            # With the other, who reads has the lock.
+            put = threading.Thread(target=lambda: begun.put({"name": run.key}))
+            put.start()
+            put.join()
+        if also == "writes":
+            begun.db.session.add(begun.model(pipeline_uuid="mine", name=run.key))
+        return {"rows": 1}
+
+    begun.put(START)
+    begun.work()
+    assert len(calls) == 3 and begun.stored("status") == ["completed"] * 3
+    assert begun.get()["metrics"] == {"rows": 3}
+    assert begun.get()["name"] == (calls[-1] if begun.begin == "BEGIN" else "old_name")
+    mine = begun.read("/api/pipelines/mine/backfills")["backfills"]
+    assert len(mine) == (3 if also == "writes" else 0)
+
+
+def test_workers_and_requests_that_begin_so_lose_nothing(begun):
+    begun.blueprint.runner(lambda run: {"rows": 1})
+    begun.put({**START, "interval_type": "hour"})
+    stop, refused = threading.Event(), []
+
+    def edit():
+        while not stop.is_set():
+            response = begun.app.test_client().put(
+                "/api/pipelines/arwen_starlight/backfills/6", json={"backfill": {"name": "new"}}
+            )
+            refused.append(response.status_code)
+
+    editing = threading.Thread(target=edit)
+    editing.start()
+    begun.work(concurrency=3)
+    stop.set()
+    editing.join()
+    assert begun.stored("status") == ["completed"] * 49
+    assert begun.get()["metrics"] == {"rows": 49}
+    assert set(refused) <= {200, 503} and 200 in refused
