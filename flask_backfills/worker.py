@@ -123,13 +123,13 @@ class _Worker:
         grace: float | None,
         idle: float,
     ) -> None:
-        left: SystemExit | None = None
+        exits = None
         try:
             try:
                 self._feed(once, stop, hurry, idle)
             except SystemExit as asked:
-                # In the host's own code, such as a receiver: no reason to cut off what runs.
-                left = asked
+                # By a receiver of the host's: no reason to cut off what runs.
+                exits = asked
             self._give_back_ahead()
             self.keeper.stop()
             until = float("inf") if grace is None else time.monotonic() + grace
@@ -143,8 +143,8 @@ class _Worker:
             with self.app.app_context():
                 for backfill_id in self._ended():
                     self.host.runs.upkeep.roll_up(backfill_id)
-        if left is not None:
-            raise left
+        if exits is not None:
+            raise exits
 
     def _feed(self, once: bool, stop: threading.Event, hurry: threading.Event, idle: float) -> None:
         """Claim runs for the threads until there is a reason to stop."""
@@ -201,8 +201,8 @@ class _Worker:
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
             self.ahead_at = self.looked + AHEAD / 4
+        self.busy += len(found)
         for run in found:
-            self.busy += 1
             self.claimed.put((run, self.host.run_table.now()))
         return len(found)
 
@@ -231,8 +231,7 @@ class _Worker:
 
     def _perform(self) -> None:
         while (claimed := self.claimed.get()) is not None:
-            run, claimed_at = claimed
-            begun = time.monotonic()
+            (run, claimed_at), begun = claimed, time.monotonic()
             try:
                 with self.app.app_context():
                     if self._has_lost(run, claimed_at):
@@ -249,11 +248,9 @@ class _Worker:
 
     def _has_lost(self, run: t.Any, claimed_at: datetime) -> bool:
         """Whether a run that has waited here since it was claimed is another's by now."""
-        third = lease(self.host.run_table).total_seconds() / 3
-        # By the database's clock, which goes on while this machine is suspended.
         self.host.table.database.synchronize()
-        seconds = (self.host.run_table.now() - claimed_at).total_seconds()
-        if seconds < third or self.host.runs.begin_late(run):
+        waited = self.host.run_table.now() - claimed_at
+        if waited < lease(self.host.run_table) / 3 or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])
         return True

@@ -31,7 +31,7 @@ def test_a_run_that_was_locked_for_a_lease_is_not_taken_back_once_it_is_free(
     if level and database_url.startswith("sqlite"):
         pytest.skip("it has one level")
     host = Host(database_url, **({"isolation_level": level} if level else {}))
-    host.app.config["BACKFILLS_LEASE"] = 1.5
+    host.app.config["BACKFILLS_LEASE"] = 2.4
     host.serve(run_model=host.run_model())
     taken, attempts = [], []
 
@@ -46,7 +46,7 @@ def test_a_run_that_was_locked_for_a_lease_is_not_taken_back_once_it_is_free(
             host.db.session.add(host.model(pipeline_uuid="mine"))
         host.db.session.flush()
         # Meanwhile nobody can renew its lease, or it is not renewed at this level.
-        time.sleep(2)
+        time.sleep(2.8)
         host.db.session.commit()
         # As another worker does, at once.
         taken.append(apart(lambda: host.recover(None)))

@@ -1,7 +1,7 @@
 """Runs that wait in a message queue of the host's, such as Celery's.
 
 A message may be lost or come twice: what it is worth is decided when it arrives, by
-:meth:`~flask_backfills.runs.queue.Queue.begin`.
+:meth:`MessageQueue.begin`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from . import canary
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker
+from .queue import leave
 from .queue import Queue
 
 
@@ -64,6 +65,31 @@ class MessageQueue(Queue):
         backfill, queued, changes = self.table.database.again(enqueue)
         signals.tell(self.table.session, self.schema, backfill, changes)
         return queued
+
+    def begin(self, run_id: t.Any) -> t.Any:
+        """Claim one run whose message has arrived.
+
+        If the run may not be handed out now (see :meth:`claim`), it waits to be queued again.
+
+        :returns: the run, detached as those of :meth:`claim`; ``None`` if it is no longer
+            waiting, or may not run now.
+        """
+        self.table.database.synchronize()
+        with self.table.database.transaction(keep=False):
+            key = self.progress.backfill_of(run_id)
+        found: list[t.Any] = []
+
+        def hand_out() -> tuple[t.Any, Changes]:
+            backfill, found[:], changes = self.hand_out.one(key, run_id)
+            return backfill, changes
+
+        try:
+            backfill, changes = self.table.database.again(hand_out)
+            signals.tell(self.table.session, self.schema, backfill, changes)
+        except BaseException:
+            leave(self, found)
+            raise
+        return found[0] if found else None
 
     def unqueue(
         self, *, run_ids: Collection[t.Any] = (), older_than: timedelta | None = None

@@ -173,7 +173,8 @@ class Planned:
         if self.table.knows_history:
             of_them = self.table.columns["id"].in_(ids)
             # A runner may have its run locked for as long as it works: that is a 503 soon.
-            self.table.lock_now(of_them)
+            query = sa.select(self.table.columns["id"]).where(of_them)
+            self._execute(query.with_for_update(nowait=True, key_share=True)).all()
             self.table.update(self.table.row(wanted=wanted), of_them)
 
     def _latest(self, query: t.Any) -> t.Any:

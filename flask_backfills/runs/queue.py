@@ -92,43 +92,18 @@ class Queue:
                 found = []
                 signals.tell(self.table.session, self.schema, backfill, changes)
             except Exception as error:
-                _leave(self, found)
+                leave(self, found)
                 if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
                 current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
             except BaseException:
                 # Such as sys.exit() in a receiver of the host's: nobody would do them.
-                _leave(self, [*claimed, *found])
+                leave(self, [*claimed, *found])
                 raise
         if interrupted is not None and not claimed:
             # Not the same as nothing to do.
             raise interrupted
         return claimed
-
-    def begin(self, run_id: t.Any) -> t.Any:
-        """Claim one run whose message has arrived.
-
-        If the run may not be handed out now (see :meth:`claim`), it waits to be queued again.
-
-        :returns: the run, detached as those of :meth:`claim`; ``None`` if it is no longer
-            waiting, or may not run now.
-        """
-        self.table.database.synchronize()
-        with self.table.database.transaction(keep=False):
-            key = self.progress.backfill_of(run_id)
-        found: list[t.Any] = []
-
-        def hand_out() -> tuple[t.Any, Changes]:
-            backfill, found[:], changes = self.hand_out.one(key, run_id)
-            return backfill, changes
-
-        try:
-            backfill, changes = self.table.database.again(hand_out)
-            signals.tell(self.table.session, self.schema, backfill, changes)
-        except BaseException:
-            _leave(self, found)
-            raise
-        return found[0] if found else None
 
     def finish(
         self,
@@ -219,8 +194,7 @@ class Queue:
     def renew(self, runs: Collection[t.Any]) -> set[t.Any]:
         """Renew the lease of claimed runs.
 
-        :returns: the ids of those that no transaction has locked. The others are nobody's to
-            take back, until that ends.
+        :returns: the ids of those that no transaction has locked.
         """
         if not runs:
             return set()
@@ -261,7 +235,7 @@ class Queue:
             return self.hand_out.next.backfills()
 
 
-def _leave(queue: Queue, runs: list[t.Any]) -> None:
+def leave(queue: Queue, runs: list[t.Any]) -> None:
     """Give back runs of a claim that has failed, be it after its commit.
 
     The host's own ``after_commit`` may raise, and nobody would know that it has them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 import time
 import typing as t
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
-from contextlib import suppress
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
@@ -20,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from .. import dbapi
 from . import columns
+from . import sqlite
 from .clock import Clock
 from .isolation import level_of
 from .isolation import STRICT
@@ -38,11 +37,6 @@ _OURS = "flask_backfills.ours"
 _ALONE = threading.RLock()
 
 R = t.TypeVar("R")
-
-
-def _begins(driver: sqlite3.Connection) -> bool:
-    """Whether a connection of SQLite is always in a transaction (Python 3.12)."""
-    return getattr(driver, "autocommit", -1) is False
 
 
 class Otherwise(Exception):
@@ -149,41 +143,10 @@ class Database:
             pause = min(2 * pause, 1)
 
     def begin_writing(self) -> None:
-        """On SQLite, take the write lock.
-
-        It has no FOR UPDATE. Its driver begins only at the first write, after the read, or the
-        host lets each transaction begin by itself, without the lock.
-        """
-        if not self.is_sqlite:
-            return
-        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-        driver = connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            return
-        if driver.in_transaction and driver.isolation_level is not None and not _begins(driver):
-            # By a write, which has the lock.
-            return
-        try:
-            self._lock(driver)
-        except sqlite3.OperationalError as error:
-            locked = sa.exc.OperationalError("BEGIN IMMEDIATE", None, error)
-            raise dbapi.ours(locked) from error
-
-    def _lock(self, driver: sqlite3.Connection) -> None:
-        if driver.in_transaction:
-            with suppress(sqlite3.OperationalError):
-                driver.execute(self._no_write)
-                return
-            # Somebody else has written since this has read something. Who can't have the lock
-            # has written nothing, so that nothing is lost.
-            driver.rollback()
-        driver.execute(self._no_write if driver.in_transaction else "BEGIN IMMEDIATE")
-
-    @property
-    def _no_write(self) -> str:
-        """A statement that takes the write lock, and writes no row."""
-        table = columns.key_column(self.mapper).table
-        return f"DELETE FROM {self.dialect.identifier_preparer.format_table(table)} WHERE 0"
+        """On SQLite, take the write lock: it has no FOR UPDATE."""
+        if self.is_sqlite:
+            connection = self.session.connection(bind_arguments={"mapper": self.mapper})
+            sqlite.begin_writing(connection, columns.key_column(self.mapper).table)
 
     def execute(self, statement: t.Any, rows: t.Any = None) -> t.Any:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})

@@ -180,12 +180,6 @@ class RunTable:
         query = query.with_for_update(skip_locked=True, key_share=referred)
         return set(self.database.execute(query).scalars())
 
-    def lock_now(self, *criteria: t.Any) -> None:
-        """Lock the runs that meet some criteria; what waits for somebody else's lock fails."""
-        if not self.database.is_sqlite:
-            query = sa.select(self.columns["id"]).where(*criteria)
-            self.database.execute(query.with_for_update(nowait=True, key_share=True)).all()
-
     def key_share(self, run: t.Any) -> t.Any:
         """A SELECT that marks a run as somebody's, and lets everybody else write to it."""
         query = sa.select(self.columns["id"]).where(self.columns["id"] == self.key_of(run))

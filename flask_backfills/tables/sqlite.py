@@ -1,0 +1,45 @@
+"""SQLite's one write lock, which stands for the locks of rows that it lacks."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+
+import sqlalchemy as sa
+
+from .. import dbapi
+
+
+def begin_writing(connection: sa.Connection, table: sa.FromClause) -> None:
+    """Take the write lock, be it in a transaction that the host has let begin without it.
+
+    SQLite's driver begins only at the first write, after the read. A host may let each
+    transaction begin by itself instead: with an event, or with ``autocommit=False``.
+
+    :param table: any table.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        return
+    always = getattr(driver, "autocommit", -1) is False
+    if driver.in_transaction and driver.isolation_level is not None and not always:
+        # It has begun by a write, which has the lock.
+        return
+    name = connection.dialect.identifier_preparer.format_table(table)
+    try:
+        _lock(driver, f"DELETE FROM {name} WHERE 0")
+    except sqlite3.OperationalError as error:
+        locked = sa.exc.OperationalError("BEGIN IMMEDIATE", None, error)
+        raise dbapi.ours(locked) from error
+
+
+def _lock(driver: sqlite3.Connection, no_write: str) -> None:
+    """:param no_write: a statement that takes the lock, and writes no row."""
+    if driver.in_transaction:
+        with suppress(sqlite3.OperationalError):
+            driver.execute(no_write)
+            return
+        # Somebody else has written since this has read something. Who can't have the lock has
+        # written nothing, so that nothing is lost.
+        driver.rollback()
+    driver.execute(no_write if driver.in_transaction else "BEGIN IMMEDIATE")
