@@ -131,8 +131,7 @@ class Backfills(Reading):
                 saved = change(self.table.database, create, keep=preview is None)
                 break
             except once.MadeMeanwhile:
-                # By now, that is stored.
-                continue
+                continue  # By now, that is stored.
         if preview is None:
             signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
         else:
