@@ -68,6 +68,10 @@ class BackfillBlueprint(Blueprint):
         :class:`BackfillRunMixin`. Without it, backfills are stored but never executed.
     :param timezone: the name of the time zone in which days, weeks, months and years are
         counted. Minutes and hours are elapsed time.
+    :param local_datetimes: ``True`` to read and show ``start_datetime`` and ``end_datetime``, on
+        the wire, in the time zone of ``timezone``: without an offset they are of that zone, and
+        they are shown with their offset. All other timestamps stay in UTC. Leave it off beside
+        Mage's own web interface, which expects UTC without an offset.
     :param end: ``inclusive`` if ``end_datetime`` itself may have a run, as in Mage;
         ``exclusive`` if not.
     :param pipelines: a function that returns the names of all pipelines. A new backfill of
@@ -110,6 +114,7 @@ class BackfillBlueprint(Blueprint):
         transitions: Transitions | None = TRANSITIONS,
         run_model: type[t.Any] | None = None,
         timezone: str = "UTC",
+        local_datetimes: bool = False,
         end: str = "inclusive",
         pipelines: Pipelines | None = None,
         openapi: bool | Mapping[str, t.Any] = False,
@@ -132,6 +137,7 @@ class BackfillBlueprint(Blueprint):
             transitions=transitions,
             run_model=run_model,
             timezone=timezone,
+            local_datetimes=local_datetimes,
             end=end,
             pipelines=pipelines,
             event_model=event_model,

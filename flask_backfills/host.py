@@ -34,6 +34,7 @@ from .runs.why import Why
 from .tables import columns
 from .tables import models
 from .tables import remarks
+from .tables import zoned
 from .tables.backfill_table import BackfillTable
 from .tables.backfill_table import Scope
 from .tables.event_table import Actor
@@ -71,6 +72,7 @@ class Host:
         pipelines: Pipelines | None,
         event_model: type[t.Any] | None,
         actor: Actor | None,
+        local_datetimes: bool,
         allow: Allow,
         allow_one: AllowOne,
     ) -> None:
@@ -104,6 +106,7 @@ class Host:
         self.event_model = event_model
         self.actor = actor
         self.zone = _zone(timezone)
+        self.local_datetimes = local_datetimes
         self.pipelines = pipelines
         self.inclusive = end == "inclusive"
         self.generators: dict[str, Generator] = {}
@@ -139,7 +142,15 @@ class Host:
     @cached_property
     def schema(self) -> BackfillSchema:
         """The schema, with the limits of the model's columns."""
-        return self.schema_class(self.table.model)
+        schema = self.schema_class(self.table.model)
+        if self.wire_zone is not None:
+            zoned.use_zone(schema, self.wire_zone)
+        return schema
+
+    @property
+    def wire_zone(self) -> tzinfo | None:
+        """The zone of windows on the wire; ``None`` if they are in UTC, without an offset."""
+        return self.zone if self.local_datetimes and self.zone is not timezone.utc else None
 
     @cached_property
     def run_table(self) -> RunTable:

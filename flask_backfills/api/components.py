@@ -26,6 +26,7 @@ from ..tables.schema import ModelSchema
 from . import answers
 from . import descriptions
 from . import readings
+from . import windows
 from .answers import Document
 from .answers import list_of
 from .answers import object_of
@@ -42,6 +43,12 @@ _DATETIME: Document = {
         {"type": "string", "format": "date-time"},
         {"type": "string", "pattern": f"^{_DAY}([T ]{_TIME}{_OFFSET}?)?$"},
     ]
+}
+#: How one is shown: in UTC; or in the zone of the blueprint, with the offset.
+_MOMENT: Document = {"type": "string"}
+_IN_ZONE: Document = {
+    "type": "string",
+    "pattern": f"^{_DAY} [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\\.[0-9]{{6}})?[+-][0-9]{{2}}:[0-9]{{2}}$",
 }
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "enum")
 #: What the enums of our own are, whose names need no owner.
@@ -60,9 +67,7 @@ class Components:
     def __init__(self, host: Host, property_of: Callable[[t.Any], Document]) -> None:
         self._property_of = property_of
         self._with_runs = host.run_model is not None
-        description, example = descriptions.ATTRIBUTES["interval_type"]
-        zoned = description.format(zone=host.zone), example
-        self._told_of = {**descriptions.ATTRIBUTES, "interval_type": zoned}
+        self._told_of = windows.attributes(host.zone, host.wire_zone)
         #: The schemas, by their names.
         self.schemas: dict[str, Document] = {
             "Status": {"type": "string", "enum": list(STATUSES)},
@@ -125,7 +130,9 @@ class Components:
         self.schemas["Run"] = self._shown("Run", schema, descriptions.RUN_ATTRIBUTES)
         self.schemas["RunList"] = list_of("runs", "Run")
         self.schemas |= answers.one_run(self.schemas["Run"]) | answers.run_changes()
-        self.schemas |= readings.coverage(self._plain(schema.fields["backfill_id"]))
+        moment = _MOMENT if host.wire_zone is None else _IN_ZONE
+        ids, told = self._plain(schema.fields["backfill_id"]), windows.pieces(host.wire_zone)
+        self.schemas |= readings.coverage(ids, moment, told)
         self.schemas |= answers.plans() | readings.reasons()
 
     def _sent(self, schema: ModelSchema, name: str, field: fields.Field[t.Any]) -> Document:
@@ -169,7 +176,8 @@ class Components:
         if isinstance(field, JSONObject):
             return self._json(attribute)
         if isinstance(field, UTCDateTime):
-            return _DATETIME if sent else {"type": "string"}
+            shown = _MOMENT if field.zone is None else _IN_ZONE
+            return _DATETIME if sent else shown
         kind = self._plain(field)
         if not sent or not kind:
             return kind or None

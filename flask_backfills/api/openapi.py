@@ -17,13 +17,12 @@ from ..host import Host
 from ..rules.idempotency import PATTERN
 from ..tables import columns
 from . import query
+from . import windows
 from .answers import Document
 from .answers import ref
 from .components import Components
-from .descriptions import ABOUT
 from .descriptions import HEADERS
 from .descriptions import OPERATIONS
-from .descriptions import PARAMETERS
 from .descriptions import REFUSALS
 from .descriptions import TAGS
 
@@ -44,7 +43,7 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     paths |= _history_paths() if host.event_model is not None else {}
     used = sorted({one.tag for operations in paths.values() for one in operations.values()})
     options = {
-        "info": {"description": ABOUT},
+        "info": {"description": windows.about(host.wire_zone)},
         "tags": [{"name": name, "description": TAGS[name]} for name in used],
         "servers": [{"url": server or "/"}],
         **more,
@@ -57,10 +56,14 @@ def document(host: Host, server: str, more: t.Mapping[str, t.Any]) -> Document:
     ids["backfill_id"] = _id(host.table.mapper)
     if host.run_model is not None:
         ids["run_id"] = _id(host.run_table.mapper)
+    told_of = windows.parameters(host.wire_zone)
     for path, operations in paths.items():
-        shared = [_parameter(name, ids[name], "path") for name in ids if f"{{{name}}}" in path]
+        shared = [
+            _parameter(told_of, name, ids[name], "path") for name in ids if f"{{{name}}}" in path
+        ]
         told = {
-            method: _told(one, shared, components, longest) for method, one in operations.items()
+            method: _told(one, shared, components, longest, told_of)
+            for method, one in operations.items()
         }
         spec.path(path=path, operations=told)
     return spec.to_dict()
@@ -163,7 +166,11 @@ def _both(name: str, *change: t.Any) -> dict[str, _Operation]:
 
 
 def _told(
-    one: _Operation, shared: list[Document], components: Components, longest: int
+    one: _Operation,
+    shared: list[Document],
+    components: Components,
+    longest: int,
+    told_of: t.Mapping[str, str],
 ) -> Document:
     """An operation as the document has it.
 
@@ -177,11 +184,16 @@ def _told(
     key = {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^{PATTERN}$"}
     kinds = {"Idempotency-Key": key}
     headers = [
-        _parameter(name, kinds.get(name, {"type": "string"}), "header") for name in one.headers
+        _parameter(told_of, name, kinds.get(name, {"type": "string"}), "header")
+        for name in one.headers
     ]
     asked = [
         _parameter(
-            field.data_key or name, components.parameter(field), "query", required=field.required
+            told_of,
+            field.data_key or name,
+            components.parameter(field),
+            "query",
+            required=field.required,
         )
         for name, field in one.query().fields.items()
     ]
@@ -211,8 +223,10 @@ def _told(
     return told
 
 
-def _parameter(name: str, schema: Document, where: str, required: bool = False) -> Document:
-    told = {"description": PARAMETERS[name]}
+def _parameter(
+    told_of: t.Mapping[str, str], name: str, schema: Document, where: str, required: bool = False
+) -> Document:
+    told = {"description": told_of[name]}
     # In the schema too, where generators look for it.
     schema = schema if "$ref" in schema else {**schema, **told}
     found = {"name": name, "in": where, **told, "schema": schema}

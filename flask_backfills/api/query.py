@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import tzinfo
 from functools import cache
 
 from flask import Request
@@ -94,14 +95,23 @@ class Change(WhatIf):
     dry_run = fields.Boolean(load_default=False)
 
 
-#: One of each for all requests, and what it reads where nothing was sent.
-_made = cache(lambda schema: schema())
-_defaults: t.Any = cache(lambda schema: _made(schema).load({}))
+# One of each for all requests, and what it reads where nothing was sent.
+@cache
+def _made(schema: type[Query], zone: tzinfo | None) -> Query:
+    made = schema()
+    for field in made.fields.values():
+        if isinstance(field, UTCDateTime):
+            field.zone = zone
+    return made
 
 
-def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
+_defaults: t.Any = cache(lambda schema: _made(schema, None).load({}))
+
+
+def read(request: Request, schema: type[Query], zone: tzinfo | None = None) -> dict[str, t.Any]:
     """Return the query parameters of a request.
 
+    :param zone: the zone of datetimes without an offset; ``None`` for UTC.
     :raises flask_backfills.errors.Refused: for unknown parameters, for repeated parameters,
         and for values that are not valid.
     """
@@ -113,10 +123,10 @@ def read(request: Request, schema: type[Query]) -> dict[str, t.Any]:
     try:
         if not sent:
             return {**_defaults(schema)}
-        values = _made(schema).load({key: found[0] for key, found in sent.items()})
+        values = _made(schema, zone).load({key: found[0] for key, found in sent.items()})
     except ValidationError as error:
         messages = error.normalized_messages()  # type: ignore[no-untyped-call]
-        known = [field.data_key or name for name, field in _made(schema).fields.items()]
+        known = [field.data_key or name for name, field in _made(schema, zone).fields.items()]
         told = names.unknown([key for key in messages if key not in known], known)
         wrong.update({**messages, **told})
     if wrong:

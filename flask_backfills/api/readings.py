@@ -4,6 +4,7 @@ why something stands as it does."""
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ..rules.coverage import KINDS
 from ..rules.reasons import reason
@@ -13,6 +14,7 @@ from .answers import object_of
 from .answers import PAGE
 from .answers import ref
 from .answers import told
+from .descriptions import Told
 
 _ENDS: dict[str, tuple[str, t.Any]] = {
     "from": ("What it was before.", "old_name"),
@@ -27,16 +29,17 @@ _PIECES = {
 }
 
 
-def coverage(backfill_id: Document) -> dict[str, Document]:
+def coverage(
+    backfill_id: Document, moment: Document, ends: Mapping[str, Told]
+) -> dict[str, Document]:
     """What the backfills of a pipeline cover of a span.
 
     :param backfill_id: the type of their keys.
+    :param moment: the type of the ends of a piece.
+    :param ends: what is said about them.
     """
     piece = {
-        "start_datetime": told({"type": "string"}, "Its start, in UTC.", "2023-07-10 00:00:00"),
-        "end_datetime": told(
-            {"type": "string"}, "Its end, in UTC, not a part of it.", "2023-07-14 00:00:00"
-        ),
+        **{name: told(moment, *about) for name, about in ends.items()},
         "backfills": told(
             {"type": "array", "items": backfill_id}, "The backfills that it is about.", [12]
         ),

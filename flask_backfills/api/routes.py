@@ -135,7 +135,7 @@ class Routes:
 
     def coverage_view(self, pipeline_uuid: str) -> Response:
         self.host.allow("list", pipeline_uuid)
-        asked = query.read(request, query.Coverage)
+        asked = query.read(request, query.Coverage, self.host.wire_zone)
         span = asked["start_datetime"], asked["end_datetime"]
         page = asked["offset"], asked["limit"]
         shown, counts = self.host.backfills.coverage(pipeline_uuid, *span, *page)

@@ -6,6 +6,7 @@ import typing as t
 from datetime import datetime
 
 from .. import errors
+from ..rules import zones
 from ..runs import coverage
 from ..runs.planned import Planned
 from ..runs.progress import Progress
@@ -76,8 +77,8 @@ class Reading:
         told = {
             kind: [
                 {
-                    "start_datetime": show(piece.start),
-                    "end_datetime": show(piece.end),
+                    "start_datetime": self._show_moment(piece.start),
+                    "end_datetime": self._show_moment(piece.end),
                     "backfills": list(piece.backfills),
                 }
                 for piece in pieces.page
@@ -100,6 +101,13 @@ class Reading:
             )
         found, total = self.events.page(backfill, offset, limit)
         return [self.events.show(one) for one in found], total
+
+    def _show_moment(self, moment: datetime) -> str:
+        return (
+            show(moment)
+            if self.schema.window_zone is None
+            else zones.show(moment, self.schema.window_zone)
+        )
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""

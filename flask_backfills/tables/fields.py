@@ -11,12 +11,14 @@ import typing as t
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from datetime import tzinfo
 
 import sqlalchemy as sa
 from marshmallow import fields
 from marshmallow import validate
 from marshmallow import ValidationError
 
+from ..rules import zones
 from ..rules.canonical import canonical
 from . import columns
 from .columns import storable
@@ -24,7 +26,7 @@ from .columns import storable
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:(?<=:\d\d:\d\d)\.(\d{1,6})0*)?"
-    r"(?:Z|([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?)?)?",
+    r"(?:(Z)|([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?)?)?",
     re.ASCII,
 )
 
@@ -37,26 +39,33 @@ class Attribute:
 
 
 class UTCDateTime(Attribute, fields.DateTime):
-    """ISO 8601, converted to UTC and shown with a space: ``2023-07-18 23:30:26``."""
+    """ISO 8601, converted to UTC and shown with a space: ``2023-07-18 23:30:26``.
+
+    With a ``zone``, one without an offset is of that zone, and it is shown there with its offset:
+    ``2023-07-18 19:30:26-04:00``.
+    """
 
     default_error_messages = {
         "invalid": "Not an ISO 8601 date, or date and time, such as 2023-07-18T23:30:26Z.",
         "range": "Not within the years 1 to 9999 in UTC.",
     }
     aware = False
+    zone: tzinfo | None = None
 
     def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> datetime:
         found = _DATETIME.fullmatch(value) if isinstance(value, str) else None
         if found is None:
             raise self.make_error("invalid")
-        day, time, fraction, hours, minutes = found.groups()
-        offset = f"{hours}:{minutes or '00'}" if hours else ""
+        day, time, fraction, utc, hours, minutes = found.groups()
+        offset = "+00:00" if utc else f"{hours}:{minutes or '00'}" if hours else ""
         iso = f"{day}T{time or '00:00'}{f'.{fraction:0<6}' if fraction else ''}{offset}"
         try:
             moment = datetime.fromisoformat(iso)
         except ValueError:
             raise self.make_error("invalid") from None
         try:
+            if self.zone is not None and moment.tzinfo is None:
+                moment = zones.moment_of(moment, self.zone)
             return columns.in_utc(moment, self.aware)
         except OverflowError:
             raise self.make_error("range") from None
@@ -64,6 +73,8 @@ class UTCDateTime(Attribute, fields.DateTime):
     def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
         if not isinstance(value, datetime):
             return value
+        if self.zone is not None:
+            return zones.show(columns.in_utc(value, False), self.zone)
         return columns.in_utc(value, self.aware).isoformat(sep=" ")
 
 

@@ -6,6 +6,7 @@ How each kind of attribute is read and shown stands in :mod:`.fields`.
 from __future__ import annotations
 
 import typing as t
+from datetime import tzinfo
 from functools import cached_property
 
 import sqlalchemy as sa
@@ -126,6 +127,9 @@ class BackfillSchema(ModelSchema):
 
     class Meta:
         unknown = RAISE
+
+    #: The zone of windows on the wire; ``None`` if they are in UTC, without an offset.
+    window_zone: tzinfo | None = None
 
     id: Field = AsColumn(dump_only=True)
     block_uuid: Field = AsColumn(allow_none=True)

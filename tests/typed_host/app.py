@@ -87,6 +87,7 @@ blueprint = BackfillBlueprint(
     transitions=only_on,
     run_model=RerunRun,
     timezone="Europe/Berlin",
+    local_datetimes=True,
     end="exclusive",
     pipelines=pipelines,
     openapi={"security": [], "public": True},
