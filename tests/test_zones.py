@@ -286,6 +286,31 @@ def test_columns_of_other_names_and_kinds_are_shown_in_the_zone(bare, aware):
     assert bare.put(shown).json["backfill"] == shown == bare.get()
 
 
+# The variables of runs
+
+
+@pytest.mark.parametrize("local_datetimes", [False, True])
+def test_two_hours_of_one_name_have_different_starts(lent, local_datetimes):
+    host = lent(timezone="America/New_York", local_datetimes=local_datetimes)
+    hours = {"interval_type": "hour", "interval_units": 1, "status": "initial"}
+    put_window(host, "2023-11-05T05:30Z", "2023-11-05T06:30Z")
+    host.put({**hours, "variables": {"interval_start_local": "mine"}})
+    runs = [run.variables for run in host.claim(limit=2)]
+    assert [(one["ds"], one["hr"], one["interval_start_local"]) for one in runs] == [
+        ("2023-11-05", "01", "2023-11-05 01:30:00-04:00"),
+        ("2023-11-05", "01", "2023-11-05 01:30:00-05:00"),
+    ]
+    assert runs[0]["interval_start_datetime"] == "2023-11-05 05:30:00"
+    shown = host.get(f"{URL}?include_preview_runs=true")["pipeline_run_dates"]
+    assert shown == runs == [row["variables"] for row in host.rows()]
+
+
+def test_in_utc_runs_have_no_local_start(runner):
+    put_window(runner, "2023-11-05", "2023-11-06")
+    runner.put({**DAILY, "status": "initial"})
+    assert "interval_start_local" not in runner.rows()[0]["variables"]
+
+
 # Moments, in a second way
 
 

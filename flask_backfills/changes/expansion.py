@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timedelta
+from datetime import timezone
 from datetime import tzinfo
 from functools import lru_cache
 from itertools import islice
@@ -18,6 +19,7 @@ from marshmallow import ValidationError
 
 from .. import config
 from .. import errors
+from ..rules import zones
 from ..rules.plan import Wanted
 from ..rules.window import Interval
 from ..rules.window import INTERVAL_TYPES
@@ -42,6 +44,7 @@ DECISIVE = (
     "block_uuid",
 )
 _SECOND = timedelta(seconds=1)
+_LOCAL = "interval_start_local"
 
 #: The key of a run that is known by its date.
 _key = datetime.isoformat
@@ -169,10 +172,13 @@ class Expansion:
         """The variables that describe the interval of a run, with Mage's names.
 
         ``ds`` (date) and ``hr`` (hour) are the start in the blueprint's time zone. The
-        datetimes are in UTC. ``interval_seconds`` is the length of the interval.
+        datetimes are in UTC. ``interval_seconds`` is the length of the interval. In other zones
+        than UTC, ``interval_start_local`` is the start there, with its offset.
         """
         start, end, previous = interval
         shown = show(start)
+        # In autumn, two hours of a zone share ``ds`` and ``hr``.
+        local_start = {} if self.zone is timezone.utc else {_LOCAL: zones.show(start, self.zone)}
         return {
             **self._day_and_hour(start),
             "execution_date": shown,
@@ -180,6 +186,7 @@ class Expansion:
             "interval_end_datetime": show(end),
             "interval_seconds": (end - start) // _SECOND,
             "interval_start_datetime_previous": previous and show(previous),
+            **local_start,
         }
 
     def _generated(self, backfill: t.Any, name: str) -> list[Wanted]:

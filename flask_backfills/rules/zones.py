@@ -39,8 +39,8 @@ def show(moment: datetime, zone: tzinfo) -> str:
     time zones, it is the nearest, as RFC 3339 has it.
 
     >>> from zoneinfo import ZoneInfo
-    >>> show(datetime(1937, 1, 1, 0, 0), ZoneInfo("Africa/Monrovia"))
-    '1936-12-31 23:15:00-00:45'
+    >>> show(datetime(1850, 1, 1, 5), ZoneInfo("America/New_York"))
+    '1850-01-01 00:04:00-04:56'
 
     Where the zone has none, within a day of year 1 or 9999, the moment is shown in UTC.
 
