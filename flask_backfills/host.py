@@ -153,6 +153,11 @@ class Host:
         return self.zone if self.local_datetimes and self.zone is not timezone.utc else None
 
     @cached_property
+    def local_window(self) -> zoned.LocalWindow:
+        """Turns windows as people write and read them, in the zone, into those on the wire."""
+        return zoned.LocalWindow(self.schema, self.zone)
+
+    @cached_property
     def run_table(self) -> RunTable:
         if self.run_model is None:
             raise RuntimeError("this blueprint has no runs: pass run_model= to BackfillBlueprint")

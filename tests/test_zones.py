@@ -1,5 +1,6 @@
 """Windows in the time zone of the blueprint: on the wire, for runs, at the terminal, on pages."""
 
+import json
 import zoneinfo
 from datetime import datetime
 from datetime import timedelta
@@ -309,6 +310,112 @@ def test_in_utc_runs_have_no_local_start(runner):
     put_window(runner, "2023-11-05", "2023-11-06")
     runner.put({**DAILY, "status": "initial"})
     assert "interval_start_local" not in runner.rows()[0]["variables"]
+
+
+# At the terminal
+
+
+@pytest.fixture(params=[False, True])
+def flask(lent, request):
+    """Run ``flask backfills ...`` in a host of New York, whatever is on the wire."""
+    host = lent(timezone="America/New_York", local_datetimes=request.param)
+
+    def run(*args, code=0):
+        result = host.app.test_cli_runner().invoke(args=["backfills", *args])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    run.host = host
+    return run
+
+
+def lines(output):
+    """Lines of keys and values, whatever the width of the keys."""
+    return [" ".join(line.split()) for line in output.splitlines()]
+
+
+WINDOW_IN_MARCH = "2023-03-11 00:00:00-05:00", "2023-03-13 00:00:00-04:00"
+
+
+def test_commands_read_and_show_the_window_in_the_zone(flask):
+    made = flask(
+        "create",
+        "arwen_starlight",
+        "start_datetime=2023-03-11",
+        "end_datetime=2023-03-13T04:00Z",
+        "interval_type=day",
+        "interval_units=1",
+        "--json",
+    )
+    made = json.loads(made)["backfill"]
+    assert window(made) == WINDOW_IN_MARCH
+    key = str(made["id"])
+    assert stored(flask.host, made["id"]) == (datetime(2023, 3, 11, 5), datetime(2023, 3, 13, 4))
+    assert " to ".join(WINDOW_IN_MARCH) in flask("list")
+    assert window(json.loads(flask("list", "--json"))["backfills"][0]) == WINDOW_IN_MARCH
+    assert "start_datetime 2023-03-11 00:00:00-05:00" in lines(flask("show", key))
+    assert window(json.loads(flask("show", key, "--json"))["backfill"]) == WINDOW_IN_MARCH
+    told = flask("preview", key, "end_datetime=2023-03-12", "status=initial")
+    assert "2023-03-12T05:00:00  2023-03-12 05:00:00  add" in told and "DATE (UTC)" in told
+    would = json.loads(flask("preview", key, "end_datetime=2023-03-12", "--json"))["backfill"]
+    assert would["end_datetime"] == "2023-03-12 00:00:00-05:00"
+    told = lines(flask("update", key, "end_datetime=2023-03-12"))
+    assert "end_datetime 2023-03-12 00:00:00-05:00" in told
+    assert "start_datetime 2023-03-11 00:00:00-05:00" in lines(flask("start", key))
+    cancelled = json.loads(flask("cancel", key, "--yes", "--json"))["backfill"]
+    assert cancelled["end_datetime"] == "2023-03-12 00:00:00-05:00"
+    watched = json.loads(flask("watch", key, "--json", code=2))["backfill"]
+    assert watched["end_datetime"] == "2023-03-12 00:00:00-05:00"
+    deleted = json.loads(flask("delete", key, "--yes", "--json"))["backfill"]
+    assert deleted["start_datetime"] == "2023-03-11 00:00:00-05:00"
+
+
+def test_a_command_may_write_what_a_command_has_shown(flask):
+    put_window(flask.host, "2023-11-05T05:30Z", "2023-11-05T06:30:00.25Z")
+    before = flask.host.get()
+    shown = json.loads(flask("show", "6", "--json"))["backfill"]
+    assert window(shown) == ("2023-11-05 01:30:00-04:00", "2023-11-05 01:30:00.250000-05:00")
+    for text in (str, json.dumps):
+        sent = [f"{key}={text(shown[key])}" for key in ("start_datetime", "end_datetime")]
+        flask("update", "6", *sent)
+        assert flask.host.get() == before
+
+
+def test_the_gaps_of_a_local_window_are_filled(flask):
+    span = "--gaps-of", "2023-03-11", "2023-03-13"
+    steps = "interval_type=day", "interval_units=1"
+    made = json.loads(flask("create", "arwen_starlight", *span, *steps, "--json"))["backfill"]
+    assert window(made) == WINDOW_IN_MARCH
+
+
+def test_commands_refuse_what_the_api_refuses(flask):
+    told = flask("update", "6", "start_datetime=soon", "color=red", code=1)
+    assert "start_datetime: Not an ISO 8601 date" in told and "color: Unknown field." in told
+    told = flask("update", "6", "end_datetime=9999-12-31 23:59", code=1)
+    assert "end_datetime: Not within the years 1 to 9999 in UTC." in told
+    put_window(flask.host, "2023-03-11T00:00Z", "2023-03-12T00:00Z")
+    assert flask.host.put({"end_datetime": None}).status_code == 200
+    shown = json.loads(flask("update", "6", "start_datetime=null", "--json"))["backfill"]
+    assert window(shown) == (None, None)
+
+
+def test_other_backfills_are_noted_in_the_zone(flask):
+    steps = "interval_type=day", "interval_units=1"
+    days = "start_datetime=2023-03-01", "end_datetime=2023-03-03"
+    flask("create", "arwen_starlight", *days, *steps, "status=initial")
+    put_window(flask.host, "2023-03-03T05:00Z", "2023-03-04T05:00Z")
+    flask.host.put(DAILY)
+    told = "from 2023-03-03 00:00:00-05:00 to 2023-03-04 00:00:00-05:00."
+    assert told in flask("preview", "6")
+
+
+def test_in_utc_commands_show_no_offset(runner):
+    put_window(runner, "2023-03-11", "2023-03-13")
+    run = runner.app.test_cli_runner().invoke
+    shown = run(args=["backfills", "show", "6"]).output
+    assert "start_datetime 2023-03-11 00:00:00" in lines(shown) and "time zone" not in shown
+    told = run(args=["backfills", "preview", "6", "interval_type=day", "interval_units=1"]).output
+    assert "(UTC)" not in told
 
 
 # Moments, in a second way

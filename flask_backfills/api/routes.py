@@ -189,7 +189,8 @@ class Routes:
         preview = None
         if asked["dry_run"]:
             others = self.host.run_model is not None and self.host.may("list", pipeline_uuid)
-            preview = Preview(asked["offset"], asked["limit"], asked["at_once"], others)
+            page = asked["offset"], asked["limit"]
+            preview = Preview(*page, asked["at_once"], others, self.host.wire_zone)
         return {"if_plan_match": request.headers.get("If-Plan-Match"), "preview": preview}
 
     def _answer_saved(self, saved: Saved, asked: dict[str, t.Any]) -> Response:

@@ -29,7 +29,8 @@ def note(table: BackfillTable, expansion: Expansion, backfill: t.Any, preview: P
     if preview.others:
         span = notes.span_of(window)
         others = _others(table, expansion, backfill, span)
-        preview.notes += notes.overlaps(span, others[:MOST], more=len(others) > MOST)
+        more = len(others) > MOST
+        preview.notes += notes.overlaps(span, others[:MOST], more, preview.zone)
     preview.notes += notes.notes(window)
 
 

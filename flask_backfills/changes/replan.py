@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 from dataclasses import field
+from datetime import tzinfo
 from itertools import chain
 
 from .. import errors
@@ -40,6 +41,8 @@ class Preview:
     at_once: int | None = None
     #: Whether other backfills of the pipeline may be named.
     others: bool = True
+    #: The zone in which notes have moments; ``None`` for UTC, without an offset.
+    zone: tzinfo | None = None
     entries: list[Entry] = field(default_factory=list)
     #: How many entries the whole plan has.
     count: int = 0

@@ -58,7 +58,7 @@ def list_(
     """List the backfills, newest first."""
     pipelines = None if pipeline is None else [pipeline]
     found, total = host.backfills.page(pipelines, status, offset, limit)
-    shown = host.backfills.show_counted(found)
+    shown = [host.local_window.show(one) for one in host.backfills.show_counted(found)]
     if as_json:
         print_json({"backfills": shown, "metadata": {"count": total}})
         return
@@ -88,6 +88,8 @@ def show(host: Host, backfill_id: str, as_json: bool) -> None:
     print_backfill(shown, as_json)
     if not as_json and (line := forecast_line(forecast)):
         tell(line)
+    if not as_json and (zone := host.local_window.zone):
+        tell(f"The window is in the time zone {zone}. Other times are in UTC.")
 
 
 @command(
@@ -119,8 +121,8 @@ def create(
     sent = _parse(changes)
     if span is not None:
         sent = _filling(host, sent, *span)
-    saved = host.backfills.create(pipeline_uuid, sent)
-    print_backfill(saved.shown, as_json, saved.metadata)
+    saved = host.backfills.create(pipeline_uuid, host.local_window.read(sent))
+    print_backfill(host.local_window.show(saved.shown), as_json, saved.metadata)
 
 
 @command(ID, CHANGES, YES, JSON)
@@ -137,7 +139,7 @@ def update(
     VALUE is text. Settings are replaced whole; create --help lists them. The command asks for
     confirmation before it removes runs, cancels runs or runs them again.
     """
-    _change(host, backfill_id, _parse(changes), yes, as_json)
+    _change(host, backfill_id, host.local_window.read(_parse(changes)), yes, as_json)
 
 
 @command(
@@ -159,14 +161,15 @@ def preview(
 
     A backfill that is waiting or running has been started: without changes, no run changes.
     """
-    page = Preview(offset, limit)
-    sent: Sent = _parse(changes) or partial(_start_unless_active, host)
+    page = Preview(offset, limit, zone=host.local_window.zone)
+    sent: Sent = host.local_window.read(_parse(changes)) or partial(_start_unless_active, host)
     backfill = find(host, backfill_id)
     saved = host.backfills.update(
         str(backfill.pipeline_uuid), host.table.key_of(backfill), sent, preview=page
     )
     if as_json:
-        print_json({"backfill": saved.shown, "metadata": saved.metadata})
+        shown = host.local_window.show(saved.shown)
+        print_json({"backfill": shown, "metadata": saved.metadata})
         return
     started = "" if changes or saved.changes else f"The backfill is {status_of(saved.shown)}. "
     tell(plan_line(saved.metadata) or f"{started}No run changes.")
@@ -177,12 +180,12 @@ def preview(
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(
-            ("KEY", "DATE", "ACTION", "REASON"),
+            ("KEY", "DATE" if page.zone is None else "DATE (UTC)", "ACTION", "REASON"),
             [(e["key"], e["execution_date"], e["action"], e["reason"]) for e in entries],
         )
-    shown = offset + len(entries)
-    if page.count > shown:
-        tell(f"{page.count - shown:,} more. To see them: --offset {shown}")
+    told = offset + len(entries)
+    if page.count > told:
+        tell(f"{page.count - told:,} more. To see them: --offset {told}")
 
 
 def _action(name: str, doc: str, *params: Callable[..., t.Any]) -> None:
@@ -207,7 +210,8 @@ def delete(host: Host, backfill_id: str, yes: bool, as_json: bool) -> None:
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
     if not yes:
         ask(f"This deletes backfill {_named(backfill, key)} and its runs.")
-    print_backfill(host.backfills.delete(pipeline_uuid, key), as_json)
+    deleted = host.backfills.delete(pipeline_uuid, key)
+    print_backfill(host.local_window.show(deleted), as_json)
 
 
 def _filling(host: Host, sent: dict[str, t.Any], start: str, end: str) -> dict[str, t.Any]:
@@ -257,7 +261,7 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
             ask(f"Backfill {_named(would.backfill, key)}: {lost}")
         plan_hash = would.plan.hash() if would.plan else None
     saved = update(if_plan_match=plan_hash)
-    print_backfill(saved.shown, as_json, saved.metadata)
+    print_backfill(host.local_window.show(saved.shown), as_json, saved.metadata)
 
 
 def _start_unless_active(host: Host, backfill: t.Any) -> dict[str, t.Any]:

@@ -23,15 +23,15 @@ def _key(host: Host, backfill_id: str) -> t.Any:
 
 
 def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
-    """Read a backfill and its run counts."""
+    """Read a backfill and its run counts, with its window in the blueprint's zone."""
     [shown] = host.backfills.show_counted([find(host, backfill_id)])
     # Leave no transaction open until the next read.
     undo(host.table.session)
-    return shown
+    return host.local_window.show(shown)
 
 
 def read_ahead(host: Host, backfill_id: str) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:
     """Read a backfill and its run counts, and how long its runs take."""
     backfill = find(host, backfill_id)
     [shown] = host.backfills.show_counted([backfill])
-    return shown, host.backfills.forecast(backfill)
+    return host.local_window.show(shown), host.backfills.forecast(backfill)

@@ -15,6 +15,7 @@ from datetime import timezone
 from datetime import tzinfo
 from itertools import islice
 
+from . import zones
 from .lifecycle import SHOWN
 from .window import local
 from .window import Window
@@ -57,7 +58,9 @@ def span_of(window: Window) -> Span:
     return Span(window.start, edges[-1] if edges else window.start)
 
 
-def overlaps(span: Span, others: Sequence[Other], more: bool = False) -> list[str]:
+def overlaps(
+    span: Span, others: Sequence[Other], more: bool = False, zone: tzinfo | None = None
+) -> list[str]:
     """One sentence for each backfill that covers a part of a span, and one for those left out.
 
     >>> july = Span(datetime(2023, 7, 1), datetime(2023, 8, 1))
@@ -67,12 +70,14 @@ def overlaps(span: Span, others: Sequence[Other], more: bool = False) -> list[st
     []
 
     :param more: whether there are others that are not in the list.
+    :param zone: where moments are shown, with their offset; ``None`` for UTC, without one.
     """
     told = []
     for key, status, (start, end) in others:
         start, end = max(span.start, start), min(span.end, end)
         if start < end:
-            told.append(f"Overlaps backfill {key} ({SHOWN[status]}) from {start} to {end}.")
+            since, until = (m if zone is None else zones.show(m, zone) for m in (start, end))
+            told.append(f"Overlaps backfill {key} ({SHOWN[status]}) from {since} to {until}.")
     if len(told) > FEW:
         at_least = "at least " if more else ""
         told[FEW:] = [f"And {at_least}{len(told) - FEW:,} more."]

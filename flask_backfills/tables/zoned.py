@@ -5,8 +5,15 @@ Only the window is. All other timestamps are in UTC.
 
 from __future__ import annotations
 
+import copy
+import typing as t
+from collections.abc import Mapping
+from datetime import timezone
 from datetime import tzinfo
 
+from marshmallow import ValidationError
+
+from .. import errors
 from .fields import UTCDateTime
 from .schema import BackfillSchema
 
@@ -28,3 +35,55 @@ def use_zone(schema: BackfillSchema, zone: tzinfo) -> None:
     schema.window_zone = zone
     for field in fields_of_window(schema).values():
         field.zone = zone
+
+
+class LocalWindow:
+    """Turns windows as people read and write them into those on the wire, and back.
+
+    People have them in the zone of the blueprint, with the offset. In UTC both are the same.
+    """
+
+    def __init__(self, schema: BackfillSchema, zone: tzinfo) -> None:
+        #: The zone; ``None`` if it is UTC, where nothing is turned.
+        self.zone = None if zone is timezone.utc else zone
+        #: The fields that read and show in UTC on the wire, each with one that does so in the zone.
+        self._fields: dict[str, tuple[UTCDateTime, UTCDateTime]] = {}
+        for key, field in fields_of_window(schema).items():
+            if self.zone is not None and field.zone is None:
+                local = copy.copy(field)
+                local.zone = zone
+                self._fields[key] = field, local
+
+    def read(self, sent: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What a request would send for what people have written.
+
+        :raises flask_backfills.errors.Refused: for a time that UTC does not have.
+        """
+        found = dict(sent)
+        for key, (wire, local) in self._fields.items():
+            if not isinstance(found.get(key), str):
+                continue
+            try:
+                # Without validators: they see it when it is written.
+                moment = local._deserialize(found[key], key, found)
+                found[key] = wire._serialize(moment, key, None)
+            except ValidationError as error:
+                self._refuse_what_is_valid_elsewhere(key, found[key], error)
+        return found
+
+    def show(self, shown: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What people read for what is shown on the wire."""
+        found = dict(shown)
+        for key, (wire, local) in self._fields.items():
+            if isinstance(found.get(key), str):
+                found[key] = local._serialize(wire._deserialize(found[key], key, found), key, None)
+        return found
+
+    def _refuse_what_is_valid_elsewhere(self, key: str, text: str, error: ValidationError) -> None:
+        wire, _ = self._fields[key]
+        try:
+            wire._deserialize(text, key, {})
+        except ValidationError:
+            # Refused with whatever else is wrong.
+            return
+        raise errors.Refused({key: error.messages}) from None
