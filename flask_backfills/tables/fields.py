@@ -30,6 +30,9 @@ _DATETIME = re.compile(
     re.ASCII,
 )
 
+#: Fields that are shown by a function of a row, and not of a value.
+COMPUTED = (fields.Function, fields.Method)
+
 
 class Attribute:
     """For a field that shows an attribute of a model's row, or null where there is none."""

@@ -30,15 +30,13 @@ from . import columns
 from .fields import also
 from .fields import AsColumn
 from .fields import Choice
+from .fields import COMPUTED
 from .fields import JSONObject
 from .fields import reachable
 from .fields import same
 from .fields import Text
 from .fields import UTCDateTime
 from .fields import WholeNumber
-
-#: Fields that are shown by a function of a row, and not of a value.
-COMPUTED = (fields.Function, fields.Method)
 
 #: Of any kind, so that a host may replace it with a field of another kind.
 Field: t.TypeAlias = "fields.Field[t.Any]"
