@@ -236,10 +236,7 @@ class Queue:
 
 
 def leave(queue: Queue, runs: list[t.Any]) -> None:
-    """Give back runs of a claim that has failed, be it after its commit.
-
-    The host's own ``after_commit`` may raise, and nobody would know that it has them.
-    """
+    """Give back runs of a claim that has failed, be it after its commit: nobody else has them."""
     undo(queue.table.session)
     try:
         if runs:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextlib import nullcontext
 
 import sqlalchemy as sa
+from flask import current_app
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 
@@ -94,14 +95,17 @@ class Database:
         return _ALONE if self.shares_a_connection else nullcontext()
 
     def commit(self) -> None:
-        """Commit.
+        """Commit. What the host's own ``after_commit`` raises is logged, since it is stored.
 
         :raises Unanswered: if the connection was lost before the answer.
         """
         try:
             self.session.commit()
-        except sa.exc.DBAPIError as error:
-            if error.connection_invalidated:
+        except Exception as error:
+            if not undo(self.session):
+                current_app.logger.exception("after_commit has failed: what it follows is stored")
+                return
+            if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
                 lost = Unanswered("COMMIT", None, t.cast(Exception, error.orig))
                 raise dbapi.ours(lost) from error
             raise

@@ -102,15 +102,20 @@ def has_changes(session: Session) -> bool:
     return has_begun(session) and (written or not known)
 
 
-def undo(session: Session) -> None:
-    """Roll back, even if the connection is lost: then the database has done it."""
+def undo(session: Session) -> bool:
+    """Roll back, even if the connection is lost: then the database has done it.
+
+    :returns: ``False`` if it is too late: it is committed, and the host's own ``after_commit``
+        has raised, after which the session can only be closed.
+    """
     try:
         session.rollback()
     except sa.exc.DBAPIError:
         session.invalidate()
     except sa.exc.InvalidRequestError:
-        # The host's own ``after_commit`` has raised: it is committed, and can't be used so.
         session.close()
+        return False
+    return True
 
 
 def _watch(kind: type[Session]) -> bool:
