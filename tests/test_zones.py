@@ -18,6 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pages import Console
+from pages import fields
 from sqlalchemy.orm import synonym
 
 from flask_backfills import BackfillMixin
@@ -416,6 +418,108 @@ def test_in_utc_commands_show_no_offset(runner):
     assert "start_datetime 2023-03-11 00:00:00" in lines(shown) and "time zone" not in shown
     told = run(args=["backfills", "preview", "6", "interval_type=day", "interval_units=1"]).output
     assert "(UTC)" not in told
+
+
+# On pages
+
+
+@pytest.fixture(params=[False, True])
+def there(lent, request):
+    """A host of New York, whatever is on the wire."""
+    return lent(timezone="America/New_York", local_datetimes=request.param)
+
+
+@pytest.fixture
+def console(there):
+    return Console(there)
+
+
+def edit(console, **changed):
+    """The form that is sent to save what a user has changed, after a look at the plan."""
+    form = console.form("6/edit") | {f"new-{key}": text for key, text in changed.items()}
+    return {**fields(console.post("6/edit", {**form, "do": "preview"}, 200).text), "do": "save"}
+
+
+def test_pages_show_the_window_in_the_zone(console, there):
+    put_window(there, "2023-03-11T05:00Z", "2023-03-13T04:00Z")
+    there.put(DAILY)
+    told = " to ".join(WINDOW_IN_MARCH)
+    for path in ("", "6", "6/live"):
+        page = console.get(path)
+        assert told in page or (path == "6/live" and all(one in page for one in WINDOW_IN_MARCH))
+    note = "The window is in the time zone America/New_York. Other times are in UTC."
+    assert all(note in console.get(path) for path in ("6", "6/edit", "6/start"))
+    form = console.form("6/edit")
+    assert (form["new-start_datetime"], form["new-end_datetime"]) == WINDOW_IN_MARCH
+    page = console.get("6/edit")
+    assert page.count("Times are in America/New_York unless you add an offset.") == 2
+    assert page.count("Times are in UTC unless you add an offset.") == 3
+
+
+def test_a_form_reads_local_times_and_those_with_an_offset(console, there):
+    console.post("6/edit", edit(console, start_datetime="2023-03-11", end_datetime="2023-03-13"))
+    assert stored(there) == (datetime(2023, 3, 11, 5), datetime(2023, 3, 13, 4))
+    console.post("6/edit", edit(console, end_datetime="2023-03-13T00:00Z"))
+    assert stored(there)[1] == datetime(2023, 3, 13)
+    console.post("6/edit", edit(console, end_datetime="", started_at="2023-03-13"))
+    assert stored(there) == (datetime(2023, 3, 11, 5), None)
+    assert there.get()["started_at"] == "2023-03-13 00:00:00"
+
+
+@pytest.mark.parametrize("hour", ["05:30:00.25", "06:30:00.25"])
+def test_a_form_sends_back_what_it_shows_without_moving_anything(console, there, hour):
+    put_window(there, f"2023-11-05T{hour}Z", f"2023-11-05T{hour}Z")
+    before = there.client.get(URL)
+    console.post("6/edit", edit(console))
+    assert there.client.get(URL).headers["ETag"] == before.headers["ETag"]
+    # What a user has typed as it is shown asks for nothing either.
+    shown = console.form("6/edit")["new-start_datetime"]
+    form = edit(console, start_datetime=shown.replace(" ", "T"), name="new")
+    console.post("6/edit", form)
+    assert there.get() | {"name": "", "updated_at": ""} == before.json["backfill"] | {
+        "name": "",
+        "updated_at": "",
+    }
+    assert there.get()["name"] == "new"
+
+
+def test_what_somebody_else_has_stored_is_told_in_the_zone(console, there):
+    put_window(there, "2023-03-11T05:00Z", "2023-03-13T04:00Z")
+    form = edit(console, end_datetime="2023-03-20", name="mine")
+    there.put({"end_datetime": "2023-03-14T04:00Z"})
+    page = console.post("6/edit", form, 409).text
+    assert 'Somebody else has stored: <span class="stored"><bdi>2023-03-14 00:00:00-04:00' in page
+    assert stored(there)[1] == datetime(2023, 3, 14, 4)
+    form = fields(console.post("6/edit", {**fields(page), "do": "preview"}, 200).text)
+    console.post("6/edit", {**form, "do": "save"})
+    assert stored(there)[1] == datetime(2023, 3, 20, 4)
+    # Whatever else somebody has changed meanwhile stays.
+    form = edit(console, name="hers")
+    there.put({"end_datetime": "2023-03-14T04:00Z"})
+    console.post("6/edit", form)
+    assert stored(there)[1] == datetime(2023, 3, 14, 4) and there.get()["name"] == "hers"
+
+
+def test_a_time_that_can_not_be_is_told_at_its_field(console):
+    form = console.form("6/edit") | {"new-end_datetime": "9999-12-31 23:59", "do": "preview"}
+    page = console.post("6/edit", form, 422).text
+    assert 'id="field-end_datetime-error"><bdi>Not within the years 1 to 9999 in UTC.' in page
+
+
+def test_pages_note_other_backfills_in_the_zone(console, there):
+    put_window(there, "2023-03-11T05:00Z", "2023-03-13T04:00Z")
+    there.put(DAILY)
+    sent = {"start_datetime": "2023-03-11T05:00Z", "end_datetime": "2023-03-11T05:00Z"}
+    there.post({**DAILY, **sent, "status": "initial"})
+    told = "from 2023-03-11 00:00:00-05:00 to 2023-03-12 00:00:00-05:00."
+    assert told in console.get("6/start")
+
+
+def test_pages_of_utc_show_no_offset(runner):
+    put_window(runner, "2023-03-11", "2023-03-13")
+    page = Console(runner).get("6")
+    assert "2023-03-11 00:00:00 to 2023-03-13 00:00:00" in page and "time zone" not in page
+    assert "Times are in UTC unless" in Console(runner).get("6/edit")
 
 
 # Moments, in a second way

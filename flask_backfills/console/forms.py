@@ -17,6 +17,7 @@ from ..tables.fields import Choice
 from ..tables.fields import JSONObject
 from ..tables.fields import UTCDateTime
 from ..tables.schema import BackfillSchema
+from ..tables.zoned import LocalWindow
 
 #: Those that people change; the others follow from the status, or are for programs.
 FIRST = (
@@ -32,7 +33,7 @@ FIRST = (
 
 #: What stands under a field, by its kind.
 HINTS = {
-    "moment": "Example: 2023-07-18 23:30. Times are in UTC unless you add an offset.",
+    "moment": "Example: 2023-07-18 23:30. Times are in {zone} unless you add an offset.",
     "json": 'A JSON object, such as {"depth": 5}',
     "settings": f"A JSON object. How runs are handed out: {', '.join(SETTINGS)}.",
 }
@@ -70,6 +71,8 @@ class Field(t.NamedTuple):
     #: What it was when the form was made.
     was: str
     words: tuple[str, ...]
+    #: The zone of a time without an offset.
+    zone: str = "UTC"
     errors: tuple[str, ...] = ()
     #: What somebody else has stored since, where the user wants something else.
     stored: str | None = None
@@ -82,6 +85,8 @@ class Field(t.NamedTuple):
     @property
     def hint(self) -> str | None:
         """How its text is written."""
+        if self.kind == "moment":
+            return HINTS["moment"].format(zone=self.zone)
         return HINTS.get(self.key) or HINTS.get(self.kind)
 
     @property
@@ -90,17 +95,24 @@ class Field(t.NamedTuple):
 
 
 class Form:
-    """What of a backfill may be written, as text.
+    """What of a backfill may be written, as text, with its window in the blueprint's zone.
 
     Only what the user has changed is sent, so that the rest may change meanwhile.
 
     :param shown: its attributes as they are on the wire.
     :param posted: what the user has sent; empty at first.
+    :param window: turns windows into those on the wire.
     """
 
     def __init__(
-        self, schema: BackfillSchema, shown: Mapping[str, t.Any], posted: Mapping[str, str]
+        self,
+        schema: BackfillSchema,
+        shown: Mapping[str, t.Any],
+        posted: Mapping[str, str],
+        window: LocalWindow,
     ) -> None:
+        self.window = window
+        shown = window.show(shown)
         self.fields: list[Field] = []
         for name, field in schema.load_fields.items():
             key = field.data_key or name
@@ -117,6 +129,7 @@ class Form:
                     text=_lines(posted.get(f"new-{key}", was)),
                     was=_lines(posted.get(f"was-{key}", was)),
                     words=words,
+                    zone=str(window.zone) if key in window.keys else "UTC",
                 )
             )
         self.other_errors: dict[str, str] = {}
@@ -134,6 +147,7 @@ class Form:
         """What a request would send for what the user has changed.
 
         :raises NotJSON: for text that is none.
+        :raises flask_backfills.errors.Refused: for a time that UTC does not have.
         """
         sent: dict[str, t.Any] = {}
         wrong: Errors = {}
@@ -148,7 +162,7 @@ class Form:
                     wrong[field.key] = [str(error.description)]
         if wrong:
             raise NotJSON(wrong)
-        return sent
+        return self.window.read(sent)
 
     def check(self, shown: Mapping[str, t.Any]) -> None:
         """Compare what the user has changed with what is stored now.
@@ -157,6 +171,7 @@ class Form:
         :raises Overtaken: if the user has not seen it.
         """
         stored = {}
+        shown = self.window.show(shown)
         for field in self.fields:
             now = _lines(_text(shown.get(field.key)))
             if field.is_changed and now not in (field.was, field.text):

@@ -88,7 +88,8 @@ class Frame(Blueprint):
     ) -> tuple[Saved, Preview]:
         """What would be saved, and what would happen to the runs."""
         # What is there, and what is wanted instead.
-        preview = Preview(0, 2 * max_runs(), others=self.host.may("list", pipeline_uuid))
+        others, zone = self.host.may("list", pipeline_uuid), self.host.local_window.zone
+        preview = Preview(0, 2 * max_runs(), others=others, zone=zone)
         update = self.host.backfills.update
         return update(pipeline_uuid, backfill_id, sent, preview=preview, **options), preview
 
@@ -104,6 +105,7 @@ class Frame(Blueprint):
             does=timeline.DOES,
             seen=seen,
             words=words,
+            zone=self.host.local_window.zone,
             **values,
         )
 

@@ -166,7 +166,8 @@ class ConsoleBlueprint(Frame):
         return self.back(of[1])
 
     def _form(self, backfill: t.Any) -> forms.Form:
-        return forms.Form(self.host.schema, self.host.backfills.show(backfill), request.form)
+        shown = self.host.backfills.show(backfill)
+        return forms.Form(self.host.schema, shown, request.form, self.host.local_window)
 
     def _live(self, backfill: t.Any) -> dict[str, t.Any]:
         """What of a backfill moves while it is looked at."""

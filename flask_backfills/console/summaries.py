@@ -23,7 +23,7 @@ def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
 
 
 def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str, t.Any]:
-    shown = host.backfills.show(backfill)
+    shown = host.local_window.show(host.backfills.show(backfill))
     statuses = counts.get("run_status_counts", {})
     active = shown["status"] in ACTIVE
     paused = active and is_paused(shown.get("settings"))

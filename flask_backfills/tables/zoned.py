@@ -46,6 +46,8 @@ class LocalWindow:
     def __init__(self, schema: BackfillSchema, zone: tzinfo) -> None:
         #: The zone; ``None`` if it is UTC, where nothing is turned.
         self.zone = None if zone is timezone.utc else zone
+        #: The names of the window on the wire, where people have it in the zone.
+        self.keys = set(fields_of_window(schema)) if self.zone is not None else set[str]()
         #: The fields that read and show in UTC on the wire, each with one that does so in the zone.
         self._fields: dict[str, tuple[UTCDateTime, UTCDateTime]] = {}
         for key, field in fields_of_window(schema).items():
