@@ -222,6 +222,7 @@ def test_ctrl_c_ends_a_command_with_130_and_changes_nothing(modelled, models, ev
     given |= {"changes": ["name=x", "end_datetime=2023-07-11"], "yes": ["--yes"]}
     given |= {"run_id": [str(host.stored("id")[0])], "make": ["--make", "cancel"]}
     given |= {"status": ["--status", "initial"]} if name == "runs" else {}
+    given |= {"start": ["2023-07-01"], "end": ["2023-07-09"]}
     line = [name, *itertools.chain(*(given.get(o.name, []) for o in parameters_of(host, name)))]
     before = see()
     # During its first statement, then during its second, until it has done all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from datetime import datetime
+from datetime import tzinfo
 
 from .. import errors
 from ..rules import zones
@@ -59,26 +60,34 @@ class Reading:
         return lists.page(self.table, criteria, offset, limit)
 
     def coverage(
-        self, pipeline_uuid: str, start: datetime, end: datetime, offset: int, limit: int
+        self,
+        pipeline_uuid: str,
+        start: datetime,
+        end: datetime,
+        offset: int,
+        limit: int,
+        zone: tzinfo | None = None,
     ) -> tuple[dict[str, t.Any], dict[str, int]]:
         """Return what the backfills of a pipeline cover of a span, as in the API.
 
         :param start: naive and in UTC, as ``end``, which is after it.
         :param offset: how many pieces each list leaves out.
         :param limit: how many pieces each list has at the most.
+        :param zone: in which moments are shown; ``None`` for that of the wire.
         :returns: the lists and the share, and how many pieces there are in all of each list.
         :raises flask_backfills.errors.NoIntervals: if the run model has no interval.
         """
         assert self.planned is not None
         if not coverage.has_intervals(self.planned.table):
             raise errors.NoIntervals()
+        zone = zone or self.schema.window_zone
         page = start, end, offset, limit
         found = coverage.of_pipeline(self.planned.table, pipeline_uuid, *page)
         told = {
             kind: [
                 {
-                    "start_datetime": self._show_moment(piece.start),
-                    "end_datetime": self._show_moment(piece.end),
+                    "start_datetime": _show_moment(piece.start, zone),
+                    "end_datetime": _show_moment(piece.end, zone),
                     "backfills": list(piece.backfills),
                 }
                 for piece in pieces.page
@@ -101,13 +110,6 @@ class Reading:
             )
         found, total = self.events.page(backfill, offset, limit)
         return [self.events.show(one) for one in found], total
-
-    def _show_moment(self, moment: datetime) -> str:
-        return (
-            show(moment)
-            if self.schema.window_zone is None
-            else zones.show(moment, self.schema.window_zone)
-        )
 
     def show(self, backfill: t.Any) -> dict[str, t.Any]:
         """Return the attributes of a backfill as in the API."""
@@ -168,3 +170,7 @@ class Reading:
             total["total_run_count"] = sum(statuses.values()) or None if known is None else known
             more.append({**total, "run_status_counts": dict(statuses)})
         return more
+
+
+def _show_moment(moment: datetime, zone: tzinfo | None) -> str:
+    return show(moment) if zone is None else zones.show(moment, zone)

@@ -13,7 +13,7 @@ from .options import HOST
 from .text import printable_errors
 
 NAMES = """list show create update preview start pause resume cancel retry delete runs
-run explain history watch work recover"""
+run explain coverage history watch work recover"""
 
 
 class Commands(AppGroup):
@@ -26,6 +26,7 @@ class Commands(AppGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from . import commands  # noqa: F401
+        from . import coverage  # noqa: F401
         from . import history  # noqa: F401
         from . import runs  # noqa: F401
         from . import working  # noqa: F401

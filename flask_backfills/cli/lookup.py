@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import click
 from marshmallow import ValidationError
 
 from .. import errors
@@ -35,3 +36,10 @@ def read_ahead(host: Host, backfill_id: str) -> tuple[dict[str, t.Any], dict[str
     backfill = find(host, backfill_id)
     [shown] = host.backfills.show_counted([backfill])
     return host.local_window.show(shown), host.backfills.forecast(backfill)
+
+
+def with_runs(host: Host) -> Host:
+    """The host, if its backfills have runs."""
+    if host.run_model is None:
+        raise click.ClickException("The blueprint has no run_model: its backfills have no runs.")
+    return host

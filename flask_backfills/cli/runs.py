@@ -9,8 +9,9 @@ from marshmallow import ValidationError
 
 from ..host import Host
 from ..rules.lifecycle import SHOWN
-from ..tables.fields import UTCDateTime
+from ..tables.zoned import moment_field
 from .lookup import find
+from .lookup import with_runs
 from .options import ask
 from .options import command
 from .options import ID
@@ -55,7 +56,7 @@ def runs(
 
     Example: runs 6 --status failed --make again
     """
-    backfill = find(_with_runs(host), backfill_id)
+    backfill = find(with_runs(host), backfill_id)
     if make is not None:
         _change_all(host, backfill, status, make, yes, as_json)
         return
@@ -77,7 +78,7 @@ def runs(
 @command(ID, click.argument("run_id", metavar="RUN"), _MAKE, JSON)
 def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
     """Show one run of a backfill, with its whole error, or change it."""
-    backfill = find(_with_runs(host), backfill_id)
+    backfill = find(with_runs(host), backfill_id)
     known = host.run_table.known(run_id)
     if make is None:
         shown = host.backfills.show_run(backfill, host.progress.find(backfill, known))
@@ -103,9 +104,9 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
     """Say why nothing moves, or what moves; of the whole backfill, or of one run."""
     if key is not None and date is not None:
         raise click.UsageError("Give --key or --date, not both.")
-    backfill = find(_with_runs(host), backfill_id)
+    backfill = find(with_runs(host), backfill_id)
     try:
-        moment = None if date is None else UTCDateTime().deserialize(date)
+        moment = None if date is None else moment_field(host.local_window.zone).deserialize(date)
     except ValidationError as error:
         raise click.UsageError(f"--date: {' '.join(error.messages)}") from None
     why = host.explaining.explain(backfill, key, moment)
@@ -134,12 +135,6 @@ def _change_all(
         print_json({"runs": {"status": MAKES[make]}, "metadata": {"count": count}})
     else:
         tell(f"Changed {count:,} runs.")
-
-
-def _with_runs(host: Host) -> Host:
-    if host.run_model is None:
-        raise click.ClickException("The blueprint has no run_model: its backfills have no runs.")
-    return host
 
 
 def _short(error: str | None) -> str:

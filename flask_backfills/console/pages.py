@@ -27,6 +27,10 @@ from ..rules.reasons import Reason
 from . import forms
 from . import timeline
 from .access import listable
+from .access import with_login
+from .coverage import coverage_view
+from .coverage import covers
+from .coverage import fill_view
 from .frame import ASKS
 from .frame import Frame
 from .history import changes_of
@@ -80,6 +84,15 @@ class ConsoleBlueprint(Frame):
         self.changes(action, "act", self.act_view)
         self.shows(f"{item}/undo", "undo", partial(undo_view, self))
         self.changes(f"{item}/undo", "undone", partial(undone_view, self))
+        if host_of(blueprint).run_model is not None:
+            # Below a path of its own, since the key of a backfill may be any word.
+            self.shows("/pipeline/coverage", "coverage", partial(coverage_view, self))
+            self.add_url_rule(
+                "/pipeline/coverage",
+                "fill",
+                with_login(partial(fill_view, self)),
+                methods=["POST"],
+            )
         # No page, so not one to come back to after a login.
         self.add_url_rule(f"{item}/live", "live", self.live_view)
 
@@ -97,6 +110,7 @@ class ConsoleBlueprint(Frame):
             backfills=summaries(self.host, found),
             pipelines=pipelines,
             pipeline=pipeline,
+            covers=pipeline in pipelines and covers(self.host),
             status=status,
             statuses=STATUSES,
             page=page,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import typing as t
 from collections.abc import Mapping
+from datetime import datetime
 from datetime import timezone
 from datetime import tzinfo
 
@@ -28,6 +29,35 @@ def fields_of_window(schema: BackfillSchema) -> dict[str, UTCDateTime]:
         for name, field in schema.fields.items()
         if (field.attribute or name) in WINDOW and isinstance(field, UTCDateTime)
     }
+
+
+def moment_field(zone: tzinfo | None) -> UTCDateTime:
+    """A field for a moment that people write.
+
+    :param zone: that of a time without an offset; ``None`` for UTC.
+    """
+    field = UTCDateTime()
+    field.zone = zone
+    return field
+
+
+def read_span(start: str, end: str, zone: tzinfo | None) -> tuple[datetime, datetime]:
+    """Two moments as people write them, naive and in UTC.
+
+    :param zone: that of a time without an offset; ``None`` for UTC.
+    :raises flask_backfills.errors.Refused: for what is no moment, and for an end that is not after
+        the start.
+    """
+    field = moment_field(zone)
+    found: list[datetime] = []
+    for key, text in zip(WINDOW, (start, end), strict=True):
+        try:
+            found.append(field.deserialize(text))
+        except ValidationError as error:
+            raise errors.Refused({key: error.messages}) from None
+    if found[1] <= found[0]:
+        raise errors.Refused({WINDOW[1]: [f"Must be after {WINDOW[0]}."]})
+    return found[0], found[1]
 
 
 def use_zone(schema: BackfillSchema, zone: tzinfo) -> None:
