@@ -363,7 +363,11 @@ def test_other_names_and_zones_of_columns_are_read(bare):
 # Elsewhere
 
 
+LINE = "The forecast: about 4 min for 7 runs, 2 at once. With a chance of 90 %, at most 4 min."
+
+
 def test_the_console_says_how_much_is_left(runner, before):
+    assert LINE in Console(runner).get(f"{before}/start")
     runner.put({"status": "initial"}, f"{LIST}/{before}")
     page = " ".join(Console(runner).get(str(before)).split())
     assert "about 4 min left" in page
@@ -374,8 +378,7 @@ def test_the_console_says_how_much_is_left(runner, before):
 
 def test_the_commands_say_how_long_it_takes(runner, before):
     cli = runner.app.test_cli_runner()
-    line = "The forecast: about 4 min for 7 runs, 2 at once. With a chance of 90 %, at most 4 min."
-    assert line in cli.invoke(args=["backfills", "preview", str(before)]).output
+    assert LINE in cli.invoke(args=["backfills", "preview", str(before)]).output
     runner.put({"status": "initial"}, f"{LIST}/{before}")
-    assert line in cli.invoke(args=["backfills", "show", str(before)]).output
+    assert LINE in cli.invoke(args=["backfills", "show", str(before)]).output
     assert "forecast" not in cli.invoke(args=["backfills", "show", "6"]).output

@@ -15,6 +15,7 @@ from ..changes.backfills import Sent
 from ..changes.replan import Preview
 from ..host import Host
 from ..parsing import parse
+from ..rules.forecast import sentence
 from ..rules.lifecycle import ACTIVE
 from .lookup import find
 from .lookup import read_ahead
@@ -28,7 +29,6 @@ from .options import OFFSET
 from .options import with_status
 from .options import YES
 from .printing import done_of
-from .printing import forecast_line
 from .printing import plan_line
 from .printing import print_backfill
 from .printing import print_json
@@ -86,7 +86,7 @@ def show(host: Host, backfill_id: str, as_json: bool) -> None:
     if as_json:
         shown["forecast"] = forecast
     print_backfill(shown, as_json)
-    if not as_json and (line := forecast_line(forecast)):
+    if not as_json and (line := sentence(forecast)):
         tell(line)
     if not as_json and (zone := host.local_window.zone):
         tell(f"The window is in the time zone {zone}. Other times are in UTC.")
@@ -175,7 +175,7 @@ def preview(
     tell(plan_line(saved.metadata) or f"{started}No run changes.")
     for note in page.notes:
         tell(printable(note))
-    if line := forecast_line((saved.metadata or {}).get("forecast")):
+    if line := sentence((saved.metadata or {}).get("forecast")):
         tell(line)
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:

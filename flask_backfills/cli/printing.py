@@ -6,7 +6,6 @@ import typing as t
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from ..rules.forecast import spoken
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
@@ -64,16 +63,6 @@ def plan_line(metadata: dict[str, t.Any] | None) -> str | None:
     counts = {action: metadata["plan"][action] for action in ACTIONS}
     told = ", ".join(f"{count:,} to {action}" for action, count in counts.items() if count)
     return f"The plan: {told}." if told else None
-
-
-def forecast_line(forecast: Mapping[str, t.Any] | None) -> str | None:
-    """How long the runs take, for people; ``None`` if it is not known."""
-    if not forecast or not forecast["seconds"]:
-        return None
-    half, most = (spoken(forecast["seconds"][one]) for one in ("p50", "p90"))
-    runs, at_once = forecast["runs"], forecast["at_once"]
-    counted = "1 run" if runs == 1 else f"{runs:,} runs, {at_once:,} at once"
-    return f"The forecast: about {half} for {counted}. With a chance of 90 %, at most {most}."
 
 
 def done_of(shown: dict[str, t.Any]) -> str:

@@ -6,6 +6,7 @@ import typing as t
 
 from ..changes.backfills import Saved
 from ..host import Host
+from ..rules.forecast import sentence
 from ..rules.forecast import spoken
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
@@ -58,5 +59,6 @@ def plan_of(saved: Saved | None) -> dict[str, t.Any] | None:
         "counts": counts,
         "hash": saved.tally.hash(),
         "any": any(counts.values()),
+        "forecast": sentence((saved.metadata or {}).get("forecast")),
         "notes": [seen(note) for note in (saved.metadata or {}).get("notes", [])],
     }

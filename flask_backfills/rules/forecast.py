@@ -11,6 +11,7 @@ import random
 import typing as t
 from bisect import bisect_right
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 #: How many finished runs are asked for.
@@ -218,3 +219,19 @@ def spoken(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 1):.0f} s"
+
+
+def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:
+    """A forecast for people; ``None`` if it is not known.
+
+    >>> sentence({"seconds": {"p50": 840, "p90": 1020}, "runs": 31, "at_once": 4})
+    'The forecast: about 14 min for 31 runs, 4 at once. With a chance of 90 %, at most 17 min.'
+
+    :param forecast: as the API shows it.
+    """
+    if not forecast or not forecast["seconds"]:
+        return None
+    half, most = (spoken(forecast["seconds"][one]) for one in ("p50", "p90"))
+    runs, at_once = forecast["runs"], forecast["at_once"]
+    counted = "1 run" if runs == 1 else f"{runs:,} runs, {at_once:,} at once"
+    return f"The forecast: about {half} for {counted}. With a chance of 90 %, at most {most}."
