@@ -208,6 +208,15 @@ def test_the_dates_of_a_preview_begin_with_the_local_day(york):
     assert would["metadata"]["notes"] == ["12 March has 23 hours."]
 
 
+def test_a_dry_run_notes_other_backfills_in_the_zone(york):
+    put_window(york, "2023-03-11", "2023-03-13")
+    york.put({**DAILY, "status": "initial"})
+    day = {"start_datetime": "2023-03-11", "end_datetime": "2023-03-11", "status": "initial"}
+    would = york.client.post(f"{LIST}?dry_run=true", json={"backfill": {**DAILY, **day}}).json
+    told = "from 2023-03-11 00:00:00-05:00 to 2023-03-12 00:00:00-05:00."
+    assert told in would["metadata"]["notes"][0]
+
+
 def test_coverage_is_asked_and_told_in_the_zone(york):
     put_window(york, "2023-03-11", "2023-03-13")
     york.put({**DAILY, "status": "initial"})
@@ -526,6 +535,7 @@ def test_pages_of_utc_show_no_offset(runner):
 
 
 @settings(max_examples=often(2_000))
+@example(ZoneInfo("America/Chicago"), datetime(1, 1, 1, 5, 50, 40))
 @given(
     st.sampled_from(sorted(zoneinfo.available_timezones())).map(ZoneInfo),
     st.datetimes(),

@@ -78,10 +78,10 @@ class LocalWindow:
         self.zone = None if zone is timezone.utc else zone
         #: The names of the window on the wire, where people have it in the zone.
         self.keys = set(fields_of_window(schema)) if self.zone is not None else set[str]()
-        #: The fields that read and show in UTC on the wire, each with one that does so in the zone.
+        #: The fields that read and show what is on the wire, each with one for people.
         self._fields: dict[str, tuple[UTCDateTime, UTCDateTime]] = {}
         for key, field in fields_of_window(schema).items():
-            if self.zone is not None and field.zone is None:
+            if self.zone is not None:
                 local = copy.copy(field)
                 local.zone = zone
                 self._fields[key] = field, local
