@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import os
 import pty
+import sqlite3
 import threading
 import time
 import typing as t
@@ -50,6 +51,14 @@ DATABASES = [
     "sqlite",
     *(name for name, variable in SERVERS.items() if CI or variable in os.environ),
 ]
+
+
+@event.listens_for(sa.Engine, "connect")
+def forget_the_disk(connection, record):
+    """Let SQLite not wait for the disk: no test pulls the plug."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
 
 # Apps and models are circles that nobody needs to look for all the time.
 gc.set_threshold(5_000, 20, 50)
