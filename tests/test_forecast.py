@@ -100,6 +100,14 @@ def test_a_forecast_is_the_same_each_time_and_within_what_can_be(waiting, runnin
     assert found.p90 <= (waiting + len(running)) * max(past) * 1.000001
 
 
+@pytest.mark.parametrize(
+    ("waiting", "running", "at_once", "seconds"), [(0, 4, 1, 10), (2, 3, 1, 30), (2, 4, 2, 20)]
+)
+def test_more_that_run_than_may_go_on_side_by_side(waiting, running, at_once, seconds):
+    # The limit was lowered: it ends no run, but none begins while as many run.
+    assert forecast(waiting, [0.0] * running, at_once, [10.0] * 3) == (seconds, seconds)
+
+
 @given(st.integers(3, 40), st.integers(1, 30))
 @settings(max_examples=often(60))
 def test_more_at_once_is_never_slower(seed, at_once):

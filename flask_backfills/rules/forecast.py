@@ -97,11 +97,14 @@ def _outcome(
         # That the past could have been another one, too, only counts where it is short.
         past = chance.choices(ordered, k=len(ordered))
     # Those that run have their workers from the start, be they more than may run at once.
-    jobs = [_rest(elapsed, ordered, chance) for elapsed in running]
-    jobs += chance.choices(past, k=one_by_one)
+    rests = sorted(_rest(elapsed, ordered, chance) for elapsed in running)
+    jobs = chance.choices(past, k=one_by_one)
+    last = max(rests, default=0.0)
     # A worker beyond these would have nothing to do.
-    free = [_sum(before, waiting, ordered, chance) / at_once] * min(at_once, len(jobs))
-    last = 0.0
+    idle = min(max(at_once - len(rests), 0), one_by_one)
+    before_these = _sum(before, waiting, ordered, chance) / at_once
+    # Where more run than may, those that end first leave no room for another.
+    free = [before_these + at for at in [0.0] * idle + rests[max(len(rests) - at_once, 0) :]]
     for seconds in jobs:
         ends = free[0] + seconds
         heapq.heapreplace(free, ends)
