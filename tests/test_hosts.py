@@ -41,6 +41,7 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillSchema
 from flask_backfills import oauth_token
 from flask_backfills.config import DEFAULTS
+from flask_backfills.tables.fields import UTCDateTime
 
 
 class Color(enum.Enum):
@@ -198,6 +199,20 @@ def test_a_schema_of_the_host_closes_and_adds(bare):
     assert bare.put({"name": "old_name"}).status_code == 200
     assert bare.put({"startedAt": "2023-07-17T00:00:00"}).status_code == 200
     assert bare.put({"started_at": None}).status_code == 422
+
+
+def test_a_window_ends_after_it_starts_whatever_its_names_on_the_wire(bare):
+    class Renamed(BackfillSchema):
+        start_datetime = UTCDateTime(data_key="from", allow_none=True)
+        end_datetime = UTCDateTime(data_key="until", allow_none=True)
+
+    bare.serve(schema=Renamed)
+    assert bare.put({"from": "2023-07-10", "until": "2023-07-12"}).status_code == 200
+    response = bare.put({"until": "2023-07-09"})
+    assert response.status_code == 422
+    assert response.json["error"]["errors"] == {"until": ["Must be on or after from."]}
+    errors = bare.put({"from": "2023-07-13"}).json["error"]["errors"]
+    assert errors == {"from": ["Must be on or before until."]}
 
 
 def test_the_models_own_validator_refuses_by_key(bare):

@@ -30,7 +30,7 @@ def update(
     shown = schema.show_only(sent, backfill)
     values, found = schema.read(sent, shown)
     wrong = {**found, **wrong}
-    _check_window(backfill, sent, values, wrong)
+    _check_window(backfill, schema, sent, values, wrong)
     values = {
         attribute: value
         for attribute, value in values.items()
@@ -56,11 +56,16 @@ def update(
 
 
 def _check_window(
-    backfill: t.Any, sent: dict[str, t.Any], values: dict[str, t.Any], wrong: errors.Errors
+    backfill: t.Any,
+    schema: BackfillSchema,
+    sent: dict[str, t.Any],
+    values: dict[str, t.Any],
+    wrong: errors.Errors,
 ) -> None:
     """Start and end on the merged state: what is stored, then what is sent."""
     ends = ("start_datetime", "end_datetime")
-    if not sent.keys() & set(ends) or wrong.keys() & set(ends):
+    first, last = map(schema.key_of, ends)
+    if not sent.keys() & {first, last} or wrong.keys() & {first, last}:
         return
     start, end = (
         values[attribute] if attribute in values else getattr(backfill, attribute, None)
@@ -69,6 +74,7 @@ def _check_window(
     if start is None or end is None:
         return
     if columns.in_utc(start, False) > columns.in_utc(end, False):
-        late = "end_datetime" not in sent
-        key = "start_datetime" if late else "end_datetime"
-        wrong[key] = [f"Must be {'on or before end' if late else 'on or after start'}_datetime."]
+        if last in sent:
+            wrong[last] = [f"Must be on or after {first}."]
+        else:
+            wrong[first] = [f"Must be on or before {last}."]
