@@ -41,6 +41,7 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillSchema
 from flask_backfills import oauth_token
 from flask_backfills.config import DEFAULTS
+from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.tables.fields import UTCDateTime
 
 
@@ -199,6 +200,38 @@ def test_a_schema_of_the_host_closes_and_adds(bare):
     assert bare.put({"name": "old_name"}).status_code == 200
     assert bare.put({"startedAt": "2023-07-17T00:00:00"}).status_code == 200
     assert bare.put({"started_at": None}).status_code == 422
+
+
+class Renamed(BackfillSchema):
+    """Gives every attribute another name on the wire."""
+
+    def on_bind_field(self, field_name, field_obj):
+        super().on_bind_field(field_name, field_obj)
+        field_obj.data_key = f"the_{field_name}"
+
+
+def test_every_attribute_may_have_another_name_on_the_wire(bare):
+    bare.app.secret_key = "secret"
+    bare.register(schema=Renamed, run_model=bare.run_model(), mage_routes=True)
+    bare.app.register_blueprint(ConsoleBlueprint(bare.blueprint))
+    bare.fill()
+    bare.open()
+    window = {"the_start_datetime": "2023-07-10", "the_end_datetime": "2023-07-11"}
+    window |= {"the_interval_type": "day", "the_interval_units": 1, "the_name": "July"}
+    assert bare.post(window, f"{LIST}?dry_run=true").json["backfill"]["the_id"] is None
+    url = bare.post({**window, "the_status": "initial"}).headers["Location"]
+    key = str(bare.get(url)["the_id"])
+    assert url == f"{LIST}/{key}"
+    assert bare.put(bare.get(url), url).status_code == 200
+    [run, _] = bare.read(f"/api/pipeline_runs?backfill_id={key}")["pipeline_runs"]
+    assert str(run["backfill_id"]) == key
+    for path in ("/backfills/", f"/backfills/{key}", f"/backfills/{key}/edit"):
+        assert "July" in bare.client.get(path).text
+    for command in (["list"], ["preview", key], ["cancel", key, "--yes"], ["watch", key, "--json"]):
+        told = bare.app.test_cli_runner().invoke(args=["backfills", *command])
+        assert told.exit_code == (2 if command[0] == "watch" else 0), told.output
+    shown = json.loads(told.stdout)["backfill"]
+    assert shown["the_status"] == "cancelled" and "status" not in shown
 
 
 def test_a_window_ends_after_it_starts_whatever_its_names_on_the_wire(bare):

@@ -97,7 +97,7 @@ class MageRoutes:
         return shown
 
     def _show(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
-        of_backfill = self.host.backfills.show(backfill)
+        of_backfill = self.host.backfills.by_attribute(self.host.backfills.show(backfill))
         more = {
             "backfill_id": of_backfill["id"],
             "pipeline_uuid": of_backfill["pipeline_uuid"],

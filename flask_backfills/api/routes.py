@@ -83,8 +83,9 @@ class Routes:
         response = self._answer_saved(saved, asked)
         response.status_code = 201
         if not asked["dry_run"]:
+            shown = self.host.backfills.by_attribute(saved.shown)
             response.location = url_for(
-                ".detail", pipeline_uuid=pipeline_uuid, backfill_id=saved.shown["id"]
+                ".detail", pipeline_uuid=pipeline_uuid, backfill_id=shown["id"]
             )
         return response
 

@@ -136,7 +136,7 @@ class Backfills(Reading):
             signals.tell(self.table.session, self.schema, saved.backfill, saved.changes)
         else:
             # Some databases have assigned a key, which the rollback has freed.
-            saved.shown["id"] = None
+            saved.shown[self.schema.fields["id"].data_key or "id"] = None
         return saved
 
     def _made_before(self, pipeline_uuid: str, mark: Mark) -> Saved | None:

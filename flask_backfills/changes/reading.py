@@ -115,6 +115,15 @@ class Reading:
         """Return the attributes of a backfill as in the API."""
         return t.cast("dict[str, t.Any]", self.schema.dump(backfill))
 
+    def by_attribute(self, shown: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What is shown of a backfill under the names that its attributes have here.
+
+        A host's schema may give them other names, or hide some: those are null.
+        """
+        names = {name: field.data_key or name for name, field in self.schema.fields.items()}
+        keys = {**dict.fromkeys(BackfillSchema._declared_fields), **self.schema.keys, **names}
+        return {**shown, **{name: key and shown.get(key) for name, key in keys.items()}}
+
     def show_runs(self, backfill: t.Any, runs: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return runs of a backfill as in the API."""
         assert self.planned is not None

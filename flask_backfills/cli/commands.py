@@ -62,6 +62,7 @@ def list_(
     if as_json:
         print_json({"backfills": shown, "metadata": {"count": total}})
         return
+    named = [host.backfills.by_attribute(one) for one in shown]
     print_table(
         ("ID", "PIPELINE", "NAME", "STATUS", "RUNS", "WINDOW"),
         [
@@ -73,7 +74,7 @@ def list_(
                 done_of(one),
                 window_of(one),
             )
-            for one in shown
+            for one in named
         ],
     )
     tell_more(total, offset, len(found))
@@ -171,7 +172,8 @@ def preview(
         shown = host.local_window.show(saved.shown)
         print_json({"backfill": shown, "metadata": saved.metadata})
         return
-    started = "" if changes or saved.changes else f"The backfill is {status_of(saved.shown)}. "
+    status = status_of(host.backfills.by_attribute(saved.shown))
+    started = "" if changes or saved.changes else f"The backfill is {status}. "
     tell(plan_line(saved.metadata) or f"{started}No run changes.")
     for note in page.notes:
         tell(printable(note))
@@ -256,7 +258,7 @@ def _change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) 
     if not yes:
         active = _is_active(host, backfill)
         would = update(preview=Preview(0, 0))
-        lost = _lost(would, active)
+        lost = _lost(host, would, active)
         if lost:
             ask(f"Backfill {_named(would.backfill, key)}: {lost}")
         plan_hash = would.plan.hash() if would.plan else None
@@ -272,9 +274,9 @@ def _is_active(host: Host, backfill: t.Any) -> bool:
     return host.schema.word("status", getattr(backfill, "status", None)) in ACTIVE
 
 
-def _lost(would: Saved, active: bool) -> str | None:
+def _lost(host: Host, would: Saved, active: bool) -> str | None:
     """The sentence to confirm if a change loses something; else ``None``."""
-    if active and would.shown["status"] not in ACTIVE:
+    if active and host.backfills.by_attribute(would.shown)["status"] not in ACTIVE:
         return "all runs that have not ended will be cancelled."
     if would.plan is not None and (would.plan.counts["drop"] or would.plan.counts["redo"]):
         return str(plan_line(would.metadata))

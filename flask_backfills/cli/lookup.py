@@ -24,11 +24,15 @@ def _key(host: Host, backfill_id: str) -> t.Any:
 
 
 def read(host: Host, backfill_id: str) -> dict[str, t.Any]:
-    """Read a backfill and its run counts, with its window in the blueprint's zone."""
+    """Read a backfill and its run counts, with its window in the blueprint's zone.
+
+    :returns: by the names that attributes have here; ``attributes`` has them as on the wire.
+    """
     [shown] = host.backfills.show_counted([find(host, backfill_id)])
     # Leave no transaction open until the next read.
     undo(host.table.session)
-    return host.local_window.show(shown)
+    shown = host.local_window.show(shown)
+    return {**host.backfills.by_attribute(shown), "attributes": shown}
 
 
 def read_ahead(host: Host, backfill_id: str) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:

@@ -46,7 +46,7 @@ def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[di
 
 
 def tell_json(shown: dict[str, t.Any]) -> str:
-    return printable_json({"backfill": shown})
+    return printable_json({"backfill": shown["attributes"]})
 
 
 def tell_line(shown: dict[str, t.Any]) -> str:

@@ -24,7 +24,8 @@ def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
 
 
 def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str, t.Any]:
-    shown = host.local_window.show(host.backfills.show(backfill))
+    attributes = host.local_window.show(host.backfills.show(backfill))
+    shown = host.backfills.by_attribute(attributes)
     statuses = counts.get("run_status_counts", {})
     active = shown["status"] in ACTIVE
     paused = active and is_paused(shown.get("settings"))
@@ -37,7 +38,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
     key, name = host.table.key_of(backfill), shown.get("name")
     return {
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
-        "attributes": shown,
+        "attributes": attributes,
         "key": key,
         # One that can't be seen can't be clicked.
         "title": seen(f"Unnamed #{key}" if name is None or is_blank(str(name)) else str(name)),
