@@ -16,12 +16,16 @@ import sqlalchemy as sa
 from flask import Flask
 from flask import has_app_context
 from sqlalchemy.orm import Session
+from sqlalchemy.orm import SessionTransaction
 
 from . import dbapi
 from .host import Host
 from .runs.lease import lease
 from .tables import columns
+from .tables.session import followed
+from .tables.session import Follower
 from .tables.session import has_begun
+from .tables.snapshots import is_snapshot
 
 #: Seconds between two looks at whether runs should stop.
 LOOK = 1.0
@@ -34,6 +38,12 @@ class _Kept:
     session: Session
     #: When its lease was renewed.
     renewed: datetime
+    #: The transaction of its runner that can't write what others have written since it began.
+    snapshot: SessionTransaction | None = None
+
+    @property
+    def is_in_snapshot(self) -> bool:
+        return self.snapshot is not None and self.session.get_transaction() is self.snapshot
 
 
 class Keeper:
@@ -79,12 +89,20 @@ class Keeper:
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
         kept = _Kept(run, current, session, renewed)
 
+        def is_ours(session: Session) -> bool:
+            # Not where the runner has taken it to a thread or a context of its own.
+            return has_app_context() and self.host.table.session is session
+
+        def mark(session: Session, connection: sa.Connection) -> None:
+            if is_ours(session) and is_snapshot(self.host.table.database, connection):
+                # First, so that nobody has renewed the lease since the transaction has read.
+                kept.session, kept.snapshot = session, session.get_transaction()
+                connection.execute(self.host.run_table.key_share(run))
+
         def renew(session: Session) -> None:
             if not has_begun(session) or session.in_nested_transaction():
                 return
-            # Not where the runner has taken it to a thread or a context of its own.
-            ours = has_app_context() and self.host.table.session is session
-            if ours and self._is_due(kept):
+            if is_ours(session) and self._is_due(kept):
                 self.host.runs.ending.renew_own(run)
 
         def wake(session: Session) -> None:
@@ -93,13 +111,10 @@ class Keeper:
 
         with self._lock:
             self._kept.append(kept)
-        sa.event.listen(session, "before_commit", renew)
-        sa.event.listen(session, "after_rollback", wake)
         try:
-            yield
+            with followed(session, Follower(mark, renew, wake)):
+                yield
         finally:
-            sa.event.remove(session, "before_commit", renew)
-            sa.event.remove(session, "after_rollback", wake)
             with self._lock:
                 self._kept = [one for one in self._kept if one is not kept]
 
@@ -140,12 +155,7 @@ class Keeper:
 
         Not those of runs whose own transaction could not write its end any more after that.
         """
-        snapshots = self.host.table.database.snapshots
-        due = [
-            one
-            for one in self._now()
-            if self._is_due(one) and not (snapshots and has_begun(one.session))
-        ]
+        due = [one for one in self._now() if self._is_due(one) and not one.is_in_snapshot]
         now = self.host.run_table.now()
         renewed = self.host.runs.renew([one.run for one in due])
         for one in due:

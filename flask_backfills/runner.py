@@ -14,7 +14,6 @@ import typing as t
 from collections.abc import Callable
 from contextvars import ContextVar
 from contextvars import copy_context
-from functools import partial
 
 from flask import current_app
 from flask.globals import app_ctx
@@ -28,7 +27,6 @@ from .keeper import Keeper
 from .runs import metrics as numbers
 from .tables.session import is_pending
 from .tables.session import undo
-from .tables.snapshots import marked
 
 _current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
 
@@ -113,13 +111,12 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
     process = os.getpid()
     try:
         assert host.runner is not None
-        with marked(host.table.database, partial(host.run_table.key_share, run)):
-            # One that belongs to the session: its relationships load, its columns are written.
-            metrics = numbers.read(_apart(host.runner, session.merge(run, load=False)))
-            # What the database refuses of its work is its failure too.
-            if is_pending(session):
-                host.table.database.begin_writing()
-                session.flush()
+        # One that belongs to the session: its relationships load, its columns are written.
+        metrics = numbers.read(_apart(host.runner, session.merge(run, load=False)))
+        # What the database refuses of its work is its failure too.
+        if is_pending(session):
+            host.table.database.begin_writing()
+            session.flush()
         return "completed", metrics, None
     except BaseException as raised:
         if os.getpid() != process:

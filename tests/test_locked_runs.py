@@ -59,6 +59,50 @@ def test_a_run_that_was_locked_for_a_lease_is_not_taken_back_once_it_is_free(
 
 
 @pytest.fixture
+def postgresql(database_url):
+    if not database_url.startswith("postgresql"):
+        pytest.skip("the others can write what others have written since")
+    return database_url
+
+
+@pytest.mark.parametrize("how", ["another database", "a level of its own", "another session"])
+def test_what_a_runner_has_open_for_long_at_a_strict_level_is_stored(postgresql, sqlite_url, how):
+    strict = {"isolation_level": "REPEATABLE READ"}
+    host = Host(postgresql, **({} if how == "a level of its own" else strict))
+    host.app.config["BACKFILLS_LEASE"] = 1.5
+    with host.app.app_context():
+        host.db.engines["other"] = sa.create_engine(sqlite_url)
+
+    class Note(host.db.Model):
+        __tablename__ = "note"
+        __bind_key__ = "other" if how == "another database" else None
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    host.serve(run_model=host.run_model())
+    attempts, session = [], host.db.session
+
+    @host.blueprint.runner
+    def run(run):
+        attempts.append(run.attempt)
+        if how == "another session":
+            session.remove()
+        if how == "a level of its own":
+            session.connection(execution_options=strict)
+        session.add(Note())
+        session.flush()
+        # Meanwhile its lease would be renewed, several times.
+        time.sleep(2)
+
+    host.put({**START, "end_datetime": "2023-03-01"})
+    host.work()
+    with host.app.app_context():
+        notes = session.query(Note).count()
+    found = host.stored("status", "attempt", "losses")
+    host.close()
+    assert (attempts, notes, found) == ([1], 1, [("completed", 1, None)])
+
+
+@pytest.fixture
 def locking(own_runner):
     if own_runner.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
         pytest.skip("there is one lock for all")

@@ -187,11 +187,6 @@ class Database:
         self.session.info[_OURS] = ours
 
     @property
-    def snapshots(self) -> bool:
-        """Whether a transaction of the host's can't write what others wrote since it began."""
-        return self.dialect.name == "postgresql" and self.level in STRICT
-
-    @property
     def shares_a_connection(self) -> bool:
         """Whether all threads share one connection, as in SQLite's memory they do."""
         return isinstance(self.engine.pool, sa.StaticPool)
@@ -207,7 +202,7 @@ class Database:
 
     def _begin(self, ranges: bool) -> None:
         """Begin a transaction that sees what others commit, whatever the engine's isolation."""
-        if has_begun(self.session):
+        if has_begun(self.session, self.session.get_bind(self.mapper)):
             self.is_ours = False
             return
         self.is_ours = True

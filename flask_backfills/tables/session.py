@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -21,6 +24,19 @@ _WRITTEN = "flask_backfills.written"
 
 #: Classes whose sessions take note of it. SQLAlchemy itself goes by ids, also of what is gone.
 _watched: WeakSet[type[Session]] = WeakSet()
+
+
+class Follower(t.NamedTuple):
+    """What is told of the transactions of a thread's sessions."""
+
+    #: A transaction has begun on a connection, be it one of several.
+    begun: Callable[[Session, sa.Connection], None]
+    commits: Callable[[Session], None]
+    rolled_back: Callable[[Session], None]
+
+
+#: Who follows the sessions of this thread: the host may put another one in the place of its own.
+_follower: ContextVar[Follower | None] = ContextVar("flask_backfills.follower", default=None)
 
 _CURE = "pass a scoped session such as db.session, or a function such as lambda: db.session"
 
@@ -70,10 +86,16 @@ class _Opener:
         return found
 
 
-def has_begun(session: Session) -> bool:
-    """Whether a session has a transaction in the database, not in Python alone."""
+def has_begun(session: Session, bind: sa.Engine | sa.Connection | None = None) -> bool:
+    """Whether a session has a transaction in a database, not in Python alone.
+
+    :param bind: that of one database; ``None`` for any of those that the session is bound to.
+    """
     transaction = session.get_transaction()
-    return transaction is not None and bool(getattr(transaction, "_connections", True))
+    if transaction is None:
+        return False
+    begun = getattr(transaction, "_connections", None)
+    return begun is None or (bool(begun) if bind is None else bind in begun)
 
 
 def is_pending(session: Session) -> bool:
@@ -118,13 +140,30 @@ def undo(session: Session) -> bool:
     return True
 
 
+@contextmanager
+def followed(session: Session, follower: Follower) -> Iterator[None]:
+    """Tell of the transactions of this thread within the block.
+
+    :param session: one of the class that all of them are of.
+    """
+    _watch(type(session))
+    token = _follower.set(follower)
+    try:
+        yield
+    finally:
+        _follower.reset(token)
+
+
 def _watch(kind: type[Session]) -> bool:
-    """Take note of what sessions of a class write; whether that was done before."""
+    """Take note of what sessions of a class do; whether that was done before."""
     if kind in _watched:
         return True
     _watched.add(kind)
     sa.event.listen(kind, "after_transaction_create", _created)
     sa.event.listen(kind, "do_orm_execute", _executed)
+    sa.event.listen(kind, "after_begin", _begun)
+    sa.event.listen(kind, "before_commit", _commits)
+    sa.event.listen(kind, "after_rollback", _rolled_back)
     return False
 
 
@@ -142,3 +181,18 @@ def _executed(state: t.Any) -> None:
         # As the statement does next: until then, there is none to take note of.
         session.begin()
     session.info[_WRITTEN] = session.get_transaction()
+
+
+def _begun(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
+    if follower := _follower.get():
+        follower.begun(session, connection)
+
+
+def _commits(session: Session) -> None:
+    if follower := _follower.get():
+        follower.commits(session)
+
+
+def _rolled_back(session: Session) -> None:
+    if follower := _follower.get():
+        follower.rolled_back(session)

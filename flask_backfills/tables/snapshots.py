@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import typing as t
-from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from .database import Database
+from .isolation import STRICT
 
 
-@contextmanager
-def marked(database: Database, query: Callable[[], t.Any]) -> Iterator[None]:
-    """Let each transaction of the host's in the block begin with a SELECT that locks.
+def is_snapshot(database: Database, connection: sa.Connection) -> bool:
+    """Whether a transaction that has begun can't write what others write from now on.
 
-    For PostgreSQL's stricter levels, where it could not write a row that was renewed since.
+    At PostgreSQL's stricter levels, be it that the host asks for one in this transaction alone.
+    A session may have connections to several databases.
     """
-    if not database.snapshots:
-        yield
-        return
-
-    def lock(session: Session, transaction: t.Any, connection: sa.Connection) -> None:
-        connection.execute(query())
-
-    session = database.session
-    sa.event.listen(session, "after_begin", lock)
-    try:
-        yield
-    finally:
-        sa.event.remove(session, "after_begin", lock)
+    if (
+        connection.dialect.name != "postgresql"
+        or connection.engine.pool is not database.engine.pool
+    ):
+        return False
+    level = connection.get_execution_options().get("isolation_level", database.level)
+    return level in STRICT
 
 
 @contextmanager
 def past_snapshot(database: Database) -> Iterator[None]:
     """Let the host's transaction write rows in the block that others wrote since it began.
 
-    Its criteria see the latest. PostgreSQL can't do that: see :func:`marked`.
+    Its criteria see the latest. PostgreSQL can't do that: see :func:`is_snapshot`.
     """
     session = database.session
     if not database.mysql or database.is_ours or database.level != "SNAPSHOT":
