@@ -77,7 +77,10 @@ def runs(
 
 @command(ID, click.argument("run_id", metavar="RUN"), _MAKE, JSON)
 def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
-    """Show one run of a backfill, with its whole error, or change it."""
+    """Show one run of a backfill, with its whole error, or change it.
+
+    RUN is its id, the first column of what "runs" prints.
+    """
     backfill = find(with_runs(host), backfill_id)
     known = host.run_table.known(run_id)
     if make is None:
