@@ -66,7 +66,7 @@ def fill_view(frame: Frame) -> ResponseReturnValue:
         saved = host.backfills.create(pipeline, keyed)
     except errors.Refused as refused:
         return _page(frame, pipeline, sent, refused.errors), 422
-    page = {"backfill_id": saved.shown["id"]}
+    page = {"backfill_id": host.table.key_of(saved.backfill)}
     if host.may("update", pipeline):
         return redirect(url_for(".action", action="start", **page), 303)
     return redirect(url_for(".detail", **page), 303)
