@@ -250,6 +250,16 @@ def test_a_backfill_says_how_long_its_runs_take(runner, before):
     assert told["runs"] == 7 and 360 < told["seconds"]["p50"] < 375
 
 
+@pytest.mark.parametrize(("start", "runs"), [("2023-07-14", 5), ("2023-07-11", 7)])
+def test_what_an_edit_no_longer_needs_but_runs_is_waited_for(runner, before, start, runs):
+    url = f"{LIST}/{before}"
+    runner.put({"status": "initial"}, url)
+    assert [run.key[:10] for run in runner.claim(limit=2)] == ["2023-07-10", "2023-07-11"]
+    assert would(runner, {"start_datetime": start}, url=url)["runs"] == runs
+    runner.put({"start_datetime": start}, url)
+    assert runner.get(f"{url}?include_forecast=true")["forecast"]["runs"] == runs
+
+
 def test_what_is_not_known_is_null(runner):
     url = f"{LIST}/6"
     finished(runner, 6, [60] * 2)

@@ -246,7 +246,7 @@ class Backfills(Reading):
                 if preview is not None:
                     note(self.table, self.expansion, backfill, preview)
                 if preview is not None and plan is not None:
-                    told = self.forecast(backfill, plan.statuses, preview.at_once)
+                    told = self.forecast(backfill, plan.statuses["initial"], preview.at_once)
                     preview.forecast["forecast"] = told
         # Of a preview only now: a row that is written is locked, and planning may take long.
         flush(self.table, self.schema, backfill, sent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Mapping
 from datetime import datetime
 from datetime import timedelta
 
@@ -24,7 +23,7 @@ from .expansion import show
 def tell_forecast(
     runs: RunTable,
     backfill: t.Any,
-    planned: Mapping[str, int] | None = None,
+    waiting: int | None = None,
     at_once: int | None = None,
 ) -> dict[str, t.Any] | None:
     """What an answer says of how long the runs of a backfill take. Two statements.
@@ -32,7 +31,7 @@ def tell_forecast(
     ``seconds`` and ``finish`` are ``None`` where too little is known or nothing is left to do;
     ``finish`` is also ``None`` while the backfill is paused. Moments are in UTC.
 
-    :param planned: how many runs would have each status; ``None`` for those that there are.
+    :param waiting: how many runs would wait; ``None`` for those that do.
     :param at_once: how many runs are supposed to run at once; ``None`` for as many as will.
     :returns: ``None`` if the run model does not map when runs began and ended.
     """
@@ -41,12 +40,9 @@ def tell_forecast(
         return None
     settings = settings_of(backfill)
     now = runs.now()
-    waiting, running = found.waiting, len(found.running)
-    if planned is not None:
-        waiting, running = (planned.get(word, 0) for word in ("initial", "running"))
-    elapsed = [max(now.timestamp() - began, 0.0) for began in found.running][:running]
-    # Of what began since then, or is kept as history, nothing is known.
-    elapsed += [0.0] * (running - len(elapsed))
+    waiting = found.waiting if waiting is None else waiting
+    # No plan ends these: what it no longer needs is waited for.
+    elapsed = [max(now.timestamp() - began, 0.0) for began in found.running]
     at_once = at_once or settings.get("pipeline_run_limit") or _seen(found, now)
     past = comparable(
         [max(one.end - one.start, 0.0) for one in (*found.own, *found.others)], len(found.own)
@@ -54,7 +50,7 @@ def tell_forecast(
     seconds = forecast(waiting, elapsed, at_once, past)
     paused = settings.get("paused") is True
     told = {
-        "runs": waiting + running,
+        "runs": waiting + len(elapsed),
         "at_once": at_once,
         "seconds": seconds and {word: round(one, 3) for word, one in seconds._asdict().items()},
         "finish": None if seconds is None or paused else _finish(now, seconds),

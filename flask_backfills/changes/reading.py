@@ -148,18 +148,18 @@ class Reading:
     def forecast(
         self,
         backfill: t.Any,
-        planned: t.Mapping[str, int] | None = None,
+        waiting: int | None = None,
         at_once: int | None = None,
     ) -> dict[str, t.Any] | None:
         """How long the runs of a backfill take, as in the API. Two statements.
 
-        :param planned: how many runs would have each status; ``None`` for those that there are.
+        :param waiting: how many runs would wait; ``None`` for those that do.
         :param at_once: how many runs are supposed to run at once; ``None`` for as many as will.
         :returns: ``None`` if there are no runs, or if it is not known when they began and ended.
         """
         if self.planned is None:
             return None
-        return tell_forecast(self.planned.table, backfill, planned, at_once)
+        return tell_forecast(self.planned.table, backfill, waiting, at_once)
 
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return the attributes of each backfill as in the API, with its run counts."""

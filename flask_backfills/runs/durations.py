@@ -29,7 +29,7 @@ class Durations(t.NamedTuple):
     own: list[Span]
     #: Those of other backfills of its pipeline.
     others: list[Span]
-    #: When those of the backfill began that run.
+    #: When those of the backfill began that run; now, where that is not known.
     running: list[float]
     #: How many of the backfill wait.
     waiting: int
@@ -52,7 +52,8 @@ def read(runs: RunTable, backfill: t.Any) -> Durations | None:
     finished = {row.id: row for row in rows if row.part == _FINISHED}
     mine = _spans(row for row in finished.values() if row.of == own)
     others = _spans(row for row in finished.values() if row.of != own)
-    began = [_seconds(row.began) for row in rows if row.part == _RUNNING and row.began is not None]
+    now = runs.now()
+    began = [_seconds(row.began or now) for row in rows if row.part == _RUNNING]
     return Durations(mine, others[: MOST - len(mine)], began, waiting)
 
 
@@ -105,7 +106,8 @@ def _chosen(own: t.Any, counts: dict[t.Any, int]) -> tuple[list[t.Any], list[t.A
 def _rows(runs: RunTable, backfill: t.Any, whole: list[t.Any], long: list[t.Any]) -> t.Any:
     """A SELECT of the runs that run, and of those that have completed."""
     of_it, date = runs.columns["backfill_id"], runs.date
-    parts = [_of(runs, _RUNNING, "running", runs.of(backfill), *runs.wanted_only())]
+    # History too: the backfill waits for its end.
+    parts = [_of(runs, _RUNNING, "running", runs.of(backfill))]
     if whole:
         parts.append(_of(runs, _FINISHED, "completed", of_it.in_(whole)).limit(2 * MOST))
     for key in long:
