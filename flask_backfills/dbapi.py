@@ -103,10 +103,15 @@ def interrupts(error: BaseException) -> bool:
     """Whether our database has undone work that may succeed when it is done again."""
     if not isinstance(error, exc.DBAPIError) or not is_ours(error):
         return False
-    if str(error.orig).startswith(_LOCKED):
+    if str(error.orig).startswith(_LOCKED) or _is_away(error):
         return True
     known = _state_of(error) in _INTERRUPTIONS or code_of(error) in _INTERRUPTIONS
     return known or error.connection_invalidated
+
+
+def _is_away(error: exc.DBAPIError) -> bool:
+    """Whether the database can't be reached at all: there was no statement yet, nor a COMMIT."""
+    return error.statement is None and passes(error)
 
 
 def is_missing(error: BaseException) -> bool:
