@@ -4,6 +4,7 @@ import heapq
 import random
 from datetime import datetime
 from datetime import timedelta
+from datetime import timezone
 
 import pytest
 import sqlalchemy as sa
@@ -400,3 +401,16 @@ def test_the_commands_say_how_long_it_takes(runner, before):
     runner.put({"status": "initial"}, f"{LIST}/{before}")
     assert LINE in cli.invoke(args=["backfills", "show", str(before)]).output
     assert "forecast" not in cli.invoke(args=["backfills", "show", "6"]).output
+
+
+def test_with_only_ended_it_waits_for_the_end_of_the_last_interval(runner):
+    finished(runner, 6, [60] * 30)
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    window = {"start_datetime": str(now - timedelta(days=2)), "interval_type": "day"}
+    window |= {"end_datetime": str(now + timedelta(days=2)), "interval_units": 1}
+    sent = {**window, "status": "initial", "settings": {"pipeline_run_limit": 2}}
+    assert would(runner, sent, url=f"{LIST}/6")["seconds"]["p90"] == 180
+    sent["settings"]["only_ended"] = True
+    seconds = would(runner, sent, url=f"{LIST}/6")["seconds"]
+    # The last run begins in three days, and then takes a minute.
+    assert 3 * 86_400 < seconds["p50"] <= seconds["p90"] <= 3 * 86_400 + 60

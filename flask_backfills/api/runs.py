@@ -55,7 +55,7 @@ class RunRoutes:
 
     def explain_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
-        asked = query.read(request, query.Explain)
+        asked = query.read(request, query.Explain, self.host.wire_zone)
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         why = self.host.explaining.explain(backfill, asked["key"], asked["date"])
         return private(json_response(explain={"why": [one._asdict() for one in why]}))

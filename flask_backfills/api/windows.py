@@ -34,6 +34,7 @@ _SPAN = {
     "end_datetime": "The end of the span, which is not a part of it. Must be after"
     " `start_datetime`.",
 }
+_DATE = "The date of the run to explain, whether there is one or not. Not together with `key`."
 _PIECE = {
     "start_datetime": ("Its start{zone}.", datetime(2023, 7, 10)),
     "end_datetime": ("Its end{zone}, not a part of it.", datetime(2023, 7, 14)),
@@ -67,7 +68,8 @@ def parameters(zone: tzinfo | None) -> dict[str, str]:
     if zone is None:
         return PARAMETERS
     without = f" Without an offset it is of the time zone {zone}."
-    return {**PARAMETERS, **{name: what + without for name, what in _SPAN.items()}}
+    told = {**_SPAN, "date": _DATE}
+    return {**PARAMETERS, **{name: what + without for name, what in told.items()}}
 
 
 def pieces(zone: tzinfo | None) -> dict[str, Told]:

@@ -81,6 +81,13 @@ class Expansion:
         step = values["interval_type"], values["interval_units"]
         return Window(start, end, *step, zone=self.zone, inclusive=self.inclusive)
 
+    def last_end(self, backfill: t.Any) -> datetime | None:
+        """When the interval of the last run ends, naive and in UTC; ``None`` if no window says."""
+        values = self.values(backfill)
+        window = None if values["block_uuid"] is not None else self.window(values)
+        count = 0 if window is None else window.count()
+        return window.edges(count - 1, 1)[-1] if window is not None and count else None
+
     def values(self, backfill: t.Any) -> dict[str, t.Any]:
         """The attributes of a backfill that decide which runs it has.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing as t
+from collections.abc import Sequence
 from datetime import datetime
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from ..rules.forecast import seen_at_once
 from ..rules.forecast import Span
 from ..runs import durations
 from ..runs.durations import Durations
+from ..tables import columns
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .expansion import show
@@ -25,6 +27,7 @@ def tell_forecast(
     backfill: t.Any,
     waiting: int | None = None,
     at_once: int | None = None,
+    last_end: datetime | None = None,
 ) -> dict[str, t.Any] | None:
     """What an answer says of how long the runs of a backfill take. Two statements.
 
@@ -33,6 +36,7 @@ def tell_forecast(
 
     :param waiting: how many runs would wait; ``None`` for those that do.
     :param at_once: how many runs are supposed to run at once; ``None`` for as many as will.
+    :param last_end: when the interval of the last run ends, naive and in UTC, if that is known.
     :returns: ``None`` if the run model does not map when runs began and ended.
     """
     found = durations.read(runs, backfill)
@@ -48,6 +52,8 @@ def tell_forecast(
         [max(one.end - one.start, 0.0) for one in (*found.own, *found.others)], len(found.own)
     )
     seconds = forecast(waiting, elapsed, at_once, past)
+    if waiting and last_end is not None and settings.get("only_ended") is True:
+        seconds = _after(columns.in_utc(last_end, True) - now, seconds, past)
     paused = settings.get("paused") is True
     told = {
         "runs": waiting + len(elapsed),
@@ -66,6 +72,15 @@ def _seen(found: Durations, now: datetime) -> int:
     open_ = [Span(min(began, now.timestamp()), now.timestamp()) for began in found.running]
     more = len(finished) > LATELY
     return max(seen_at_once([*finished[:LATELY], *open_], more), len(found.running), 1)
+
+
+def _after(wait: timedelta, seconds: Seconds | None, past: Sequence[float]) -> Seconds | None:
+    """The same, where the last run can't begin before some time has passed."""
+    one = forecast(1, [], 1, past)
+    if seconds is None or one is None:
+        return seconds
+    begins = max(wait.total_seconds(), 0.0)
+    return Seconds(max(seconds.p50, begins + one.p50), max(seconds.p90, begins + one.p90))
 
 
 def _finish(now: datetime, seconds: Seconds) -> dict[str, str] | None:

@@ -159,7 +159,8 @@ class Reading:
         """
         if self.planned is None:
             return None
-        return tell_forecast(self.planned.table, backfill, waiting, at_once)
+        last = self.expansion.last_end(backfill)
+        return tell_forecast(self.planned.table, backfill, waiting, at_once, last)
 
     def show_counted(self, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
         """Return the attributes of each backfill as in the API, with its run counts."""

@@ -151,15 +151,11 @@ def _skip(one: Wanted, run: Run | None, reason: str) -> Entry | None:
         return Entry("drop", reason, run, None, "drop")
     if run.end == one.end and run.status == "running":
         return None
-    if _stays(one, run):
-        return Entry("skip", reason, run, one, None if run.wanted else "revive")
+    if run.end == one.end and run.status == "completed":
+        # It has done it, too: both count.
+        return Entry("keep", "Completed.", run, one, None if run.wanted else "revive")
     # One that has failed would let the backfill fail, for what is done.
     return Entry("skip", reason, run, one, "retire" if run.wanted else None)
-
-
-def _stays(one: Wanted, run: Run) -> bool:
-    """Whether a run that is skipped has done what is wanted, too."""
-    return run.end == one.end and run.status == "completed"
 
 
 class Tally:
@@ -179,14 +175,10 @@ class Tally:
         """The entries as they are, counted on their way."""
         for entry in entries:
             action, _, run, wanted, write = entry
-            if action == "skip":
+            if action in ("drop", "skip"):
                 self.counts[action] += 1
-                if run is not None and wanted is not None and _stays(wanted, run):
-                    self.statuses[run.status] += 1
             elif wanted is not None:
                 self.statuses["initial" if run is None or action == "redo" else run.status] += 1
-                self.counts[action] += 1
-            elif action == "drop":
                 self.counts[action] += 1
             if action == "skip" or (write is not None and write != "renew"):
                 # What waits is renewed, as far as it still waits, by what the plan is about.
