@@ -87,6 +87,24 @@ def test_the_gaps_are_one_click_away(console, worked):
     for run in worked.claim(limit=31):
         worked.end(run)
     assert "Backfill the gaps" not in console.get(f"{PAGE}&{SPAN}")
+    # Those that were skipped are not waited for.
+    assert "4 of 4" in console.get(str(made["id"]))
+    listed = worked.app.test_cli_runner().invoke(args=["backfills", "list"]).output
+    assert " 4/4 " in listed.splitlines()[1]
+
+
+def test_a_command_names_a_run_by_its_id_or_its_key(worked):
+    url = f"{LIST}/{worked.read(LIST)['backfills'][0]['id']}"
+    [failed] = worked.read(f"{url}/runs?status=failed")["runs"]
+    for name in (str(failed["id"]), failed["key"]):
+        line = ["backfills", "run", url.rsplit("/", 1)[1], name, "--json"]
+        told = worked.app.test_cli_runner().invoke(args=line)
+        assert json.loads(told.output)["run"]["key"] == failed["key"]
+    line[3:] = [failed["key"], "--make", "again"]
+    assert worked.app.test_cli_runner().invoke(args=line).exit_code == 0
+    assert worked.read(f"{url}/runs?status=initial")["runs"][0]["key"] == failed["key"]
+    line[3] = "no such run"
+    assert "no such run" in worked.app.test_cli_runner().invoke(args=line).output
 
 
 def test_what_can_not_be_filled_is_told_and_nothing_is_made(console, worked):

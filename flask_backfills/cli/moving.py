@@ -20,6 +20,7 @@ import click
 from flask import current_app
 
 from ..host import Host
+from ..rules.settings import to_do
 from .printing import counts_of
 from .printing import ended_of
 from .printing import print_json
@@ -73,8 +74,9 @@ def follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.An
     with lines_above(threading.RLock()), bar:
         for shown in states:
             bar.label = status_of(shown)
-            bar.length = shown["total_run_count"] or 1
-            bar.update(ended_of(shown.get("run_status_counts") or {}) - bar.pos, shown)
+            counts, settings = shown.get("run_status_counts") or {}, shown.get("settings")
+            bar.length = to_do(settings, counts, shown["total_run_count"]) or 1
+            bar.update(ended_of(counts) - bar.pos, shown)
             bar.render_progress()
             yield shown
 

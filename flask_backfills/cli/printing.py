@@ -11,6 +11,7 @@ from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.settings import is_paused
+from ..rules.settings import to_do
 from .text import printable
 from .text import printable_json
 from .text import tell
@@ -66,8 +67,8 @@ def plan_line(metadata: dict[str, t.Any] | None) -> str | None:
 
 
 def done_of(shown: dict[str, t.Any]) -> str:
-    total = shown["total_run_count"]
     counts = shown.get("run_status_counts")
+    total = to_do(shown.get("settings"), counts, shown["total_run_count"])
     ended = "" if counts is None else f"{ended_of(counts):,}/"
     return "" if total is None else f"{ended}{total:,}"
 

@@ -7,6 +7,7 @@ import typing as t
 import click
 from marshmallow import ValidationError
 
+from .. import errors
 from ..host import Host
 from ..rules.lifecycle import SHOWN
 from ..tables.zoned import moment_field
@@ -79,15 +80,15 @@ def runs(
 def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
     """Show one run of a backfill, with its whole error, or change it.
 
-    RUN is its id, the first column of what "runs" prints.
+    RUN is its id or its key, the first two columns of what "runs" prints.
     """
     backfill = find(with_runs(host), backfill_id)
-    known = host.run_table.known(run_id)
+    found = _named(host, backfill, run_id)
     if make is None:
-        shown = host.backfills.show_run(backfill, host.progress.find(backfill, known))
+        shown = host.backfills.show_run(backfill, found)
     else:
         pipeline, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
-        its_own = host.run_table.key == known
+        its_own = host.run_table.key == host.run_table.key_of(found)
         shown = host.changed_runs.set_status(
             pipeline, key, its_own, MAKES[make], host.backfills.show_run
         )
@@ -118,6 +119,14 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
         return
     for one in why:
         tell(f"{one.code}: {one.message}\n  {one.change}")
+
+
+def _named(host: Host, backfill: t.Any, run: str) -> t.Any:
+    """The run of a backfill that has an id, or else a key."""
+    try:
+        return host.progress.find(backfill, host.run_table.known(run))
+    except errors.RunNotFound:
+        return host.progress.find_by_key(backfill, run)
 
 
 def _change_all(

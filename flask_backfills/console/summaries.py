@@ -11,6 +11,7 @@ from ..rules.forecast import spoken
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
+from ..rules.settings import to_do
 from ..rules.sight import is_blank
 from ..rules.sight import seen
 
@@ -45,7 +46,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         "active": active,
         "paused": paused,
         "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],
-        "total": counts["total_run_count"],
+        "total": to_do(shown.get("settings"), statuses, counts["total_run_count"]),
         "ended": sum(statuses.values()) - waiting,
         "left": left,
     }

@@ -62,6 +62,18 @@ def skips_covered(settings: t.Any) -> bool:
     return isinstance(settings, Mapping) and settings.get("skip_covered") is True
 
 
+def to_do(settings: t.Any, counts: Mapping[str, int] | None, dates: int | None) -> int | None:
+    """How many runs people wait for: the dates of a window, or where some are skipped, its runs.
+
+    >>> to_do({}, {"completed": 4}, 9), to_do({"skip_covered": True}, {"completed": 4}, 9)
+    (9, 4)
+
+    :param counts: how many runs there are, by their status.
+    """
+    there = sum((counts or {}).values())
+    return there if there and skips_covered(settings) else dates
+
+
 def canary_of(settings: t.Any) -> int | None:
     """How many runs are done first; ``None`` if all are alike.
 
