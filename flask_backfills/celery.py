@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import typing as t
-
-from flask import current_app
 
 from . import dbapi
 from .host import Host
@@ -17,6 +16,8 @@ from .runs.lease import lease
 from .runs.messages import Queued
 from .signals import backfill_updated
 from .tables import columns
+from .tables.logs import log
+from .tables.logs import warn
 
 
 class CeleryDispatcher:
@@ -83,7 +84,7 @@ class CeleryDispatcher:
             except Exception as error:
                 # The others must not wait for that.
                 told = dbapi.told(error)
-                current_app.logger.warning("Backfill %s is skipped: %s", backfill_id, told)
+                warn("Backfill %s is skipped: %s", backfill_id, told)
         return taken
 
     def send(self, backfill_id: t.Any) -> None:
@@ -108,9 +109,8 @@ class CeleryDispatcher:
                 self.run_task.apply_async((run_id,), task_id=self._task_id(one), retry=False)
             except Exception:
                 # Any error of the broker's client: recover() sends these runs later.
-                current_app.logger.exception(
-                    "Runs of backfill %s were not sent; recover() sends them later", backfill_id
-                )
+                text = "Runs of backfill %s were not sent; recover() sends them later"
+                log(logging.ERROR, text, backfill_id, exc_info=True)
                 self.host.runs.unqueue(run_ids=[lost.run_id for lost in queued[position:]])
                 return
 

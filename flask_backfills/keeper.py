@@ -22,6 +22,7 @@ from . import dbapi
 from .host import Host
 from .runs.lease import lease
 from .tables import columns
+from .tables.logs import warn
 from .tables.session import followed
 from .tables.session import Follower
 from .tables.session import has_begun
@@ -148,7 +149,7 @@ class Keeper:
                     self._look()
             except BaseException as error:
                 # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
-                self.app.logger.warning("No lease was renewed: %s", dbapi.told(error))
+                warn("No lease was renewed: %s", dbapi.told(error), app=self.app)
 
     def _renew_due(self) -> None:
         """Renew the leases that were not renewed for a third of a lease.

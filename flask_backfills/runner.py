@@ -5,7 +5,6 @@ Nothing that the function does ends the worker.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -25,6 +24,7 @@ from .host import host_of
 from .host import Served
 from .keeper import Keeper
 from .runs import metrics as numbers
+from .tables.logs import log
 from .tables.session import is_pending
 from .tables.session import undo
 
@@ -198,11 +198,7 @@ def _say(
     level: int, told: str, run: t.Any, *args: t.Any, more: t.Any = None, exc_info: t.Any = None
 ) -> None:
     extra = {**_fields(run), **(more or {})}
-    # A filter of the host's own may raise, such as one that asks for a request.
-    with contextlib.suppress(Exception):
-        current_app.logger.log(
-            level, told, run.key, run.backfill_id, *args, exc_info=exc_info, extra=extra
-        )
+    log(level, told, run.key, run.backfill_id, *args, exc_info=exc_info, extra=extra)
 
 
 def _fields(run: t.Any) -> dict[str, t.Any]:

@@ -7,6 +7,7 @@ attribute of the object, it is loaded again from the database, in a new transact
 
 from __future__ import annotations
 
+import logging
 import typing as t
 
 from blinker import NamedSignal
@@ -15,6 +16,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from .rules.lifecycle import starts
+from .tables.logs import log
 from .tables.schema import BackfillSchema
 from .tables.session import undo
 
@@ -75,4 +77,5 @@ def _send(
             receiver(app, backfill=backfill, changes=changes)
         except Exception:
             undo(session)
-            app.logger.exception("A receiver of the signal %r failed: %r", signal.name, receiver)
+            text = "A receiver of the signal %r failed: %r"
+            log(logging.ERROR, text, signal.name, receiver, app=app, exc_info=True)

@@ -6,6 +6,7 @@ What a thread does with one run is in :mod:`.runner`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ from .host import Served
 from .keeper import Keeper
 from .runner import perform as perform
 from .runs.lease import lease
+from .tables.logs import log
+from .tables.logs import warn
 from .tables.pool import lacks_connections
 
 #: Looks in vain after which ``once`` believes that nothing waits: a backfill that somebody else
@@ -195,7 +198,7 @@ class _Worker:
         except Exception as error:
             if dbapi.is_missing(error) or (once and not self.busy):
                 raise
-            self.app.logger.warning("No run was claimed: %s", dbapi.told(error))
+            warn("No run was claimed: %s", dbapi.told(error), app=self.app)
         if found and not self.busy:
             self.ended_at = time.monotonic()
         if not found and not free:
@@ -241,8 +244,8 @@ class _Worker:
                         self.tell(run, status)
             except BaseException:
                 # The run stays running until it is taken back after the lease.
-                with contextlib.suppress(Exception):
-                    self.app.logger.exception("Could not record how run %s ended", run.key)
+                text = "Could not record how run %s ended"
+                log(logging.ERROR, text, run.key, app=self.app, exc_info=True)
             finally:
                 self.done.put(time.monotonic() - begun)
 
@@ -279,7 +282,7 @@ class _Worker:
                 self.host.runs.give_back(left)
         except Exception as error:
             # They are taken back after the lease.
-            self.app.logger.warning("Runs were not given back: %s", dbapi.told(error))
+            warn("Runs were not given back: %s", dbapi.told(error), app=self.app)
 
     def _give_back(self) -> None:
         """Give back the runs that are not done, so that others need not wait for the lease."""
@@ -289,4 +292,4 @@ class _Worker:
         self.keeper.stop()
         with self.app.app_context():
             count = self.host.runs.give_back(left, leaving=LEAVING)
-        self.app.logger.warning("Given back %d runs that have not ended", count)
+        warn("Given back %d runs that have not ended", count, app=self.app)

@@ -172,6 +172,37 @@ def test_a_filter_of_the_hosts_that_raises_ends_no_run(own_runner):
     assert Counter(own_runner.stored("status")) == {"failed": 1, "completed": 6}
 
 
+def test_a_filter_of_the_hosts_that_raises_ends_no_worker_and_no_lease(own_runner):
+    own_runner.app.config["BACKFILLS_LEASE"] = 1.2
+    may_fail, taken = set(), []
+
+    def ask(record):
+        raise RuntimeError("Working outside of request context.")
+
+    # In the thread that claims and in the one that renews leases, once each.
+    @own_runner.app.teardown_appcontext
+    def fail(error):
+        thread = threading.current_thread().name
+        if thread in may_fail:
+            may_fail.remove(thread)
+            raise ConnectionError("a cache of the host's")
+
+    @own_runner.blueprint.runner
+    def run(run):
+        may_fail.update(["claims", "backfills-keeper"])
+        wait_for(lambda: not may_fail)
+        time.sleep(1.5)
+        taken.append(own_runner.recover(None))
+
+    own_runner.put({**START, "end_datetime": "2023-03-01"})
+    own_runner.app.logger.addFilter(ask)
+    working = threading.Thread(target=own_runner.work, name="claims")
+    working.start()
+    working.join()
+    own_runner.app.logger.removeFilter(ask)
+    assert (own_runner.stored("status", "attempt"), taken) == ([("completed", 1)], [0])
+
+
 def test_what_a_runner_adds_after_remove_is_undone_if_it_raises(own_runner):
     own_runner.put(START)
 

@@ -7,7 +7,6 @@ import typing as t
 from collections.abc import Iterator
 
 import sqlalchemy as sa
-from flask import current_app
 from sqlalchemy.orm import lazyload
 
 from .. import dbapi
@@ -16,6 +15,7 @@ from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
+from ..tables.logs import warn
 from ..tables.prepared import holds
 from ..tables.settings import readable
 from ..tables.settings import settings_of
@@ -77,7 +77,7 @@ class Next:
         now = time.monotonic()
         if now - self._logged.get(key, float("-inf")) > AGAIN:
             self._logged[key] = now
-            current_app.logger.warning(
+            warn(
                 "Backfill %s is skipped: its settings can't be read: %s",
                 *(key, dbapi.told(settings.error)),
             )

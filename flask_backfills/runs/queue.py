@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from flask import current_app
-
 from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.backfill_table import MOMENTS
+from ..tables.logs import warn
 from ..tables.session import has_work
 from ..tables.session import undo
 from .ending import Discarded
@@ -95,7 +94,7 @@ class Queue:
                 leave(self, found)
                 if dbapi.passes(error) or backfill_id is not None:
                     interrupted = error
-                current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
+                warn("Backfill %s is skipped: %s", key, dbapi.told(error))
             except BaseException:
                 # Such as sys.exit() in a receiver of the host's: nobody would do them.
                 leave(self, [*claimed, *found])
@@ -242,4 +241,4 @@ def leave(queue: Queue, runs: list[t.Any]) -> None:
         if runs:
             queue.give_back(runs)
     except Exception as error:
-        current_app.logger.warning("Runs were not given back: %s", dbapi.told(error))
+        warn("Runs were not given back: %s", dbapi.told(error))

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 import sqlalchemy as sa
-from flask import current_app
 
 from .. import dbapi
 from ..rules.lifecycle import ACTIVE
@@ -22,6 +21,7 @@ from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.database import Otherwise
 from ..tables.event_table import EventTable
+from ..tables.logs import warn
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
@@ -109,7 +109,7 @@ class Rollup:
                 self._refused.add(key)
                 raise Otherwise from error
             if len(of_runs) == 1:
-                current_app.logger.warning(
+                warn(
                     "The metrics of backfill %s lack those of a run, since they can't be stored: %s",
                     *(key, dbapi.told(error)),
                 )

@@ -7,14 +7,13 @@ import typing as t
 from collections.abc import Mapping
 from datetime import timedelta
 
-from flask import current_app
-
 from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.backfill_table import MOMENTS
 from ..tables.database import PATIENCE
+from ..tables.logs import warn
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker
@@ -68,9 +67,7 @@ class Upkeep:
                 if backfill is not None:
                     break
         except Exception as error:
-            current_app.logger.warning(
-                "Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error)
-            )
+            warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
             return
         signals.tell(self.table.session, self.schema, backfill, changes)
 
@@ -104,7 +101,7 @@ class Upkeep:
                 backfill, count, changes = self.table.database.again(take_back)
             except Exception as error:
                 # The host's own functions may refuse it; the others must not wait for that.
-                current_app.logger.warning("Backfill %s is skipped: %s", key, dbapi.told(error))
+                warn("Backfill %s is skipped: %s", key, dbapi.told(error))
                 continue
             taken += count
             signals.tell(self.table.session, self.schema, backfill, changes)
