@@ -1,5 +1,6 @@
 """Workers and runners that are told to stop."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -177,6 +178,32 @@ def command(database_url):
     for one in begun:
         one.kill()
         one.communicate()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_that_a_runner_has_forked_ends_when_it_is_told_to(runner):
+    codes = []
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def sleep():
+        ready.set()
+        time.sleep(10)
+
+    @runner.blueprint.runner
+    def run(run):
+        # As a process of a multiprocessing.Pool does.
+        child = context.Process(target=sleep)
+        child.start()
+        ready.wait(10)
+        child.terminate()
+        child.join()
+        codes.append(child.exitcode)
+
+    start(runner)
+    runner.put({"end_datetime": "2023-03-01"})
+    result = runner.app.test_cli_runner().invoke(args=["backfills", "work", "--once"])
+    assert (result.exit_code, codes) == (0, [-signal.SIGTERM])
 
 
 @takes_seconds

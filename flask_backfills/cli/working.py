@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import typing as t
@@ -111,7 +112,14 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
     stop, hurry = threading.Event(), threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
+    process = os.getpid()
+
     def stop_soon(number: int, frame: t.Any) -> None:
+        if os.getpid() != process:
+            # A child that a runner has forked ends as it would without us.
+            signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+            signal.raise_signal(number)
+            return
         (hurry if stop.is_set() else stop).set()
 
     for number in before:
