@@ -103,10 +103,15 @@ def interrupts(error: BaseException) -> bool:
     """Whether our database has undone work that may succeed when it is done again."""
     if not isinstance(error, exc.DBAPIError) or not is_ours(error):
         return False
-    if str(error.orig).startswith(_LOCKED) or _is_away(error):
+    if is_locked(error.orig) or _is_away(error):
         return True
     known = _state_of(error) in _INTERRUPTIONS or code_of(error) in _INTERRUPTIONS
     return known or error.connection_invalidated
+
+
+def is_locked(driver: BaseException | None) -> bool:
+    """Whether an error of SQLite's driver says that somebody else has a lock."""
+    return str(driver).startswith(_LOCKED)
 
 
 def _is_away(error: exc.DBAPIError) -> bool:

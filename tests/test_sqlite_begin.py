@@ -6,6 +6,9 @@ import pytest
 import sqlalchemy as sa
 from conftest import Host
 
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
+
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}
 
@@ -15,6 +18,13 @@ def begun(request, sqlite_url):
     """A host in WAL mode, each of whose transactions begins with a statement."""
     host = Host(sqlite_url)
     host.begin = request.param
+    begin_by(host, request.param)
+    host.serve(run_model=host.run_model())
+    yield host
+    host.close()
+
+
+def begin_by(host, statement):
     with host.app.app_context():
         engine = host.db.engine
 
@@ -26,11 +36,9 @@ def begun(request, sqlite_url):
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection):
-        connection.exec_driver_sql(request.param)
+        connection.exec_driver_sql(statement)
 
-    host.serve(run_model=host.run_model())
-    yield host
-    host.close()
+    return engine
 
 
 @pytest.mark.parametrize("also", ["reads", "writes"])
@@ -79,3 +87,30 @@ def test_workers_and_requests_that_begin_so_lose_nothing(begun):
     assert begun.stored("status") == ["completed"] * 49
     assert begun.get()["metrics"] == {"rows": 49}
     assert set(refused) <= {200, 503} and 200 in refused
+
+
+def test_what_a_runner_has_written_is_kept_where_a_schema_has_another_name(begun):
+    host = Host(begun.app.config["SQLALCHEMY_DATABASE_URI"] + ".other")
+
+    class Backfill(BackfillMixin, host.db.Model):
+        __tablename__ = "backfill"
+        __table_args__ = {"schema": "mage"}
+
+    class Run(BackfillRunMixin, host.db.Model):
+        __tablename__ = "run"
+        __table_args__ = {"schema": "mage"}
+
+    engine = begin_by(host, begun.begin)
+    engine.update_execution_options(schema_translate_map={"mage": None})
+    host.serve(Backfill, run_model=Run)
+
+    @host.blueprint.runner
+    def run(run):
+        host.db.session.add(Backfill(pipeline_uuid="mine"))
+        host.db.session.flush()
+
+    host.put(START)
+    host.work()
+    assert host.stored("status") == ["completed"] * 3
+    assert len(host.read("/api/pipelines/mine/backfills")["backfills"]) == 3
+    host.close()
