@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 from contextlib import nullcontext
 
 import sqlalchemy as sa
-from flask import current_app
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from . import sqlite
 from .clock import Clock
 from .isolation import level_of
 from .isolation import STRICT
+from .logs import log
 from .session import has_begun
 from .session import has_changes
 from .session import has_work
@@ -103,7 +104,8 @@ class Database:
             self.session.commit()
         except Exception as error:
             if not undo(self.session):
-                current_app.logger.exception("after_commit has failed: what it follows is stored")
+                text = "after_commit has failed: what it follows is stored"
+                log(logging.ERROR, text, exc_info=True)
                 return
             if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
                 lost = Unanswered("COMMIT", None, t.cast(Exception, error.orig))
