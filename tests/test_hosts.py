@@ -42,6 +42,7 @@ from flask_backfills import BackfillSchema
 from flask_backfills import oauth_token
 from flask_backfills.config import DEFAULTS
 from flask_backfills.console import ConsoleBlueprint
+from flask_backfills.tables.fields import JSONObject
 from flask_backfills.tables.fields import UTCDateTime
 
 
@@ -200,6 +201,26 @@ def test_a_schema_of_the_host_closes_and_adds(bare):
     assert bare.put({"name": "old_name"}).status_code == 200
     assert bare.put({"startedAt": "2023-07-17T00:00:00"}).status_code == 200
     assert bare.put({"started_at": None}).status_code == 422
+
+
+def test_what_a_schema_hides_of_a_backfill_is_not_shown_of_its_runs(bare):
+    class Hiding(BackfillSchema):
+        variables = JSONObject(load_only=True, allow_none=True)
+        metrics = JSONObject(load_only=True, allow_none=True)
+
+    bare.serve(schema=Hiding, run_model=bare.run_model(), mage_routes=True)
+    sent = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-11", "status": "initial"}
+    sent |= {"interval_type": "day", "interval_units": 1, "variables": {"token": "secret"}}
+    url = bare.post(sent).headers["Location"]
+    [run] = bare.claim()
+    # Those who run it have them.
+    assert run.variables["token"] == "secret"
+    bare.finish(run, "completed", {"rows": 4711})
+    for path in ("/runs", f"/runs/{run.id}"):
+        told = bare.client.get(url + path).text
+        assert "secret" not in told and "4711" not in told
+    key = url.rpartition("/")[2]
+    assert "secret" not in bare.client.get(f"/api/pipeline_runs?backfill_id={key}").text
 
 
 class Renamed(BackfillSchema):

@@ -133,7 +133,15 @@ class Reading:
             if one["status"] == "initial" and "variables" in self.planned.table.columns:
                 # A run gets them when it is handed out; until then, those that it would get.
                 one["variables"] = variables_of(run)
+            if self._hides("variables"):
+                # Once a run has begun, they are in those of the run.
+                one["variables"] = None
         return shown
+
+    def _hides(self, attribute: str) -> bool:
+        """Whether the host's schema does not show an attribute of backfills."""
+        dumped = self.schema.dump_fields.items()
+        return all((field.attribute or name) != attribute for name, field in dumped)
 
     def show_run(self, backfill: t.Any, run: t.Any) -> dict[str, t.Any]:
         """Return one run as in the API, with what a list of runs leaves out."""
@@ -143,6 +151,8 @@ class Reading:
         more = {
             name: getattr(run, name) if name in known else None for name in ("metrics", "worker")
         }
+        if self._hides("metrics"):
+            more["metrics"] = None
         return {**shown, **more}
 
     def forecast(
