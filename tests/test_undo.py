@@ -9,6 +9,10 @@ from jinja2 import StrictUndefined
 from pages import Console
 from pages import fields
 
+from flask_backfills import allow_anyone
+from flask_backfills import BackfillBlueprint
+from flask_backfills.console import ConsoleBlueprint
+
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
 ATTACK = '"><script>alert(1)</script>\x1b'
@@ -158,6 +162,31 @@ def test_what_workers_do_later_does_not_hide_the_last_edit(console, recorded, we
     assert "begin" in newest and edit.endswith("Undo")
     console.post(f"{key}/undo", console.form(f"{key}/undo"))
     assert recorded.get(week)["name"] == "July"
+
+
+def test_an_edit_from_before_windows_were_local_is_undone_to_the_same_moment(bare):
+    event_model = bare.event_model()
+    bare.register(event_model=event_model)
+    local = {"timezone": "America/New_York", "local_datetimes": True, "name": "local"}
+    local |= {"event_model": event_model, "authorize": allow_anyone, "url_prefix": "/local"}
+    blueprint = BackfillBlueprint(bare.model, bare.db.session, **local)
+    bare.app.register_blueprint(blueprint)
+    bare.app.secret_key = "secret"
+    bare.app.register_blueprint(ConsoleBlueprint(blueprint))
+    bare.fill()
+    bare.open()
+    bare.put({"start_datetime": "2023-07-10"})
+    bare.put({"start_datetime": None})
+    shown = bare.read("/local/pipelines/arwen_starlight/backfills/6/history")["history"]
+    there = "2023-07-09 20:00:00-04:00"
+    assert [one["changes"]["start_datetime"]["from"] for one in shown] == [there, None]
+    console = Console(bare)
+    console.post("6/undo", fields(console.get("6/undo")))
+    assert bare.get()["start_datetime"] == "2023-07-10 00:00:00"
+    # And the other way round.
+    console.post("6/undo", fields(console.get("6/undo")))
+    assert bare.get()["start_datetime"] is None
+    assert events(bare)[0]["changes"]["start_datetime"]["from"] == "2023-07-10 00:00:00"
 
 
 def test_who_may_not_edit_may_not_undo(lent, event_model):

@@ -37,6 +37,8 @@ from .fields import WholeNumber
 from .run_table import fitting
 from .schema import BackfillSchema
 from .schema import ModelSchema
+from .zoned import fields_of_window
+from .zoned import reshown
 
 #: A function of the host's that says who acts; ``None`` if it does not know.
 Actor = Callable[[], t.Any]
@@ -85,6 +87,7 @@ class EventTable:
         self.mapper = columns.mapper_of(model)
         #: What is shown of a backfill: a schema may have changed since an event was written.
         self._shown = {one.data_key or name for name, one in schema.dump_fields.items()}
+        self._windows = fields_of_window(schema)
         self.columns = {
             name: column
             for name in EventSchema._declared_fields
@@ -193,7 +196,11 @@ class EventTable:
         if not isinstance(changes, dict):
             changes = {}
         if shown["action"] not in ("update_run", "update_runs"):
-            changes = {key: one for key, one in changes.items() if key in self._shown}
+            changes = {
+                key: reshown(self._windows[key], one) if key in self._windows else one
+                for key, one in changes.items()
+                if key in self._shown
+            }
         return {**shown, "changes": changes}
 
     @cached_property

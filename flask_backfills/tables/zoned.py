@@ -67,6 +67,24 @@ def use_zone(schema: BackfillSchema, zone: tzinfo) -> None:
         field.zone = zone
 
 
+def reshown(field: UTCDateTime, change: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A change of an end of the window as it is shown now.
+
+    When it was written, the blueprint may have shown windows in UTC, without an offset, or in
+    another zone.
+    """
+    return {end: _reshown(field, value) for end, value in change.items()}
+
+
+def _reshown(field: UTCDateTime, value: t.Any) -> t.Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return field._serialize(UTCDateTime()._deserialize(value), "", None)
+    except ValidationError:
+        return value
+
+
 class LocalWindow:
     """Turns windows as people read and write them into those on the wire, and back.
 
