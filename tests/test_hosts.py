@@ -628,6 +628,16 @@ def test_a_field_that_is_stored_nowhere_is_refused_at_start(bare, name):
         bare.register(model, schema=schema)
 
 
+@pytest.mark.parametrize("name", ["id", "pipeline_uuid", "status"])
+def test_a_schema_without_what_names_a_backfill_is_refused_at_start(bare, name):
+    class Without(BackfillSchema):
+        class Meta(BackfillSchema.Meta):
+            exclude = (name,)
+
+    with pytest.raises(TypeError, match=f"Without must have {name}: leave it out of exclude="):
+        bare.register(schema=Without, run_model=bare.run_model())
+
+
 def test_a_schema_that_lets_unknown_keys_through_is_refused_at_start(bare):
     class Loose(BackfillSchema):
         class Meta:

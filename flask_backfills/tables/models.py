@@ -98,8 +98,16 @@ def check_filled(
 
 
 def _check_fields(schema: BackfillSchema) -> None:
-    """Refuse fields that take a value which is stored nowhere."""
+    """Refuse fields that take a value which is stored nowhere, and a schema that lacks some."""
     name = type(schema).__name__
+    # What names a backfill, and what workers look up: it may be renamed with data_key=.
+    for needed, there in (
+        ("id", schema.dump_fields),
+        ("pipeline_uuid", schema.fields),
+        ("status", schema.fields),
+    ):
+        if needed not in there:
+            raise TypeError(f"{name} must have {needed}: leave it out of exclude= and load_only=")
     if schema.unknown != RAISE:
         raise TypeError(f"{name} must refuse unknown keys: leave out unknown= and Meta.unknown")
     model = schema.mapper.class_
