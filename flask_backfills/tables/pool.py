@@ -18,6 +18,11 @@ def lacks_connections(engine: sa.Engine, concurrency: int) -> str | None:
         return (
             "SQLite's memory has one connection for all threads: use a file, or a concurrency of 1."
         )
+    if isinstance(pool, sa.SingletonThreadPool):
+        return (
+            "Each thread has a SQLite database of its own in memory: use a file, or create the"
+            " engine with poolclass=sqlalchemy.StaticPool."
+        )
     # Below zero, it has no limit.
     overflow = getattr(pool, "_max_overflow", 0)
     if not isinstance(pool, sa.QueuePool) or overflow < 0:
