@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from datetime import timezone
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import current_run
+from flask_backfills.tables.mixins import Moment
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -150,6 +152,48 @@ def test_metrics_that_no_row_keeps_wait_for_who_has_the_backfill_locked(old):
         assert old.end(run, "completed", {"rows": 1})
         wait_for(lambda: old.get()["name"] == "other")
     assert (old.get()["status"], old.get()["metrics"]) == ("completed", {"rows": 1})
+
+
+class Aware(sa.types.TypeDecorator):
+    """As SQLAlchemy's documentation has it, for databases that keep no time zone."""
+
+    impl = Moment
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("tzinfo is required")
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value, dialect):
+        return value and value.replace(tzinfo=timezone.utc)
+
+
+def test_moments_of_a_type_that_wants_a_time_zone_are_worked_on(bare):
+    def moments(*names):
+        return {name: sa.Column(Aware) for name in names}
+
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        locals().update(moments("start_datetime", "end_datetime", "started_at", "completed_at"))
+
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        locals().update(moments("execution_date", "interval_end_datetime", "started_at"))
+        locals().update(moments("completed_at", "heartbeat_at", "available_at", "queued_at"))
+
+    bare.serve(Backfill, run_model=Run)
+    bare.blueprint.runner(lambda run: {"share": 1 / (run.attempt - 1)})
+    settings = {"max_attempts": 2, "retry_delay": 0, "only_ended": True}
+    shown = bare.put({**START, "settings": settings}).json["backfill"]
+    assert shown["start_datetime"] == "2023-03-01 00:00:00+00:00"
+    bare.claim()
+    assert bare.recover() == 1
+    bare.work()
+    assert set(bare.stored("status", "attempt")) == {("completed", 2)}
+    assert bare.get()["status"] == "completed"
 
 
 def test_an_error_of_ours_is_cut_to_its_column(bare):
@@ -317,6 +361,18 @@ def test_a_worker_of_a_database_in_memory_does_one_run_at_a_time(memory):
         memory.work(concurrency=4)
     memory.work()
     assert memory.get()["metrics"] == {"rows": 7}
+
+
+def test_a_worker_of_a_database_in_memory_for_each_thread_is_refused():
+    host = Host("sqlite://")
+    with host.app.app_context():
+        host.db.engines[None] = sa.create_engine("sqlite://")
+    host.serve(run_model=host.run_model())
+    host.put(START)
+    with pytest.raises(ValueError, match="StaticPool"):
+        host.work()
+    assert set(host.stored("status")) == {"initial"}
+    host.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

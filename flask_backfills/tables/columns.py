@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import typing as t
 import uuid
+from contextlib import suppress
 from datetime import datetime
 from datetime import timezone
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import ColumnProperty
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import SynonymProperty
@@ -108,8 +111,27 @@ def integer_range(column: sa.Column[t.Any]) -> tuple[int, int]:
 
 
 def is_aware(column: sa.Column[t.Any]) -> bool:
-    """Whether the column's datetimes carry a time zone."""
-    return bool(getattr(plain_type(column), "timezone", False))
+    """Whether the column's datetimes carry a time zone, be it that the host's decorator asks so."""
+    return bool(getattr(plain_type(column), "timezone", False)) or (
+        isinstance(column.type, TypeDecorator) and _refuses_naive(column.type)
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _refuses_naive(type_: TypeDecorator[t.Any]) -> bool:
+    """Whether a type takes datetimes with a time zone alone, as that of SQLAlchemy's own recipe."""
+    process = type_.bind_processor(DefaultDialect())
+    if process is None or not isinstance(type_.impl_instance, (sa.DateTime, TypeDecorator)):
+        return False
+    moment = datetime(2000, 1, 1)
+    try:
+        process(moment)
+        return False
+    except Exception:
+        with suppress(Exception):
+            process(moment.replace(tzinfo=timezone.utc))
+            return True
+        return False
 
 
 def cuts_fractions(column: sa.Column[t.Any], dialect: sa.Dialect) -> bool:
