@@ -171,7 +171,19 @@ def _end(
             # What it left uncommitted is lost with the transaction: it has to run again.
             raise _Interrupted from raised
         _say(logging.ERROR, "Run %s of backfill %s failed", run, exc_info=True)
-        return "failed" if host.runs.finish(run, "failed", {}, _words(raised)) else None
+        return _fail(host, run, _words(raised))
+
+
+def _fail(host: Host, run: t.Any, error: str) -> str | None:
+    """Record that a run has failed, be it that the host's table refuses the reason."""
+    try:
+        recorded = host.runs.finish(run, "failed", {}, error)
+    except Exception as raised:
+        undo(host.table.session)
+        if dbapi.passes(raised):
+            raise
+        recorded = host.runs.finish(run, "failed")
+    return "failed" if recorded else None
 
 
 def _words(raised: BaseException) -> str:

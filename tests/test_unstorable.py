@@ -9,6 +9,7 @@ from conftest import LIST
 from conftest import URL
 
 from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}
@@ -133,3 +134,16 @@ def test_runs_of_a_backfill_whose_settings_cannot_be_read_go_on_and_end(bare):
     host.work()
     assert {one["status"] for one in host.read(LIST)["backfills"]} == {"failed"}
     assert host.get(URL)["status"] == "failed"
+
+
+def test_a_run_whose_reason_cannot_be_stored_has_failed(bare):
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        __table_args__ = (sa.CheckConstraint("error IS NULL"),)
+
+    bare.serve(run_model=Run)
+    bare.blueprint.runner(lambda run: 1 / 0)
+    bare.put({**START, "end_datetime": START["start_datetime"]})
+    bare.work()
+    assert bare.stored("status", "error") == [("failed", None)]
+    assert bare.get()["status"] == "failed"
