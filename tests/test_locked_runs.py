@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import Host
 from conftest import URL
+from flask_sqlalchemy import SQLAlchemy
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}
@@ -190,3 +191,50 @@ def test_a_machine_that_was_asleep_asks_for_the_time_and_loses_what_was_taken(ow
     assert not own_runner.end(run, "completed", {"rows": 1})
     assert [own_runner.end(one, "completed", {"rows": 1}) for one in again] == [True, True]
     assert own_runner.get()["metrics"] == {"rows": 2}
+
+
+@pytest.fixture
+def mariadb(database_url):
+    if not database_url.startswith("mysql"):
+        pytest.skip("of MariaDB")
+    return database_url
+
+
+def test_a_connection_that_is_lost_while_an_end_waits_is_nobodys_failure(mariadb):
+    host = Host(mariadb, connect_args={"read_timeout": 1})
+    other = sa.create_engine(mariadb)
+    with host.app.app_context():
+
+        @sa.event.listens_for(host.db.engine, "connect")
+        def connect(connection, record):
+            connection.cursor().execute("SET SESSION innodb_snapshot_isolation = ON")
+
+    host.serve(run_model=host.run_model())
+    attempts, locks = [], other.connect()
+
+    @host.blueprint.runner
+    def run(run):
+        attempts.append(run.attempt)
+        host.db.session.scalar(sa.text("SELECT 1"))
+        if len(attempts) == 1:
+            locks.execute(sa.text("SELECT id FROM backfill_run FOR UPDATE"))
+            threading.Timer(1.5, locks.rollback).start()
+
+    host.put({**START, "end_datetime": "2023-03-01"})
+    host.work()
+    found = host.stored("status", "attempt")
+    locks.close()
+    other.dispose()
+    host.close()
+    assert (attempts, found) == ([1, 1], [("completed", 1)])
+
+
+def test_a_session_of_two_phases_is_worked_on(mariadb):
+    host = Host(mariadb, SQLAlchemy(session_options={"twophase": True}))
+    host.serve(run_model=host.run_model())
+    host.blueprint.runner(lambda run: {"rows": 1})
+    host.put(START)
+    host.work()
+    found = host.stored("status"), host.get()["metrics"]
+    host.close()
+    assert found == (["completed"] * 2, {"rows": 2})

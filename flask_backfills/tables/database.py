@@ -214,7 +214,7 @@ class Database:
         if self.level == "REPEATABLE READ" and self.mysql and not ranges:
             # What is read after the lock is the latest there, too.
             return
-        if self.mysql:
+        if self.mysql and not self.session.twophase:
             # For the next transaction alone: nothing has to be set back after it.
             connection = self.session.connection(**arguments)
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
