@@ -163,29 +163,33 @@ def test_an_event_of_the_hosts_that_exits_as_a_run_ends_fails_that_run(own_runne
     ]
 
 
-def test_a_database_that_is_away_when_a_function_asks_for_it_is_nobodys_failure(own_runner):
+def test_a_database_that_is_away_when_a_function_asks_for_it_is_nobodys_failure(own_runner, listen):
     own_runner.put({**START, "end_datetime": "2023-03-01"})
     calls, away = [], []
     with own_runner.app.app_context():
-        engine = own_runner.db.engine
+        # With a dialect of its own, whose events it hears.
+        engine = sa.create_engine(own_runner.db.engine.url)
+        own_runner.db.engines[None] = engine
     nowhere = {"postgresql": {"port": 1}, "mysql": {"port": 1}, "sqlite": {"database": "/no/where"}}
 
-    @sa.event.listens_for(engine, "do_connect")
     def connect(dialect, record, args, kwargs):
-        # Not the keeper's.
-        if away and away[0] == threading.get_ident():
-            away.clear()
+        if away:
+            # Back once the function has seen it, whoever else has seen it before.
+            if away[0] == threading.get_ident():
+                away.clear()
             url = engine.url.set(**nowhere[engine.url.get_backend_name()])
             args, kwargs = dialect.create_connect_args(url)
             return dialect.connect(*args, **kwargs)
         return None
 
+    listen(engine, "do_connect", connect)
+
     @own_runner.blueprint.runner
     def run(run):
         calls.append(run.attempt)
         if len(calls) == 1:
-            engine.dispose()
             away.append(threading.get_ident())
+            engine.dispose()
             own_runner.db.session.scalar(sa.text("SELECT 1"))
 
     own_runner.work()
