@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import uuid
 from datetime import datetime
 from datetime import timezone
@@ -561,7 +562,7 @@ def test_a_run_that_a_message_brings_begins_its_backfill(recorded):
 
 def test_a_message_that_comes_again_too_often_ends_its_backfill(recorded):
     url = recorded.post({**DAY, "status": "initial"}).headers["Location"]
-    gone = subprocess.Popen(["true"])
+    gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     for _ in range(3):
         [run] = recorded.claim()
