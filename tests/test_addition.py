@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import LIST
 from conftest import often
+from conftest import takes_seconds
 from conftest import URL
 from hypothesis import given
 from hypothesis import settings
@@ -193,6 +194,7 @@ def one_by_one(host, intervals, owner=6):
         host.db.session.commit()
 
 
+@takes_seconds
 @pytest.mark.parametrize("kind", SENT)
 def test_a_start_sends_a_thousand_rows_as_one_text(bare, kind):
     url, owner = serve(bare, kind)
@@ -209,6 +211,7 @@ def test_a_start_sends_a_thousand_rows_as_one_text(bare, kind):
     assert stored == raw(bare)
 
 
+@takes_seconds
 @pytest.mark.parametrize("kind", ["mixin", "stuffed"])
 def test_dates_that_an_edit_adds_are_sent_as_one_text(bare, kind):
     url, owner = serve(bare, kind)

@@ -13,6 +13,8 @@ from conftest import wait_for
 
 from flask_backfills import current_run
 
+pytestmark = takes_seconds
+
 PROCESSES = Path(__file__).with_name("processes.py")
 DAYS = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
 DAYS |= {"interval_type": "day", "interval_units": 1}

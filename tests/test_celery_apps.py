@@ -9,6 +9,8 @@ from processes import begin
 
 from flask_backfills.celery import CeleryDispatcher
 
+pytestmark = takes_seconds
+
 MINUTES = {"start_datetime": "2023-03-01", "interval_type": "minute", "interval_units": 1}
 
 

@@ -501,6 +501,7 @@ def process(database_url, tmp_path):
         one.communicate()
 
 
+@takes_seconds
 def test_what_was_asked_about_is_what_happens(runner, started, process):
     key = started.rsplit("/", 1)[1]
     asking = process(f"update {key} end_datetime=2023-07-12", stdin=subprocess.PIPE)
@@ -531,6 +532,7 @@ def test_a_signal_lets_those_end_that_run_and_claims_no_more(runner, started, pr
     assert out.count(b"completed: ") == counts["completed"] < 7
 
 
+@takes_seconds
 @pytest.mark.parametrize("line", ["watch {}", "cancel {}"])
 def test_ctrl_c_ends_the_command_and_not_the_backfill(runner, started, process, line):
     before = runner.get(started), runner.statuses(started)

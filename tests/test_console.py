@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 import sqlalchemy as sa
 from conftest import lacking
+from conftest import takes_seconds
 from flask import abort
 from flask import request
 from jinja2 import StrictUndefined
@@ -206,6 +207,7 @@ def test_names_are_text(console, runner, text):
     console.post("6/edit", {**form, "do": "preview"}, 200)
 
 
+@takes_seconds
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_hidden_characters_are_spelled_out_on_every_page(own_runner):
     # What may turn, hide or cut the text around it; NUL is stored nowhere.
@@ -536,6 +538,7 @@ def test_keys_that_are_words_stand_in_the_paths(bare):
     assert "<h1><bdi>m</bdi></h1>" in console.get(path)
 
 
+@takes_seconds
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_database_that_is_locked_is_a_503_page(host, database_url):
     host.wait_less_for_a_lock()

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import takes_seconds
+
+pytestmark = takes_seconds
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "existing_app"
 

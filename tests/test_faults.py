@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 from processes import begin
@@ -81,6 +82,7 @@ def test_a_run_whose_connection_is_cut_is_told_of_at_once(runner, request, how):
         assert runner.get()["metrics"] == {"rows": 3}
 
 
+@takes_seconds
 def test_the_run_of_a_worker_that_was_killed_is_taken_back(runner, database_url):
     runner.put({**DAY, "status": "initial"})
     with begin("die", database_url, URL) as worker:
@@ -111,6 +113,7 @@ def test_a_lost_run_that_is_no_longer_wanted_does_not_keep_the_backfill_open(run
     assert runner.rows()[2]["status"] == "cancelled"
 
 
+@takes_seconds
 def test_a_start_that_was_killed_leaves_no_run(runner, database_url):
     runner.put({**DAY, "interval_type": "minute"})
     before = runner.get()
@@ -172,6 +175,7 @@ def test_a_filter_of_the_hosts_that_raises_ends_no_run(own_runner):
     assert Counter(own_runner.stored("status")) == {"failed": 1, "completed": 6}
 
 
+@takes_seconds
 def test_a_filter_of_the_hosts_that_raises_ends_no_worker_and_no_lease(own_runner):
     own_runner.app.config["BACKFILLS_LEASE"] = 1.2
     may_fail, taken = set(), []

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 from conftest import LIST
+from conftest import takes_seconds
 from conftest import URL
 from flask import abort
 from flask import Blueprint
@@ -494,6 +495,7 @@ def test_statuses_that_runs_would_need_are_asked_for_at_start(bare):
         bare.app.register_blueprint(blueprint)
 
 
+@takes_seconds
 def test_what_a_host_does_not_use_is_not_imported():
     code = """
 import sys

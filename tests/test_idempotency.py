@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from conftest import Host
 from conftest import LIST
 from conftest import often
+from conftest import takes_seconds
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -331,6 +332,7 @@ def test_programs_can_give_a_key_too(host):
 KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=MOST)
 
 
+@takes_seconds
 @settings(max_examples=often(200))
 @given(st.tuples(st.text(), KEYS), st.tuples(st.text(), KEYS), st.dictionaries(KEYS, st.integers()))
 def test_marks_of_one_key_stand_together_and_apart_from_others(one, other, sent):

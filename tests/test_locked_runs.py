@@ -7,8 +7,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import takes_seconds
 from conftest import URL
 from flask_sqlalchemy import SQLAlchemy
+
+pytestmark = takes_seconds
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from conftest import URL
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
@@ -245,6 +246,7 @@ def test_a_running_run_is_tried_again_in_whichever_order_the_two_requests_come(a
     assert anyone.end(second) and anyone.get()["metrics"] is None
 
 
+@takes_seconds
 def test_a_run_that_waits_since_it_took_too_long_is_cancelled_beside_its_old_worker(anyone):
     settings = {"run_timeout": 1, "max_attempts": 2, "retry_delay": 0}
     anyone.put({"settings": settings})

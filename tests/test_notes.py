@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import LIST
 from conftest import often
+from conftest import takes_seconds
 from conftest import URL
 from hypothesis import given
 from hypothesis import settings
@@ -303,6 +304,7 @@ def test_the_zone_decides_which_day_it_is():
             assert len(ask(*moments, zone=zone)) <= 2
 
 
+@takes_seconds
 @settings(max_examples=often(60))
 @given(st.dates(date(1950, 1, 1), date(2060, 1, 1)), st.integers(0, 24 * 500), ZONES)
 def test_days_of_other_lengths_are_found_as_by_looking_at_each_hour(day, hours, zone):

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from conftest import URL
 from flask import Flask
 from jsonschema import Draft202012Validator
@@ -79,6 +80,7 @@ def test_the_document_is_for_those_who_may_list_unless_it_is_public(bare):
     assert public["public"] is True
 
 
+@takes_seconds
 def test_a_model_of_the_hosts_own_is_described_as_it_is(bare):
     class Narrow(bare.db.Model):
         key = sa.Column(sa.Uuid, primary_key=True)
@@ -107,6 +109,7 @@ def test_a_model_of_the_hosts_own_is_described_as_it_is(bare):
     assert content["example"] == {"backfill": {"name": "new_name"}}
 
 
+@takes_seconds
 def test_a_schema_of_the_hosts_own_is_described_as_it_is(bare):
     class Schema(BackfillSchema):
         name = Text(data_key="title", validate=Length(min=3))
@@ -334,6 +337,7 @@ def test_it_is_off_unless_asked_for(host):
     assert host.client.get(DOCUMENT).status_code == 404
 
 
+@takes_seconds
 def test_a_host_that_does_not_ask_pays_nothing(database_url):
     code = "import flask_backfills, sys; print('apispec' in sys.modules, 'psycopg' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from conftest import takes_seconds
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_it_is_where_it_says(quickstart):
         assert b"Temperatures of July" in page.read()
 
 
+@takes_seconds
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_port_that_it_can_not_have_is_told_before_where_it_is(quickstart, taken):
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 from sqlalchemy.orm import Session
@@ -143,6 +144,7 @@ def test_a_crash_before_what_follows_an_end_is_made_up_with_the_old_columns(old,
     assert old.get()["status"] == "completed"
 
 
+@takes_seconds
 def test_metrics_that_no_row_keeps_wait_for_who_has_the_backfill_locked(old):
     old.put({**START, "end_datetime": "2023-03-01"})
     [run] = old.claim()

@@ -8,9 +8,12 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from conftest import takes_seconds
 from flask import has_request_context
 
 from flask_backfills import backfill_updated
+
+pytestmark = takes_seconds
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}

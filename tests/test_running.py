@@ -276,6 +276,7 @@ def test_a_date_that_runs_again_replaces_its_numbers(runner):
     assert runner.get()["metrics"] == {"rows": 70}
 
 
+@takes_seconds
 def test_a_worker_that_hurries_does_not_wait_for_what_its_own_runner_has_locked(strict):
     began, let_end, stop, hurry = (threading.Event() for _ in range(4))
 

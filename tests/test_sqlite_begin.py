@@ -5,9 +5,12 @@ import threading
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import takes_seconds
 
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
+
+pytestmark = takes_seconds
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03", "interval_type": "day"}
 START |= {"interval_units": 1, "status": "initial"}

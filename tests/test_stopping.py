@@ -36,6 +36,7 @@ def start(host, **settings):
     assert host.put({**START, "settings": settings}).status_code == 200
 
 
+@takes_seconds
 def test_a_runner_is_told_that_its_run_was_cancelled(runner):
     seen = []
 
@@ -108,6 +109,7 @@ def test_given_back_as_often_as_you_like_a_run_keeps_its_attempts(runner):
     assert runner.rows()[0]["status"] == "initial"
 
 
+@takes_seconds
 @pytest.mark.parametrize("how", ["cancelled", "unwanted", "late"])
 def test_a_process_that_leaves_keeps_what_it_was_told_to_stop_for_a_moment(runner, how):
     start(runner, pipeline_run_limit=1, order="backwards", max_attempts=2)
@@ -146,6 +148,7 @@ def test_a_process_that_leaves_shortens_no_lease_of_another_worker(bare):
     assert (second.id, bare.stored("heartbeat_at")) == (first.id, lease)
 
 
+@takes_seconds
 def test_runners_are_told_that_their_worker_has_to_go(runner):
     stop, seen = threading.Event(), []
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import LIST
 from conftest import often
+from conftest import takes_seconds
 from conftest import URL
 from hypothesis import example
 from hypothesis import given
@@ -249,6 +250,7 @@ def test_coverage_stays_in_utc_without_the_option(lent):
     ]
 
 
+@takes_seconds
 def test_the_document_has_the_format_that_is_shown(york):
     document = york.client.get(DOCUMENT).json
     validate(document)
