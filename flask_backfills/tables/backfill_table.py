@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import typing as t
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from .session import opener
 
 #: Seconds between two tries to lock a backfill that somebody else has locked.
 MOMENTS = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+#: The same where nobody else tries soon: others may lock it again and again for a moment.
+_LONGER = (*MOMENTS, *(0.3, 0.5) * 6)
 
 #: A function that narrows a SELECT.
 Scope = Callable[[t.Any], t.Any]
@@ -204,11 +208,11 @@ class BackfillTable:
         return self.session.scalars(query, {"backfill_id": backfill_id}).unique().one_or_none()
 
     def hold_soon(self, backfill_id: t.Any) -> t.Any:
-        """The same; ``None`` too if somebody else has it locked for longer than a moment."""
+        """The same; ``None`` too if somebody else has it locked for longer than some seconds."""
         backfill = self.hold(backfill_id, skip_locked=True)
-        for pause in MOMENTS:
+        for pause in _LONGER:
             if backfill is not None or self.database.is_sqlite:
                 break
-            time.sleep(pause)
+            time.sleep(pause * random.uniform(0.5, 1))
             backfill = self.hold(backfill_id, skip_locked=True)
         return backfill
