@@ -170,8 +170,9 @@ def test_a_database_that_is_away_when_a_function_asks_for_it_is_nobodys_failure(
     own_runner.put({**START, "end_datetime": "2023-03-01"})
     calls, away = [], []
     with own_runner.app.app_context():
-        # With a dialect of its own, whose events it hears.
-        engine = sa.create_engine(own_runner.db.engine.url)
+        own_runner.db.engine.dispose()
+        # With a dialect of its own, whose events it hears; each connection is a new one.
+        engine = sa.create_engine(own_runner.db.engine.url, poolclass=sa.NullPool)
         own_runner.db.engines[None] = engine
     nowhere = {"postgresql": {"port": 1}, "mysql": {"port": 1}, "sqlite": {"database": "/no/where"}}
 
@@ -192,7 +193,6 @@ def test_a_database_that_is_away_when_a_function_asks_for_it_is_nobodys_failure(
         calls.append(run.attempt)
         if len(calls) == 1:
             away.append(threading.get_ident())
-            engine.dispose()
             own_runner.db.session.scalar(sa.text("SELECT 1"))
 
     own_runner.work()
