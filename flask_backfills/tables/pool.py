@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.pool import SingletonThreadPool
 
 #: Connections that a worker needs beside one for each run: to claim, and to renew leases.
 MORE = 2
@@ -18,7 +19,7 @@ def lacks_connections(engine: sa.Engine, concurrency: int) -> str | None:
         return (
             "SQLite's memory has one connection for all threads: use a file, or a concurrency of 1."
         )
-    if isinstance(pool, sa.SingletonThreadPool):
+    if isinstance(pool, SingletonThreadPool):
         return (
             "Each thread has a SQLite database of its own in memory: use a file, or create the"
             " engine with poolclass=sqlalchemy.StaticPool."
