@@ -15,6 +15,7 @@ from test_claims import post
 from test_only_ended import days
 
 from flask_backfills.rules.reasons import REASONS
+from flask_backfills.tables.mixins import utcnow
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -321,7 +322,7 @@ def test_it_asks_for_detail_and_respects_the_scope(bare):
         date = datetime(2023, 3, 1)
         rows = [run(backfill_id=key, key="a", execution_date=date) for key in (6, hidden.id)]
         rows.append(run(backfill_id=6, key="b", execution_date=date, status="running"))
-        rows[-1].heartbeat_at = rows[-1].started_at = datetime.utcnow() + timedelta(hours=1)
+        rows[-1].heartbeat_at = rows[-1].started_at = utcnow() + timedelta(hours=1)
         bare.db.session.add_all(rows)
         bare.db.session.commit()
         key = hidden.id
