@@ -1,5 +1,6 @@
 """Nine small host apps, each written like the apps that people have: one journey through all."""
 
+import gc
 import importlib
 import os
 import re
@@ -162,6 +163,8 @@ def visit(request, tmp_path_factory):
             importlib.import_module(kind.needs)
         except ImportError:
             lacking(f'no {kind.needs}: it is in the extra "check"')
+    # A host that was loaded before may be loaded again: its classes must be gone.
+    gc.collect()
     folder = tmp_path_factory.mktemp(request.param)
     engines = set()
 
