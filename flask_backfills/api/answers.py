@@ -1,4 +1,4 @@
-"""The schemas of the OpenAPI document that no model decides: errors, pages, plans, reasons."""
+"""The schemas of the OpenAPI document that no model decides: errors, pages, plans, forecasts."""
 
 from __future__ import annotations
 

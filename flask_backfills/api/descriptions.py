@@ -107,8 +107,8 @@ RUN_ATTRIBUTES: dict[str, Told] = {
 EVENT_ATTRIBUTES: dict[str, Told] = {
     "id": ("Identifies the event.", 31),
     "action": (
-        "What was done. `begin`, `finish`, `reopen` and `pause` are what follows for the backfill from its"
-        " runs.",
+        "What was done. `begin`, `finish`, `reopen` and `pause` are what follows for the backfill"
+        " from its runs.",
         "update",
     ),
     "actor": ("Who it was, if that is known.", "ann"),
