@@ -120,7 +120,7 @@ def test_an_edit_shows_its_plan_before_it_is_saved(console, runner, started):
     assert runner.get(f"/api/backfills/{started}")["end_datetime"] == "2023-07-16 00:00:00"
     form = {**fields(response.text), "do": "save"}
     assert form["new-end_datetime"] == "2023-07-18"
-    assert console.post(f"{started}/edit", form).location == f"/backfills/{started}"
+    assert console.post(f"{started}/edit", form).location == f"/backfills/{started}?did=saved"
     assert len(runner.rows(f"/api/backfills/{started}")) == 8
 
 
@@ -287,7 +287,7 @@ def test_a_name_that_can_not_be_seen_is_refused_and_shown_like_none(console, run
         runner.db.session.execute(sa.update(runner.model).values(name=name))
         runner.db.session.commit()
     assert re.search(r'href="/backfills/6"><bdi>Unnamed #6</bdi></a>', console.get(""))
-    assert "<title>Unnamed #6</title>" in console.get("6")
+    assert "<title>Unnamed #6 - Backfills</title>" in console.get("6")
     # What is stored already may be sent back.
     assert runner.put({**runner.get(), "block_uuid": "new"}).status_code == 200
 

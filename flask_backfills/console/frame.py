@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 
 from flask import Blueprint
 from flask import redirect
@@ -14,8 +16,6 @@ from flask import url_for
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
-from markupsafe import escape
-from markupsafe import Markup
 from werkzeug import exceptions as http
 
 from .. import errors
@@ -25,6 +25,7 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..rules.sight import seen
 from . import timeline
+from . import times
 from .access import warn_if_no_browser
 from .access import with_login
 from .body import limit_body
@@ -34,9 +35,24 @@ from .guard import protect
 from .guard import refusals
 from .guard import require_secret
 from .guard import token_name
+from .wording import translator
+from .wording import words
 
 #: The permission that an action needs. All other actions need ``update``.
 ASKS = {"delete": "delete"}
+
+#: What a page says of what was just done.
+DONE = {
+    "saved": "Saved.",
+    "created": "Created.",
+    "start": "Started.",
+    "pause": "Paused. What runs goes on.",
+    "resume": "Resumed.",
+    "retry": "The failed and cancelled runs wait again.",
+    "cancel": "Cancelled.",
+    "delete": "Deleted.",
+    "undone": "The edit was undone.",
+}
 
 View = Callable[..., ResponseReturnValue]
 
@@ -44,11 +60,24 @@ View = Callable[..., ResponseReturnValue]
 class Frame(Blueprint):
     """A blueprint of pages over one host's backfills."""
 
-    def __init__(self, host: Host, name: str, **options: t.Any) -> None:
+    def __init__(
+        self,
+        host: Host,
+        name: str,
+        *,
+        title: str = "Backfills",
+        home_url: str | None = None,
+        translations: Mapping[str, str] | None = None,
+        **options: t.Any,
+    ) -> None:
         super().__init__(
             name, __name__, template_folder="templates", static_folder="static", **options
         )
         self.host = host
+        self.title = title
+        self.home_url = home_url
+        #: Gives a text of the pages in the words of the host's users.
+        self.translate = translator(translations or {})
         self.record(require_secret)
         self.record(self._warn)
         # Not before_request: before that, a host's own functions may read the form. And APIFlask's
@@ -100,6 +129,12 @@ class Frame(Blueprint):
     def render(self, template: str, **values: t.Any) -> str:
         return render_template(
             f"backfills_console/{template}.html",
+            _=self.translate,
+            ago=partial(times.ago, translate=self.translate),
+            exact=times.exact,
+            console_title=self.title,
+            home_url=self.home_url,
+            notice_of=self._notice(),
             csrf_token=generate_csrf,
             csrf_name=token_name(),
             does=timeline.DOES,
@@ -109,8 +144,15 @@ class Frame(Blueprint):
             **values,
         )
 
-    def back(self, backfill_id: t.Any) -> ResponseReturnValue:
-        return redirect(url_for(".detail", backfill_id=backfill_id), 303)
+    def back(self, backfill_id: t.Any, did: str = "saved") -> ResponseReturnValue:
+        """Go to the page of a backfill, and say there what was done; one of :data:`DONE`."""
+        return redirect(url_for(".detail", backfill_id=backfill_id, did=did), 303)
+
+    def _notice(self) -> str | None:
+        """What was done on the page before."""
+        # By a word in the URL: flashed messages are the host's, for its own pages.
+        did = DONE.get(request.args.get("did", ""))
+        return did and self.translate(did)
 
     def _warn(self, state: BlueprintSetupState) -> None:
         warn_if_no_browser(self.host, state)
@@ -130,9 +172,3 @@ class Frame(Blueprint):
             if header == "Retry-After":
                 response.headers[header] = value
         return response
-
-
-def words(told: t.Any) -> Markup:
-    """What a caller or a run wrote, for a page: it can't turn or hide the text around it."""
-    # Escaped first: what the host marks as safe stays.
-    return Markup(f"<bdi>{seen(str(escape(told)))}</bdi>")

@@ -56,7 +56,7 @@ def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnVal
     of, sent = frame.name_of(backfill), _sent(frame, request.form.get("edit", ""))
     plan = request.form.get("plan", "")
     frame.host.backfills.update(*of, sent, if_plan_match=plan)
-    return frame.back(of[1])
+    return frame.back(of[1], "undone")
 
 
 def _sent(frame: Frame, event_id: str) -> t.Any:

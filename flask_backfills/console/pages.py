@@ -58,6 +58,9 @@ class ConsoleBlueprint(Frame):
         its login manager (Flask-Login, Flask-Security-Too) sends the user to the login page.
     :param history: a function from a backfill to its recorded changes, the newest first, as
         ``(moment, who, what)``, instead of those of the blueprint's ``event_model``.
+    :param title: what the pages are called, in their titles and at their top.
+    :param home_url: where the first link of each page leads, such as the start page of your app.
+    :param translations: texts of the pages, each with the one that your users read instead.
     :param name: the blueprint's name. A second console in an app needs another name.
     :param url_prefix: as in :class:`flask.Blueprint`. All other options of that class are
         accepted too.
@@ -174,10 +177,10 @@ class ConsoleBlueprint(Frame):
         of = self.name_of(backfill)
         if action == "delete":
             self.host.backfills.delete(*of)
-            return redirect(url_for(".list"), 303)
+            return redirect(url_for(".list", did="delete"), 303)
         sent = actions.sent(self.host.backfills, action)
         self.host.backfills.update(*of, sent, if_plan_match=_shown_plan())
-        return self.back(of[1])
+        return self.back(of[1], action)
 
     def _form(self, backfill: t.Any) -> forms.Form:
         shown = self.host.backfills.show(backfill)

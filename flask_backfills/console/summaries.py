@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from ..changes.backfills import Saved
 from ..host import Host
@@ -14,6 +15,12 @@ from ..rules.settings import is_paused
 from ..rules.settings import to_do
 from ..rules.sight import is_blank
 from ..rules.sight import seen
+
+#: The order of a bar.
+BAR = ("completed", "failed", "cancelled", "running")
+
+#: The shortest part of a bar, in hundredths of its length.
+LEAST_SEEN = 2.0
 
 
 def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
@@ -37,6 +44,9 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         if forecast and forecast["seconds"]:
             left = f"about {spoken(forecast['seconds']['p50'])} left"
     key, name = host.table.key_of(backfill), shown.get("name")
+    ended = sum(statuses.values()) - waiting
+    # Of one that was made shorter, more may have ended than its window has.
+    total = max(to_do(shown.get("settings"), statuses, counts["total_run_count"]) or 0, ended)
     return {
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
         "attributes": attributes,
@@ -46,10 +56,48 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         "active": active,
         "paused": paused,
         "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],
-        "total": to_do(shown.get("settings"), statuses, counts["total_run_count"]),
-        "ended": sum(statuses.values()) - waiting,
+        "total": total,
+        "ended": ended,
+        "bar": segments(statuses, total),
         "left": left,
     }
+
+
+class Segment(t.NamedTuple):
+    """A part of a bar, in hundredths of its length."""
+
+    status: str
+    start: float
+    width: float
+
+
+def segments(statuses: Mapping[str, int], total: int) -> list[Segment]:
+    """The bar of a backfill: what ended, then what runs, each as long as its share.
+
+    >>> for part in segments({"completed": 3, "failed": 1, "initial": 4}, 8):
+    ...     print(*part)
+    completed 0.0 37.5
+    failed 37.5 12.5
+
+    One failed run of thousands is seen too:
+
+    >>> segments({"completed": 9999, "failed": 1}, 10_000)[1].width
+    2.0
+    """
+    shares = {
+        word: max(100 * count / total, LEAST_SEEN)
+        for word in BAR
+        if total and (count := statuses.get(word, 0))
+    }
+    # What is shown larger than it is takes its place from the largest.
+    beyond = sum(shares.values()) - 100
+    if shares and beyond > 0:
+        shares[max(shares, key=lambda word: shares[word])] -= beyond
+    found, start = [], 0.0
+    for word, share in shares.items():
+        found.append(Segment(word, round(start, 3), round(share, 3)))
+        start += share
+    return found
 
 
 def plan_of(saved: Saved | None) -> dict[str, t.Any] | None:

@@ -1,0 +1,1 @@
+// Forms: what follows while one writes.
