@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from conftest import LIST
 from conftest import URL
 
+from flask_backfills import BackfillEventMixin
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 
@@ -147,3 +148,21 @@ def test_a_run_whose_reason_cannot_be_stored_has_failed(bare):
     bare.work()
     assert bare.stored("status", "error") == [("failed", None)]
     assert bare.get()["status"] == "failed"
+
+
+@pytest.mark.parametrize("refused", ["finish", "begin"])
+def test_runs_end_though_the_history_refuses_what_follows(bare, caplog, refused):
+    class Event(BackfillEventMixin, bare.db.Model):
+        __tablename__ = "backfill_event"
+        __table_args__ = (sa.CheckConstraint(f"action <> '{refused}'"),)
+
+    bare.serve(run_model=bare.run_model(), event_model=Event)
+    bare.blueprint.runner(lambda run: {"rows": 1})
+    bare.put(START)
+    bare.work()
+    shown = bare.get()
+    assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 3})
+    actions = [one["action"] for one in bare.read(f"{URL}/history")["history"]]
+    assert actions == [one for one in ("finish", "begin", "update") if one != refused]
+    [told] = [one.getMessage() for one in caplog.records if "history of backfill 6" in one.message]
+    assert "can't be stored" in told

@@ -8,9 +8,11 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+from .. import dbapi
 from ..rules.history import differences
 from ..rules.history import FOLLOWS
 from ..tables.event_table import worker_name
+from ..tables.logs import warn
 from .rollup import Rollup
 
 #: The attributes that follow from runs.
@@ -43,5 +45,14 @@ def record(rollup: Rollup, backfill: t.Any, before: Mapping[str, t.Any], by: str
 
 
 def record_of_worker(rollup: Rollup, backfill: t.Any, before: Mapping[str, t.Any]) -> None:
-    """The same of a worker."""
-    record(rollup, backfill, before, worker_name())
+    """The same of a worker. How runs ended must not wait for a history that can't be written."""
+    if rollup.events is None:
+        return
+    key = rollup.runs.backfills.key_of(backfill)
+    refused = rollup.told.write(key, lambda: record(rollup, backfill, before, worker_name()))
+    if refused:
+        warn(
+            "The history of backfill %s lacks what its runs have changed, since it can't be"
+            " stored: %s",
+            *(key, dbapi.told(refused)),
+        )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import sqlalchemy as sa
 
@@ -19,7 +18,6 @@ from ..rules.lifecycle import outcome
 from ..tables import columns
 from ..tables.assign import Changes
 from ..tables.assign import enter
-from ..tables.database import Otherwise
 from ..tables.event_table import EventTable
 from ..tables.logs import warn
 from ..tables.run_table import RunTable
@@ -29,6 +27,7 @@ from . import canary
 from . import metrics
 from .flight import Flight
 from .flight import Held
+from .spared import Spared
 
 
 class Rollup:
@@ -39,9 +38,10 @@ class Rollup:
     ) -> None:
         self.runs = runs
         self.schema = schema
-        #: The backfills whose sums could not be stored before.
-        self._refused: set[t.Any] = set()
         self.events = events
+        self._sums = Spared(runs.database)
+        #: What workers write into the history.
+        self.told = Spared(runs.database)
 
     def status_of(self, backfill: t.Any) -> str | None:
         """Return the status of a backfill, as a word."""
@@ -88,33 +88,18 @@ class Rollup:
                 self._adds(backfill, [one], sign)
 
     def _adds(self, backfill: t.Any, of_runs: list[t.Any], sign: int) -> bool:
-        """Write the sums at once, so that it is known whether they can be stored.
-
-        :raises Otherwise: the first time that they can't, which undoes the transaction: only
-            after that is it worth a savepoint each time.
-        """
+        """Whether the sums could be stored."""
         sums = backfill.metrics
         for one in of_runs:
             sums = metrics.add(sums, one, sign)
-        session, key = self.runs.database.session, self.runs.backfills.key_of(backfill)
-        apart = key in self._refused or not self.runs.database.is_ours
-        try:
-            with session.begin_nested() if apart else nullcontext():
-                backfill.metrics = sums
-                session.flush()
-        except Exception as error:
-            if dbapi.passes(error):
-                raise
-            if not apart:
-                self._refused.add(key)
-                raise Otherwise from error
-            if len(of_runs) == 1:
-                warn(
-                    "The metrics of backfill %s lack those of a run, since they can't be stored: %s",
-                    *(key, dbapi.told(error)),
-                )
-            return False
-        return True
+        key = self.runs.backfills.key_of(backfill)
+        refused = self._sums.write(key, lambda: setattr(backfill, "metrics", sums))
+        if refused and len(of_runs) == 1:
+            warn(
+                "The metrics of backfill %s lack those of a run, since they can't be stored: %s",
+                *(key, dbapi.told(refused)),
+            )
+        return refused is None
 
     def settle(
         self,
