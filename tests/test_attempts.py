@@ -1,5 +1,7 @@
 """Runs that raise, take too long, lose their worker, or are cancelled."""
 
+import subprocess
+import sys
 import time
 from datetime import datetime
 from datetime import timedelta
@@ -336,6 +338,24 @@ def test_a_run_that_kills_each_worker_fails_and_those_behind_it_run(runner, sett
         [run] = runner.claim()
         assert runner.end(run)
     assert runner.get()["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("of", "died"), [("this place", True), ("another container", False), ("another host", False)]
+)
+def test_that_a_process_is_gone_is_known_of_this_place_alone(runner, of, died):
+    start(runner)
+    [run] = runner.claim()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host, _, mark = run.worker.split(":")
+    if of == "another container":
+        # It may have the same host name, and counts its processes from 1, too.
+        mark = "0" * 8 + mark[8:]
+    worker = f"{'elsewhere' if of == 'another host' else host}:{gone.pid}:{mark}"
+    runner.store(worker=worker)
+    with runner.app.app_context():
+        assert runner.blueprint.runs.died_here(run.id) is died
 
 
 def test_a_worker_that_was_taken_for_dead_does_not_end_the_next_attempt(runner):

@@ -566,7 +566,7 @@ def test_a_message_that_comes_again_too_often_ends_its_backfill(recorded):
     gone.wait()
     for _ in range(3):
         [run] = recorded.claim()
-        recorded.store(worker=f"{socket.gethostname()}:{gone.pid}:gone")
+        recorded.store(worker=run.worker.replace(f":{os.getpid()}:", f":{gone.pid}:"))
         with recorded.app.app_context():
             assert recorded.blueprint.runs.died_here(run.id)
     assert recorded.get(url)["status"] == "failed"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import typing as t
-import uuid
 from collections.abc import Callable
 from collections.abc import Mapping
 
@@ -16,6 +13,7 @@ from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.settings import settings_of
 from . import canary
+from . import processes
 from .attempts import Attempts
 from .flight import Flight
 from .followed import noted
@@ -107,7 +105,7 @@ class HandOut:
     def _begin(self, backfill: t.Any, found: list[t.Any], before: Mapping[str, t.Any]) -> Changes:
         """Let runs and their backfill begin, and the runs out of the session."""
         now = self.runs.now()
-        worker = f"{socket.gethostname()[:200]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        worker = processes.name()
         variables_of = self.variables(backfill)
         for run in found:
             self.runs.assign(

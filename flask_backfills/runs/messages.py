@@ -6,8 +6,6 @@ A message may be lost or come twice: what it is worth is decided when it arrives
 
 from __future__ import annotations
 
-import os
-import socket
 import typing as t
 from collections.abc import Collection
 from datetime import datetime
@@ -19,6 +17,7 @@ from .. import signals
 from ..tables.assign import Changes
 from ..tables.run_table import moment
 from . import canary
+from . import processes
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker
@@ -120,7 +119,9 @@ class MessageQueue(Queue):
                 return None, False, {}
             before = noted(self.rollup, backfill)
             flight = Flight(self.runs, backfill)
-            dead = [one for one in flight.held if one.id == run_id and _is_dead(one.worker)]
+            dead = [
+                one for one in flight.held if one.id == run_id and processes.is_dead(one.worker)
+            ]
             taken = self.hand_out.attempts.lose(backfill, dead)
             changes = self.rollup.settle(backfill)
             record_of_worker(self.rollup, backfill, before)
@@ -148,18 +149,3 @@ class MessageQueue(Queue):
             return queued
 
         return self.table.database.again(withdraw)
-
-
-def _is_dead(worker: str | None) -> bool:
-    """Whether a worker was a process of this machine, and has ended."""
-    host, _, rest = (worker or "").partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
