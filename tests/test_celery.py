@@ -275,6 +275,21 @@ def test_as_many_are_sent_as_there_is_room_for(runner, served, put, sent):
     assert sent.ids() == [*ids[:5], *ids[:2], *ids[5:9]]
 
 
+def test_a_canary_is_sent_first_and_the_rest_once_it_goes_on(runner, served, put, sent):
+    app, dispatcher = served
+    url = runner.post({**MINUTES, "end_datetime": "2023-03-01T00:09:00"}).headers["Location"]
+    put(url, {"settings": {"canary": 2}, "status": "initial"})
+    ids = [row["id"] for row in runner.rows(url)]
+    assert sent.ids() == [ids[0], ids[-1]]
+    with app.app_context():
+        for key in (ids[0], ids[-1]):
+            dispatcher.run_task.run(key)
+    assert runner.get(url)["settings"] == {"canary": 2, "paused": True}
+    assert len(sent.ids()) == 2
+    put(url, {"settings": {"canary": 2, "paused": False}})
+    assert sent.ids()[2:] == ids[1:-1]
+
+
 def test_what_is_over_the_limit_by_now_is_not_run(runner, served, put):
     app, dispatcher = served
     url = runner.post({**MINUTES, "end_datetime": "2023-03-01T00:09:00"}).headers["Location"]

@@ -231,3 +231,16 @@ def test_explain_says_who_has_completed_it(runner):
     assert why(1).keys() == {"covered"} and "covered" not in why(2)
     runner.put({"settings": {}}, url)
     assert "covered" not in why(3)
+
+
+def test_who_may_not_list_is_not_told_which_backfill_it_was(bare):
+    allowed = {"list", "create", "detail", "update"}
+    bare.serve(authorize=lambda action, pipeline: action in allowed, run_model=bare.run_model())
+    done(bare, 1, 3)
+    url = bare.post(july(1, 4, status="initial", **SKIP)).headers["Location"]
+    allowed.remove("list")
+    would = bare.put({"end_datetime": "2023-07-05"}, f"{url}?dry_run=true")
+    told = [e["reason"] for e in would.json["metadata"]["plan"]["entries"]]
+    assert told[:3] == ["Completed in another backfill."] * 3
+    [why] = bare.read(f"{url}/explain?date=2023-07-02")["explain"]["why"]
+    assert why["message"] == "Skipped: completed in another backfill."

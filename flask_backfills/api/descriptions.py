@@ -179,7 +179,7 @@ PARAMETERS = {
     "end_datetime": "The end of the span, which is not a part of it. Without an offset it is in"
     " UTC. Must be after `start_datetime`.",
     "at_once": "How many runs at once the forecast supposes, from 1 to 1000. Without it, as many"
-    " as the settings allow or as ran at once lately.",
+    " as the settings allow or as ran at once lately. A GET with it has a `forecast`.",
     "include_forecast": "Whether to add `forecast`.",
     "include_run_count": "Whether to add `total_run_count` and `run_status_counts`.",
     "include_preview_runs": "Whether to add `pipeline_run_dates`, one page of them, and the counts.",

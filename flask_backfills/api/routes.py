@@ -107,8 +107,8 @@ class Routes:
         if asked["include_preview_runs"]:
             page = self.host.expansion.preview(backfill, asked["offset"], asked["limit"])
             more["pipeline_run_dates"] = page
-        if asked["include_forecast"]:
-            at_once = asked["at_once"]
+        at_once = asked["at_once"]
+        if asked["include_forecast"] or at_once is not None:
             more["forecast"] = self.host.backfills.forecast(backfill, at_once=at_once)
         if more:
             # What it counts may change while the backfill stays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from functools import partial
 
 from flask import request
 from flask import Response
@@ -57,7 +58,12 @@ class RunRoutes:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
         asked = query.read(request, query.Explain, self.host.wire_zone)
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
-        why = self.host.explaining.explain(backfill, asked["key"], asked["date"])
+        why = self.host.explaining.explain(
+            backfill,
+            asked["key"],
+            asked["date"],
+            others=partial(self.host.may, "list", str(backfill.pipeline_uuid)),
+        )
         return private(json_response(explain={"why": [one._asdict() for one in why]}))
 
     def detail_view(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from bisect import bisect_right
+from collections.abc import Callable
 from datetime import datetime
 
 from .. import errors
@@ -29,12 +30,19 @@ class Explaining:
         self.expansion = expansion
 
     def explain(
-        self, backfill: t.Any, key: str | None = None, date: datetime | None = None
+        self,
+        backfill: t.Any,
+        key: str | None = None,
+        date: datetime | None = None,
+        *,
+        others: Callable[[], bool] = lambda: True,
     ) -> list[Reason]:
         """Say why nothing moves, or what moves; or why one run stands as it does.
 
         :param key: the key of one run.
         :param date: its date instead, naive and in UTC. It need not have a run.
+        :param others: says whether other backfills of the pipeline may be named. It is only asked
+            where one would be.
         :returns: at least one reason, what decides first.
         :raises flask_backfills.errors.RunNotFound: if no run has the key.
         :raises flask_backfills.errors.QueryRefused: if several wanted runs have the date.
@@ -42,29 +50,36 @@ class Explaining:
         # Who is dead and what is due is told by the database's clock.
         self.runs.database.synchronize()
         if key is not None:
-            return self._of_run(backfill, self.why.progress.find_by_key(backfill, key))
+            return self._of_run(backfill, self.why.progress.find_by_key(backfill, key), others)
         if date is None:
             return self.why.of_backfill(backfill)
         found = self.why.progress.find_by_date(backfill, date)
         if len(found) > 1:
             raise errors.QueryRefused({"date": ["Several runs have this date. Ask with key."]})
-        return self._of_run(backfill, found[0]) if found else self._absent(backfill, date)
+        if found:
+            return self._of_run(backfill, found[0], others)
+        return self._absent(backfill, date, others)
 
-    def _of_run(self, backfill: t.Any, run: t.Any) -> list[Reason]:
+    def _of_run(self, backfill: t.Any, run: t.Any, others: Callable[[], bool]) -> list[Reason]:
         found = self.why.of_run(backfill, run)
         if self.runs.knows_history and not run.wanted and run.execution_date is not None:
             # Why it is not needed is why it would not be planned.
             date = columns.in_utc(run.execution_date, False)
-            return [*found, *(self._outside(backfill, date) or self._covered(backfill, date))]
+            return [*found, *self._unneeded(backfill, date, others)]
         return found
 
-    def _absent(self, backfill: t.Any, date: datetime) -> list[Reason]:
+    def _absent(self, backfill: t.Any, date: datetime, others: Callable[[], bool]) -> list[Reason]:
         """Why there is no run of a date."""
         values = self.expansion.values(backfill)
         if values["block_uuid"] is not None:
             return [reason("not_given", name=errors.text(str(values["block_uuid"])))]
-        outside = self._outside(backfill, date) or self._covered(backfill, date)
-        return outside or [reason("not_planned")]
+        return self._unneeded(backfill, date, others) or [reason("not_planned")]
+
+    def _unneeded(
+        self, backfill: t.Any, date: datetime, others: Callable[[], bool]
+    ) -> list[Reason]:
+        """Why a date needs no run of this backfill; nothing if it needs one."""
+        return self._outside(backfill, date) or self._covered(backfill, date, others)
 
     def _outside(self, backfill: t.Any, date: datetime) -> list[Reason]:
         """Why a date is none of the window's; nothing if it is one."""
@@ -77,7 +92,7 @@ class Explaining:
             return [reason("no_window")]
         return _place(window, count, date)
 
-    def _covered(self, backfill: t.Any, date: datetime) -> list[Reason]:
+    def _covered(self, backfill: t.Any, date: datetime, others: Callable[[], bool]) -> list[Reason]:
         """That another backfill has completed the run of a date of the window."""
         values = self.expansion.values(backfill)
         window = None if values["block_uuid"] is not None else self.expansion.window(values)
@@ -90,7 +105,10 @@ class Explaining:
             return []
         only = range(index, index + 1)
         found = completed_elsewhere(self.runs, self.expansion, backfill, window, only)
-        return [reason("covered", backfill=one) for one in found.values()]
+        return [
+            reason("covered", where=f"backfill {one}" if others() else "another backfill")
+            for one in found.values()
+        ]
 
 
 def _place(window: Window, count: int, date: datetime) -> list[Reason]:

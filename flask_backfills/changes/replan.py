@@ -239,7 +239,7 @@ def tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
     told: dict[str, t.Any] = {"plan": {**plan.counts, "hash": plan.hash()}}
     if preview is None:
         return told
-    told["plan"]["entries"] = [_tell_entry(entry) for entry in preview.entries]
+    told["plan"]["entries"] = [_tell_entry(entry, preview.others) for entry in preview.entries]
     return {
         **told,
         "notes": preview.notes,
@@ -249,10 +249,12 @@ def tell_plan(plan: Tally, preview: Preview | None) -> dict[str, t.Any]:
     }
 
 
-def _tell_entry(entry: Entry) -> dict[str, t.Any]:
+def _tell_entry(entry: Entry, others: bool) -> dict[str, t.Any]:
+    # The reason of what is skipped names the backfill that has completed it.
+    hidden = entry.action == "skip" and not others
     return {
         "key": entry.key,
         "execution_date": entry.date and show(entry.date),
         "action": entry.action,
-        "reason": entry.reason,
+        "reason": "Completed in another backfill." if hidden else entry.reason,
     }

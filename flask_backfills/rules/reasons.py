@@ -113,7 +113,7 @@ REASONS: dict[str, tuple[str, str]] = {
         "Ask for that run, or change the start or the interval.",
     ),
     "covered": (
-        "Skipped: completed in backfill {backfill}.",
+        "Skipped: completed in {where}.",
         "settings.skip_covered set to false.",
     ),
     "not_planned": (
