@@ -60,6 +60,10 @@ def forget_the_disk(connection, record):
         connection.execute("PRAGMA synchronous = OFF")
 
 
+# Whoever runs the tests may like colours; the tests ask for them where they are about them.
+for name in ("NO_COLOR", "FORCE_COLOR"):
+    os.environ.pop(name, None)
+
 # Apps and models are circles that nobody needs to look for all the time.
 gc.set_threshold(5_000, 20, 50)
 

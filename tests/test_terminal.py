@@ -35,8 +35,8 @@ ODD = "\x1b[2J\r\n\x7f\x9b\u202e\u200b\u3164"
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-12"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
 
-#: What click and we ourselves draw a bar with.
-DRAWN = re.compile(r"\r\x1b\[\?25l|\x1b\[\?25h|\r\x1b\[K|\r\n")
+#: What we ourselves draw with: a line that is replaced, and the colours of statuses.
+DRAWN = re.compile(r"\r\x1b\[K|\r\n|\x1b\[(?:3[0-7]|0)m")
 
 
 def obeyed(told):

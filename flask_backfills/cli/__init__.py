@@ -8,8 +8,8 @@ import click
 from flask.cli import AppGroup
 
 from ..host import Host
+from .completing import HOST
 from .options import group
-from .options import HOST
 from .text import printable_errors
 
 NAMES = """list show create update preview start pause resume cancel retry delete runs
@@ -25,8 +25,10 @@ class Commands(AppGroup):
         self.host = host
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from . import actions  # noqa: F401
         from . import commands  # noqa: F401
         from . import coverage  # noqa: F401
+        from . import creating  # noqa: F401
         from . import history  # noqa: F401
         from . import runs  # noqa: F401
         from . import working  # noqa: F401

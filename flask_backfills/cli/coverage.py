@@ -7,34 +7,38 @@ import click
 from ..host import Host
 from ..rules.coverage import KINDS
 from ..tables.zoned import read_span
+from . import completing
+from .lookup import said
 from .lookup import with_runs
 from .options import command
 from .options import JSON
 from .options import LIMIT
 from .options import OFFSET
 from .printing import print_json
-from .printing import print_table
 from .printing import tell_more
+from .table import print_table
 from .text import tell
 
 
 @command(
-    click.argument("pipeline_uuid", metavar="PIPELINE"),
+    click.argument("pipeline_uuid", metavar="PIPELINE", shell_complete=completing.pipelines),
     click.argument("start"),
     click.argument("end"),
     LIMIT,
     OFFSET,
     JSON,
+    example='coverage weather "4 weeks ago" today',
 )
 def coverage(
     host: Host, pipeline_uuid: str, start: str, end: str, limit: int, offset: int, as_json: bool
 ) -> None:
     """Show what all backfills of a pipeline have completed from START up to END.
 
-    Example: coverage weather 2023-07-01 2023-08-01
+    Both are dates, or words such as yesterday or "2 weeks ago". Without an offset, they are in
+    the time zone of the app's backfills.
     """
     zone = host.local_window.zone
-    span = read_span(start, end, zone)
+    span = read_span(said(host, start), said(host, end), zone)
     backfills = with_runs(host).backfills
     shown, counts = backfills.coverage(pipeline_uuid, *span, offset, limit, zone)
     if as_json:

@@ -13,11 +13,12 @@ from .options import JSON
 from .options import LIMIT
 from .options import OFFSET
 from .printing import print_json
-from .printing import print_table
 from .printing import tell_more
+from .printing import tell_none
+from .table import print_table
 
 
-@command(ID, LIMIT, OFFSET, JSON)
+@command(ID, LIMIT, OFFSET, JSON, example="history 6")
 def history(host: Host, backfill_id: str, limit: int, offset: int, as_json: bool) -> None:
     """Show what was changed of a backfill, when and by whom, newest first."""
     if host.events is None:
@@ -25,6 +26,9 @@ def history(host: Host, backfill_id: str, limit: int, offset: int, as_json: bool
     found, total = host.backfills.history(find(host, backfill_id), offset, limit)
     if as_json:
         print_json({"history": found, "metadata": {"count": total}})
+        return
+    if not found:
+        tell_none("changes", total, offset)
         return
     print_table(
         ("TIME", "WHO", "ACTION", "CHANGES"),

@@ -1,14 +1,18 @@
-"""A backfill as a command line names it."""
+"""A backfill, a run and a moment as a command line names them."""
 
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
+from datetime import timezone
 
 import click
 from marshmallow import ValidationError
 
 from .. import errors
 from ..host import Host
+from ..rules import spoken
+from ..rules import zones
 from ..tables.session import undo
 
 
@@ -47,3 +51,24 @@ def with_runs(host: Host) -> Host:
     if host.run_model is None:
         raise click.ClickException("The blueprint has no run_model: its backfills have no runs.")
     return host
+
+
+def find_run(host: Host, backfill: t.Any, run: str) -> t.Any:
+    """The run of a backfill that has an id, or else a key."""
+    try:
+        return host.progress.find(backfill, host.run_table.known(run))
+    except errors.RunNotFound:
+        return host.progress.find_by_key(backfill, run)
+
+
+def said(host: Host, text: str) -> str:
+    """The moment of words such as "2 weeks ago", in the blueprint's zone, with its offset.
+
+    :returns: other text as it is: a date, or what is refused with whatever else is wrong.
+    """
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    try:
+        found = spoken.moment(text, now, host.zone)
+    except OverflowError:
+        return text
+    return text if found is None else zones.show(found, host.zone)

@@ -1,4 +1,4 @@
-"""What moves on a terminal: a backfill that is followed, and the runs that a worker ends."""
+"""The runs that a worker ends, as they are told while it works; what the app prints meanwhile."""
 
 from __future__ import annotations
 
@@ -16,79 +16,26 @@ from contextlib import contextmanager
 from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 
-import click
 from flask import current_app
 
 from ..host import Host
-from ..rules.settings import to_do
+from .bar import Bar
+from .bar import CLEAR
 from .printing import counts_of
-from .printing import ended_of
 from .printing import print_json
-from .printing import status_of
+from .terminal import can_be_drawn_on
+from .terminal import Coloured
 from .text import printable
-from .text import printable_json
 from .text import tell
 
 #: What people read of a run that was not the worker's to end any more.
 DISCARDED = "result discarded (cancelled or reassigned)"
-
-#: The exit status of ``watch``, by the final status of the backfill.
-EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
-
-
-def states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
-    """Yield a backfill again and again, until it has ended."""
-    while True:
-        shown = read()
-        yield shown
-        if shown["status"] in EXIT:
-            return
-        time.sleep(interval)
-
-
-def tell_json(shown: dict[str, t.Any]) -> str:
-    return printable_json({"backfill": shown["attributes"]})
-
-
-def tell_line(shown: dict[str, t.Any]) -> str:
-    return f"{status_of(shown)}: {counts_of(shown) or 'no runs'}"
-
-
-def follow_in_lines(
-    states: Iterator[dict[str, t.Any]], told_by: Callable[[dict[str, t.Any]], str]
-) -> Iterator[dict[str, t.Any]]:
-    """Print a line each time that the state has changed."""
-    told = None
-    for shown in states:
-        line = told_by(shown)
-        if line != told:
-            tell(line)
-        told = line
-        yield shown
-
-
-def follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.Any]]:
-    bar: t.Any = click.progressbar(
-        length=1, show_pos=True, item_show_func=lambda shown: shown and counts_of(shown)
-    )
-    with lines_above(threading.RLock()), bar:
-        for shown in states:
-            bar.label = status_of(shown)
-            counts, settings = shown.get("run_status_counts") or {}, shown.get("settings")
-            bar.length = to_do(settings, counts, shown["total_run_count"]) or 1
-            bar.update(ended_of(counts) - bar.pos, shown)
-            bar.render_progress()
-            yield shown
 
 
 def told_of(ended: Counter[str]) -> str:
     counted = counts_of({"run_status_counts": ended})
     discarded = f"{ended[DISCARDED]:,} {DISCARDED}" if ended[DISCARDED] else ""
     return ", ".join(filter(None, (counted, discarded)))
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()
 
 
 @contextmanager
@@ -98,7 +45,7 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
         schema = host.run_table.schema
         yield lambda run, status: print_json({"run": {**schema.dump(run), "status": status}})
         return
-    if not is_terminal():
+    if not can_be_drawn_on():
         yield lambda run, status: tell(
             f"{status or DISCARDED}: run {printable(run.key)} of backfill"
             f" {printable(run.backfill_id)}"
@@ -107,23 +54,18 @@ def telling_runs(host: Host, as_json: bool) -> Iterator[Callable[[t.Any, str | N
     ended: Counter[str] = Counter()
     lock = threading.RLock()
     counted = -math.inf
-    bar: t.Any = click.progressbar(
-        length=1,
-        label="Runs",
-        show_pos=True,
-        item_show_func=lambda _: told_of(ended),
-    )
+    bar, known = Bar(sys.stdout), 0
     with lines_above(lock), bar:
 
         def count(run: t.Any, status: str | None) -> None:
-            nonlocal counted
+            nonlocal counted, known
             with lock:
                 ended[status or DISCARDED] += 1
                 if time.monotonic() - counted > 1:
-                    bar.length = ended.total() + host.progress.count_active()
+                    known = ended.total() + host.progress.count_active()
                     counted = time.monotonic()
-                bar.length = max(bar.length or 0, ended.total())
-                bar.update(1, run)
+                known = max(known, ended.total())
+                bar.draw(Coloured("Runs", None), ended.total(), known, told_of(ended))
 
         yield count
 
@@ -165,7 +107,7 @@ class _WholeLines:
     def __init__(self, stream: t.TextIO, lock: threading.RLock) -> None:
         self.stream = stream
         self.lock = lock
-        self.clear = "\r\x1b[K" if stream.isatty() else ""
+        self.clear = CLEAR if stream.isatty() else ""
         #: The last line of each thread, as far as it goes.
         self.begun: defaultdict[int, str] = defaultdict(str)
 

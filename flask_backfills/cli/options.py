@@ -19,26 +19,49 @@ from .. import errors
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..tables.event_table import acting
+from . import completing
+from .completing import HOST
 from .printing import print_json
+from .terminal import Coloured
 from .text import printable
 from .text import printable_logs
 from .text import tell
 
-#: Where the group leaves its host in the context of a command.
-HOST = "flask_backfills.host"
-
 #: The exit status of a command that Ctrl-C has ended, as shells have it.
 INTERRUPTED = 130
+
+#: The exit status of a command that was to follow a backfill, and can't.
+UNREADABLE = 3
 
 group = AppGroup()
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-ID = click.argument("backfill_id", metavar="ID")
+ID = click.argument("backfill_id", metavar="ID", shell_complete=completing.ids)
 LIMIT = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 OFFSET = click.option("--offset", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 #: A status by its own name, or by the word that people see.
 _STATUSES = {SHOWN[status]: status for status in STATUSES} | {word: word for word in STATUSES}
-CHANGES = click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+CHANGES = click.argument(
+    "changes", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=completing.changes
+)
+WATCH = click.option(
+    "--watch", "watching", is_flag=True, help="Then follow it until it ends, as watch does."
+)
+
+
+class Command(click.Command):
+    """A command whose help ends with an example."""
+
+    def __init__(self, *args: t.Any, example: str, **kwargs: t.Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # A host may have given the group another name.
+        path = ctx.parent.command_path if ctx.parent is not None else ""
+        with formatter.section("Example"):
+            # Not wrapped, so that it can be copied.
+            formatter.write(f"{'':{formatter.current_indent}}{path} {self.example}\n")
 
 
 def with_status(what: str) -> Callable[..., t.Any]:
@@ -51,8 +74,13 @@ def with_status(what: str) -> Callable[..., t.Any]:
     )
 
 
-def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., t.Any]:
-    """Register a command. It prints refusals with the messages of the API."""
+def command(
+    *params: Callable[..., t.Any], example: str, exit_code: int = 1
+) -> Callable[..., t.Any]:
+    """Register a command. It prints refusals with the messages of the API.
+
+    :param example: a line for the group, with which the help of the command ends.
+    """
 
     refusals: tuple[type[Exception], ...] = (HTTPException, *errors.DATABASE_ERRORS)
 
@@ -64,7 +92,8 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
                     function(*args, **kwargs)
                 except refusals as error:
                     _refuse(error, kwargs)
-                    raise click.exceptions.Exit(exit_code) from None
+                    code = UNREADABLE if kwargs.get("watching") else exit_code
+                    raise click.exceptions.Exit(code) from None
                 except KeyboardInterrupt:
                     # On a terminal, the line has a ^C now.
                     tell("", err=True)
@@ -73,7 +102,8 @@ def command(*params: Callable[..., t.Any], exit_code: int = 1) -> Callable[..., 
         made: t.Any = pass_meta_key(HOST)(run)
         for param in reversed(params):
             made = param(made)
-        return group.command(function.__name__.rstrip("_"))(made)
+        name = function.__name__.rstrip("_")
+        return group.command(name, cls=Command, example=example)(made)
 
     return register
 
@@ -114,7 +144,7 @@ def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
     if given.get("as_json"):
         print_json(errors.envelope(refusal))
     else:
-        tell(f"Error: {_told(refusal)}", err=True)
+        tell(Coloured("Error:", "red"), f" {_told(refusal)}", err=True)
 
 
 def _told(error: HTTPException) -> str:

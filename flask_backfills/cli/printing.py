@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Mapping
-from collections.abc import Sequence
 
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import SHOWN
@@ -12,6 +12,8 @@ from ..rules.lifecycle import STATUSES
 from ..rules.plan import ACTIONS
 from ..rules.settings import is_paused
 from ..rules.settings import to_do
+from .terminal import Coloured
+from .terminal import of_status
 from .text import printable
 from .text import printable_json
 from .text import tell
@@ -36,20 +38,27 @@ def print_attributes(shown: dict[str, t.Any]) -> None:
     width = max(map(len, shown))
     for key, value in shown.items():
         if value is not None:
-            text = printable_json(value) if isinstance(value, dict) else printable(value)
-            if key == "status":
-                text = SHOWN.get(value) or printable(value)
-            elif key == "run_status_counts":
-                text = counts_of(shown) or "no runs"
-            tell(f"{key:<{width}}  {text}")
+            told = _told(key, value, shown)
+            # Lines of a text stand below each other, so that none passes for an attribute.
+            text = f"\n{' ' * (width + 2)}".join(told.text.split("\n"))
+            tell(f"{key:<{width}}  ", Coloured(text, told.colour))
 
 
-def print_table(head: tuple[str, ...], rows: Sequence[tuple[t.Any, ...]]) -> None:
-    cells = [head, *(tuple(map(printable, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        tell(line.rstrip())
+def _told(key: str, value: t.Any, shown: dict[str, t.Any]) -> Coloured:
+    """The value of an attribute, for people."""
+    if key == "status":
+        return of_status(word_of(value))
+    if key == "run_status_counts":
+        return Coloured(counts_of(shown) or "no runs", None)
+    if key == "error" and isinstance(value, str):
+        return Coloured("\n".join(map(printable, value.splitlines())), None)
+    return Coloured(printable_json(value) if isinstance(value, dict) else printable(value), None)
+
+
+def tell_none(what: str, total: int, offset: int) -> None:
+    """Say that a list, or its page, is empty."""
+    page = f" at --offset {offset}: there are {total:,}" if total else ""
+    tell(f"No {what}{page}.")
 
 
 def tell_more(total: int, offset: int, shown: int) -> None:
@@ -79,14 +88,27 @@ def ended_of(counts: Mapping[str, int]) -> int:
 
 def status_of(shown: dict[str, t.Any]) -> str:
     paused = is_paused(shown.get("settings"))
-    word = SHOWN.get(shown["status"] or None) or printable(shown["status"])
-    return f"{word}{' (paused)' if paused else ''}"
+    return f"{word_of(shown['status'])}{' (paused)' if paused else ''}"
+
+
+def word_of(status: t.Any) -> str:
+    """The word that people see for a status, which may be one of the host's own."""
+    return SHOWN.get(status or None) or printable(status)
+
+
+#: The beginning of a day, as windows are shown: in UTC, or in the zone with its offset.
+_WHOLE_DAY = re.compile(r"([0-9-]+) 00:00:00([+-][0-9:]+)?")
 
 
 def window_of(shown: dict[str, t.Any]) -> str:
-    if shown["start_datetime"] is None or shown["end_datetime"] is None:
+    """A window on one line; of whole days, where its steps are not shorter than a day."""
+    start, end = shown["start_datetime"], shown["end_datetime"]
+    if start is None or end is None:
         return ""
-    return f"{shown['start_datetime']} to {shown['end_datetime']}"
+    first, last = (_WHOLE_DAY.fullmatch(str(one)) for one in (start, end))
+    if first and last and shown["interval_type"] not in ("minute", "hour"):
+        start, end = first[1], last[1]
+    return f"{start} to {end}"
 
 
 def counts_of(shown: dict[str, t.Any]) -> str:

@@ -7,11 +7,13 @@ import typing as t
 import click
 from marshmallow import ValidationError
 
-from .. import errors
 from ..host import Host
-from ..rules.lifecycle import SHOWN
 from ..tables.zoned import moment_field
+from . import completing
+from .failures import print_errors
 from .lookup import find
+from .lookup import find_run
+from .lookup import said
 from .lookup import with_runs
 from .options import ask
 from .options import command
@@ -23,8 +25,11 @@ from .options import with_status
 from .options import YES
 from .printing import print_attributes
 from .printing import print_json
-from .printing import print_table
 from .printing import tell_more
+from .printing import tell_none
+from .printing import word_of
+from .table import print_table
+from .terminal import of_status
 from .text import tell
 
 #: What people make of runs, by the option that says so.
@@ -42,56 +47,98 @@ _MAKE = click.option(
 )
 
 
-@command(ID, with_status("runs"), _MAKE, YES, LIMIT, OFFSET, JSON)
+@command(
+    ID,
+    with_status("runs"),
+    click.option(
+        "--errors", "of_errors", is_flag=True, help="Only the errors, whole; each one once."
+    ),
+    _MAKE,
+    YES,
+    LIMIT,
+    OFFSET,
+    JSON,
+    example="runs 6 --errors",
+)
 def runs(
     host: Host,
     backfill_id: str,
     status: str | None,
+    of_errors: bool,
     make: str | None,
     yes: bool,
     limit: int,
     offset: int,
     as_json: bool,
 ) -> None:
-    """List the runs of a backfill, or change all that have a status.
+    """List the runs of a backfill by date, or change all that have a status.
 
-    Example: runs 6 --status failed --make again
+    To try the failed ones again: runs ID --status failed --make again
     """
+    if of_errors and make is not None:
+        raise click.UsageError("--errors shows errors: leave --make out, or --errors")
     backfill = find(with_runs(host), backfill_id)
     if make is not None:
         _change_all(host, backfill, status, make, yes, as_json)
+        return
+    if of_errors:
+        print_errors(host, backfill, status, offset, limit, as_json)
         return
     found, total = host.progress.page(backfill, status, offset, limit)
     shown = host.backfills.show_runs(backfill, found)
     if as_json:
         print_json({"runs": shown, "metadata": {"count": total}})
         return
+    if not shown:
+        tell_none("runs", total, offset)
+        return
     print_table(
         ("ID", "KEY", "STATUS", "ATTEMPT", "ERROR"),
         [
-            (one["id"], one["key"], SHOWN.get(one["status"]), one["attempt"], _short(one["error"]))
+            (
+                one["id"],
+                one["key"],
+                of_status(word_of(one["status"])),
+                one["attempt"],
+                _short(one["error"]),
+            )
             for one in shown
         ],
     )
     tell_more(total, offset, len(found))
 
 
-@command(ID, click.argument("run_id", metavar="RUN"), _MAKE, JSON)
+@command(
+    ID,
+    click.argument("run_id", metavar="RUN", shell_complete=completing.run_keys),
+    _MAKE,
+    JSON,
+    example="run 6 2023-07-13T00:00:00",
+)
 def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
     """Show one run of a backfill, with its whole error, or change it.
 
     RUN is its id or its key, the first two columns of what "runs" prints.
     """
+    if make is not None:
+        make_of_run(host, backfill_id, run_id, make, as_json)
+        return
     backfill = find(with_runs(host), backfill_id)
-    found = _named(host, backfill, run_id)
-    if make is None:
-        shown = host.backfills.show_run(backfill, found)
-    else:
-        pipeline, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
-        its_own = host.run_table.key == host.run_table.key_of(found)
-        shown = host.changed_runs.set_status(
-            pipeline, key, its_own, MAKES[make], host.backfills.show_run
-        )
+    _print_run(host.backfills.show_run(backfill, find_run(host, backfill, run_id)), as_json)
+
+
+def make_of_run(host: Host, backfill_id: str, run_id: str, make: str, as_json: bool) -> None:
+    """Try one run again, cancel it, or mark it as done."""
+    backfill = find(with_runs(host), backfill_id)
+    found = find_run(host, backfill, run_id)
+    pipeline, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
+    its_own = host.run_table.key == host.run_table.key_of(found)
+    changed = host.changed_runs.set_status
+    shown = changed(pipeline, key, its_own, MAKES[make], host.backfills.show_run)
+    _print_run(shown, as_json)
+
+
+def _print_run(shown: dict[str, t.Any], as_json: bool) -> None:
     if as_json:
         print_json({"run": shown})
     else:
@@ -100,17 +147,20 @@ def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: b
 
 @command(
     ID,
-    click.option("--key", help="Explain the run with this key."),
+    click.option(
+        "--key", help="Explain the run with this key.", shell_complete=completing.run_keys
+    ),
     click.option("--date", help="Explain the run of this date, or why there is none."),
     JSON,
+    example="explain 6 --date 2023-07-13",
 )
 def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_json: bool) -> None:
     """Say why nothing moves, or what moves; of the whole backfill, or of one run."""
     if key is not None and date is not None:
         raise click.UsageError("Give --key or --date, not both.")
-    backfill = find(with_runs(host), backfill_id)
+    backfill, zone = find(with_runs(host), backfill_id), host.local_window.zone
     try:
-        moment = None if date is None else moment_field(host.local_window.zone).deserialize(date)
+        moment = None if date is None else moment_field(zone).deserialize(said(host, date))
     except ValidationError as error:
         raise click.UsageError(f"--date: {' '.join(error.messages)}") from None
     why = host.explaining.explain(backfill, key, moment)
@@ -119,14 +169,6 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
         return
     for one in why:
         tell(f"{one.code}: {one.message}\n  {one.change}")
-
-
-def _named(host: Host, backfill: t.Any, run: str) -> t.Any:
-    """The run of a backfill that has an id, or else a key."""
-    try:
-        return host.progress.find(backfill, host.run_table.known(run))
-    except errors.RunNotFound:
-        return host.progress.find_by_key(backfill, run)
 
 
 def _change_all(
@@ -150,4 +192,4 @@ def _change_all(
 
 
 def _short(error: str | None) -> str:
-    return (error or "").partition("\n")[0][:60]
+    return (error or "").partition("\n")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import click
 from flask import current_app
 
 from ..answering import dumps
+from .terminal import Coloured
+from .terminal import takes_colours
 
 #: What shows as nothing, though Python counts it as printable: fillers, joiners and variation
 #: selectors. With one of them in it, a name looks like another name.
@@ -45,9 +48,22 @@ def printable_json(value: t.Any) -> str:
     return _replace("[^\0-~]", _escape, dumps(value))
 
 
-def tell(text: str, err: bool = False) -> None:
+def tell(*parts: str | Coloured, err: bool = False) -> None:
     """Print lines. What a caller wrote in one of them goes through :func:`printable` first."""
-    click.echo(printable_lines(text), err=err)
+    stream = sys.stderr if err else sys.stdout
+    coloured = takes_colours(stream)
+    # Without colours of ours, click leaves out those of others where there is no terminal.
+    click.echo(painted(*parts, coloured=coloured), err=err, color=True if coloured else None)
+
+
+def painted(*parts: str | Coloured, coloured: bool) -> str:
+    """What is printed of some texts, each without what a terminal obeys, but for its colour."""
+    found = []
+    for part in parts:
+        text, colour = part if isinstance(part, Coloured) else (part, None)
+        clean = printable_lines(text)
+        found.append(click.style(clean, fg=colour) if coloured and colour and clean else clean)
+    return "".join(found)
 
 
 @contextmanager

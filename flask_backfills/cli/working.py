@@ -6,8 +6,6 @@ import os
 import signal
 import threading
 import typing as t
-from collections import deque
-from collections.abc import Iterator
 from datetime import timedelta
 
 import click
@@ -17,20 +15,13 @@ from ..host import Host
 from ..runs.lease import lease
 from ..tables.pool import lacks_connections
 from ..worker import work as work_on
-from .lookup import read
-from .moving import EXIT
-from .moving import follow_in_bar
-from .moving import follow_in_lines
-from .moving import is_terminal
-from .moving import states
-from .moving import tell_json
-from .moving import tell_line
+from .following import follow
 from .moving import telling_runs
 from .options import command
 from .options import ID
 from .options import JSON
+from .options import UNREADABLE
 from .printing import print_json
-from .text import printable
 from .text import tell
 
 
@@ -40,7 +31,8 @@ from .text import tell
         "--interval", type=click.FloatRange(0.1), default=1.0, help="Seconds between two checks."
     ),
     JSON,
-    exit_code=3,
+    example="watch 6",
+    exit_code=UNREADABLE,
 )
 def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     """Follow a backfill until it ends.
@@ -49,31 +41,7 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     cancelled. It is 3 if the backfill can't be read, and 130 after Ctrl-C, which ends the
     command and not the backfill. A backfill that was never started is waited for.
     """
-    seen = _say_what_is_missing(states(lambda: read(host, backfill_id), interval), backfill_id)
-    if as_json or not is_terminal():
-        seen = follow_in_lines(seen, tell_json if as_json else tell_line)
-    else:
-        seen = follow_in_bar(seen)
-    # One at a time: there may be a night of them.
-    [last] = deque(seen, maxlen=1)
-    raise click.exceptions.Exit(EXIT[last["status"]])
-
-
-def _say_what_is_missing(
-    states: Iterator[dict[str, t.Any]], backfill_id: str
-) -> Iterator[dict[str, t.Any]]:
-    """Say so once, at the error output, if the backfill waits for somebody to start it."""
-    told = False
-    for shown in states:
-        yield shown
-        if shown["status"] is None and not told:
-            told = True
-            group = t.cast(click.Context, click.get_current_context().parent).command_path
-            tell(
-                f"Backfill {printable(backfill_id)} has not been started. Waiting for"
-                f" `{group} start {printable(backfill_id)}`.",
-                err=True,
-            )
+    follow(host, backfill_id, as_json, interval)
 
 
 @command(
@@ -91,6 +59,7 @@ def _say_what_is_missing(
         help="How long runs may take to end once the worker is told to stop. Default: no limit.",
     ),
     JSON,
+    example="work --concurrency 4",
 )
 def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json: bool) -> None:
     """Claim runs and call the app's runner for each of them.
@@ -157,6 +126,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
         help="Only runs whose worker has been silent for longer. Default: BACKFILLS_LEASE.",
     ),
     JSON,
+    example="recover --older-than 60",
 )
 def recover(host: Host, older_than: float | None, as_json: bool) -> None:
     """Take back the runs of workers that died. Other workers can claim them."""

@@ -1,0 +1,62 @@
+"""The commands that are one word: start, pause, resume, cancel, retry."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+
+import click
+
+from ..changes import actions
+from ..host import Host
+from . import completing
+from .changing import change
+from .following import follow
+from .options import command
+from .options import ID
+from .options import JSON
+from .options import WATCH
+from .options import YES
+from .runs import make_of_run
+
+_RUN = click.option(
+    "--run",
+    metavar="KEY",
+    help="Only the run with this key or id.",
+    shell_complete=completing.failed_keys,
+)
+
+
+def _action(name: str, doc: str, example: str, *params: Callable[..., t.Any]) -> None:
+    def function(
+        host: Host,
+        backfill_id: str,
+        as_json: bool,
+        yes: bool = True,
+        watching: bool = False,
+        run: str | None = None,
+    ) -> None:
+        if run is not None:
+            make_of_run(host, backfill_id, run, "again", as_json)
+        else:
+            change(host, backfill_id, actions.sent(host.backfills, name), yes, as_json)
+        if watching:
+            follow(host, backfill_id, as_json)
+
+    function.__name__, function.__doc__ = name, doc
+    command(ID, *params, JSON, example=example)(function)
+
+
+_action(
+    "start", "Start a backfill: create its runs. Workers execute them.", "start 6 --watch", WATCH
+)
+_action("pause", "Start no more runs until the backfill is resumed.", "pause 6")
+_action("resume", "Continue a paused backfill.", "resume 6")
+_action("cancel", "Cancel a backfill and all its runs that have not ended.", "cancel 6", YES)
+_action(
+    "retry",
+    "Run the failed and cancelled runs of a failed backfill again; with --run, one run.",
+    "retry 6 --run 2023-07-13T00:00:00",
+    _RUN,
+    WATCH,
+)

@@ -1,0 +1,74 @@
+"""What commands send for a backfill, and the question before anything is lost."""
+
+from __future__ import annotations
+
+import typing as t
+from functools import partial
+
+import click
+
+from .. import errors
+from ..changes.backfills import Saved
+from ..changes.backfills import Sent
+from ..changes.replan import Preview
+from ..host import Host
+from ..parsing import parse
+from ..rules.lifecycle import ACTIVE
+from .lookup import find
+from .options import ask
+from .printing import plan_line
+from .printing import print_backfill
+
+
+def parsed(changes: tuple[str, ...]) -> dict[str, t.Any]:
+    """The values of a line's ``KEY=VALUE``."""
+    sent: dict[str, t.Any] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{change!r} is not KEY=VALUE.")
+        if key in sent:
+            raise click.UsageError(f"{key} is given twice.")
+        sent[key] = value
+        if value == "null" or value.startswith(("{", "[", '"')):
+            # Python turns argument bytes that it can't decode into surrogates.
+            try:
+                sent[key] = parse(value.encode("utf-8", "surrogateescape"), key)
+            except errors.Malformed as error:
+                raise click.UsageError(str(error.description)) from None
+    return sent
+
+
+def change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) -> None:
+    """Change a backfill. Ask for confirmation if the change would remove or repeat runs."""
+    backfill = find(host, backfill_id)
+    pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
+    update = partial(host.backfills.update, pipeline_uuid, key, sent)
+    plan_hash = None
+    if not yes:
+        active = is_active(host, backfill)
+        would = update(preview=Preview(0, 0))
+        lost = _lost(host, would, active)
+        if lost:
+            ask(f"Backfill {named(would.backfill, key)}: {lost}")
+        plan_hash = would.plan.hash() if would.plan else None
+    saved = update(if_plan_match=plan_hash)
+    print_backfill(host.local_window.show(saved.shown), as_json, saved.metadata)
+
+
+def is_active(host: Host, backfill: t.Any) -> bool:
+    return host.schema.word("status", getattr(backfill, "status", None)) in ACTIVE
+
+
+def named(backfill: t.Any, key: t.Any) -> str:
+    name = getattr(backfill, "name", None)
+    return f"{key} ({name or 'unnamed'})"
+
+
+def _lost(host: Host, would: Saved, active: bool) -> str | None:
+    """The sentence to confirm if a change loses something; else ``None``."""
+    if active and host.backfills.by_attribute(would.shown)["status"] not in ACTIVE:
+        return "all runs that have not ended will be cancelled."
+    if would.plan is not None and (would.plan.counts["drop"] or would.plan.counts["redo"]):
+        return str(plan_line(would.metadata))
+    return None

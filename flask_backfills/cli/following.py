@@ -1,0 +1,112 @@
+"""A backfill that is followed until it ends: line by line, or in a bar."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import typing as t
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import click
+
+from ..host import Host
+from ..rules.settings import to_do
+from .bar import Bar
+from .lookup import read
+from .moving import lines_above
+from .printing import counts_of
+from .printing import ended_of
+from .printing import status_of
+from .terminal import can_be_drawn_on
+from .terminal import of_status
+from .text import printable
+from .text import printable_json
+from .text import tell
+
+#: The exit status, by the final status of the backfill.
+EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
+
+
+def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -> t.NoReturn:
+    """Show a backfill whenever it has changed, until it ends. Exit with how it ended.
+
+    :param interval: seconds between two looks at it.
+    """
+    seen = _say_what_is_missing(_states(lambda: read(host, backfill_id), interval), backfill_id)
+    if as_json or not can_be_drawn_on():
+        seen = _follow_in_lines(seen, _tell_json if as_json else _tell_line)
+    else:
+        seen = _follow_in_bar(seen)
+    # One at a time: there may be a night of them.
+    [last] = deque(seen, maxlen=1)
+    if last["status"] == "failed" and host.run_model is not None and can_be_drawn_on():
+        told = f"{_group()} runs {printable(backfill_id)} --errors"
+        tell(f"To see what went wrong: {told}", err=True)
+    raise click.exceptions.Exit(EXIT[last["status"]])
+
+
+def _states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
+    """Yield a backfill again and again, until it has ended."""
+    while True:
+        shown = read()
+        yield shown
+        if shown["status"] in EXIT:
+            return
+        time.sleep(interval)
+
+
+def _say_what_is_missing(
+    states: Iterator[dict[str, t.Any]], backfill_id: str
+) -> Iterator[dict[str, t.Any]]:
+    """Say so once, at the error output, if the backfill waits for somebody to start it."""
+    told = False
+    for shown in states:
+        yield shown
+        if shown["status"] is None and not told:
+            told = True
+            tell(
+                f"Backfill {printable(backfill_id)} has not been started. Waiting for"
+                f" `{_group()} start {printable(backfill_id)}`.",
+                err=True,
+            )
+
+
+def _group() -> str:
+    """How the group of the command is called in this app."""
+    return t.cast(click.Context, click.get_current_context().parent).command_path
+
+
+def _tell_json(shown: dict[str, t.Any]) -> str:
+    return printable_json({"backfill": shown["attributes"]})
+
+
+def _tell_line(shown: dict[str, t.Any]) -> str:
+    return f"{status_of(shown)}: {counts_of(shown) or 'no runs'}"
+
+
+def _follow_in_lines(
+    states: Iterator[dict[str, t.Any]], told_by: Callable[[dict[str, t.Any]], str]
+) -> Iterator[dict[str, t.Any]]:
+    """Print a line each time that the state has changed."""
+    told = None
+    for shown in states:
+        line = told_by(shown)
+        if line != told:
+            tell(line)
+        told = line
+        yield shown
+
+
+def _follow_in_bar(states: Iterator[dict[str, t.Any]]) -> Iterator[dict[str, t.Any]]:
+    lock = threading.RLock()
+    bar = Bar(sys.stdout)
+    with lines_above(lock), bar:
+        for shown in states:
+            counts, settings = shown.get("run_status_counts") or {}, shown.get("settings")
+            total = to_do(settings, counts, shown["total_run_count"])
+            with lock:
+                bar.draw(of_status(status_of(shown)), ended_of(counts), total, counts_of(shown))
+            yield shown

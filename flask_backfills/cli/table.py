@@ -1,0 +1,76 @@
+"""Tables that fit the terminal. What goes into a pipe is never cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .terminal import Coloured
+from .terminal import cut
+from .terminal import room_of
+from .terminal import width
+from .text import printable
+from .text import tell
+
+#: The columns of text that may be cut. The others identify something, or are short.
+CUT = {"PIPELINE", "NAME", "WINDOW", "ERROR", "REASON", "WHO", "CHANGES", "BACKFILLS"}
+
+#: A column that is cut keeps so much.
+LEAST = 8
+
+_GAP = "  "
+
+Cell = Coloured | object
+
+
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]) -> None:
+    cells = [tuple(map(_clean, row)) for row in (head, *rows)]
+    widths = [max(room_of(cell.text) for cell in column) for column in zip(*cells, strict=True)]
+    most = width()
+    if most is not None:
+        room = most - len(_GAP) * (len(head) - 1)
+        widths = fitted(widths, [name in CUT for name in head], room)
+    for row in cells:
+        parts: list[Coloured] = []
+        for cell, room in zip(row, widths, strict=True):
+            text = cut(cell.text, room)
+            padding = " " * (room - room_of(text))
+            parts += [Coloured(text, cell.colour), Coloured(padding + _GAP, None)]
+        _tell_row(parts, most)
+
+
+def fitted(widths: Sequence[int], may_be_cut: Sequence[bool], room: int) -> list[int]:
+    """The widths of columns in so much room. The widest that may be cut gives first.
+
+    >>> fitted([2, 30, 40], [False, True, True], 50)
+    [2, 24, 24]
+
+    If they can't fit, the sum is larger than the room.
+    """
+    found = list(widths)
+    while sum(found) > room:
+        able = [i for i, one in enumerate(found) if may_be_cut[i] and one > LEAST]
+        if not able:
+            break
+        found[max(able, key=found.__getitem__)] -= 1
+    return found
+
+
+def _clean(cell: Cell) -> Coloured:
+    if isinstance(cell, Coloured):
+        return Coloured(printable(cell.text), cell.colour)
+    return Coloured(printable(cell), None)
+
+
+def _tell_row(parts: list[Coloured], most: int | None) -> None:
+    """Print a row without blanks at its end, cut where even the least does not fit."""
+    while parts and not parts[-1].text.strip():
+        parts.pop()
+    kept = []
+    for part in parts:
+        text = part.text if most is None else cut(part.text, most)
+        kept.append(Coloured(text, part.colour))
+        if most is not None:
+            most -= room_of(text)
+            if text != part.text:
+                break
+    tell(*kept)
