@@ -44,7 +44,7 @@ def test_the_list_has_name_pipeline_window_status_and_progress(console, runner, 
     for run in runner.claim(limit=3):
         runner.finish(run, "completed")
     page = " ".join(console.get("").split())
-    for told in ("July", "arwen_starlight", "running", "3 of 7", "2023-07-10 00:00:00 to"):
+    for told in ("July", "arwen_starlight", "running", "3 of 7", "10-16 Jul 2023, daily"):
         assert told in page
     assert re.search(r"about \d+ s left", page)
     assert "old_name" in page and "not started" in page
@@ -68,8 +68,9 @@ def test_the_list_is_filtered_and_paged(console, runner):
     runner.put({"status": "failed"})
     page = console.get("?status=failed")
     assert "old_name" in page and ">n1<" not in page
-    for query in ("?pipeline=nowhere", "?pipeline=%00", "?status=running"):
-        assert "No backfills match this filter." in console.get(query)
+    assert "No backfills match this filter." in console.get("?status=running")
+    for query in ("?pipeline=nowhere", "?pipeline=%00"):
+        assert "that you may see." in console.get(query)
     for query in ("?page=x", "?page=-1", "?status=lost", "?page=99999999999999999999"):
         console.get(query)
 

@@ -49,15 +49,22 @@ class Reading:
         status: str | None,
         offset: int,
         limit: int,
+        *,
+        criteria: t.Iterable[t.Any] = (),
+        order: lists.Order | None = None,
     ) -> tuple[list[t.Any], int]:
-        """Return a page of backfills, newest first, and the total count.
+        """Return a page of backfills, and the total count.
 
         :param pipelines: only backfills of these pipelines; ``None`` for all pipelines.
+        :param criteria: what else they must meet, for the WHERE of a SELECT.
+        :param order: ``None`` for the newest first.
         """
-        criteria = [] if pipelines is None else [lists.of_pipelines(self.table, pipelines)]
+        where = [*criteria]
+        if pipelines is not None:
+            where.append(lists.of_pipelines(self.table, pipelines))
         if status is not None:
-            criteria.append(self.schema.is_word(self.table.model, "status", status))
-        return lists.page(self.table, criteria, offset, limit)
+            where.append(self.schema.is_word(self.table.model, "status", status))
+        return lists.page(self.table, where, offset, limit, order)
 
     def coverage(
         self,

@@ -22,28 +22,27 @@ from ..host import Host
 from ..host import host_of
 from ..host import Served
 from ..rules.lifecycle import ACTIVE
-from ..rules.lifecycle import STATUSES
 from ..rules.reasons import Reason
 from . import forms
 from . import timeline
-from .access import listable
 from .access import with_login
+from .bulk import answer_view
+from .bulk import question_view
 from .coverage import coverage_view
-from .coverage import covers
 from .coverage import fill_view
+from .create import create_view
+from .create import made_view
 from .frame import ASKS
 from .frame import Frame
 from .history import changes_of
 from .history import undo_view
 from .history import undone_view
+from .list import list_view
 from .summaries import plan_of
 from .summaries import summaries
 
 #: When, who, and what was changed.
 Change = tuple[datetime, str, str]
-
-#: How many backfills a page of the list shows.
-PAGE = 20
 
 
 class ConsoleBlueprint(Frame):
@@ -53,8 +52,8 @@ class ConsoleBlueprint(Frame):
     one, registering the console raises a :exc:`RuntimeError`.
 
     :param blueprint: the :class:`BackfillBlueprint` to show. The console calls its
-        ``authorize`` with ``list`` for each pipeline, and with ``detail``, ``update`` and
-        ``delete``. If ``authorize`` aborts with a 401, the app's handler for it answers, or else
+        ``authorize`` with ``list`` for each pipeline, and with ``create``, ``detail``,
+        ``update`` and ``delete``. If ``authorize`` aborts with a 401, the app's handler for it answers, or else
         its login manager (Flask-Login, Flask-Security-Too) sends the user to the login page.
     :param history: a function from a backfill to its recorded changes, the newest first, as
         ``(moment, who, what)``, instead of those of the blueprint's ``event_model``.
@@ -79,7 +78,16 @@ class ConsoleBlueprint(Frame):
         self.history = history
         item = "/<backfill_id>"
         action = f"{item}/<any({', '.join(actions.ACTIONS)}):action>"
-        self.shows("/", "list", self.list_view)
+        self.shows("/", "list", partial(list_view, self))
+        # Below a path of its own, since the key of a backfill may be any word.
+        self.shows("/pipeline/create", "create", partial(create_view, self))
+        self.add_url_rule(
+            "/pipeline/create", "made", with_login(partial(made_view, self)), methods=["POST"]
+        )
+        self.shows("/pipeline/bulk", "bulk", partial(question_view, self))
+        self.add_url_rule(
+            "/pipeline/bulk", "bulk_done", with_login(partial(answer_view, self)), methods=["POST"]
+        )
         self.shows(item, "detail", self.detail_view)
         self.shows(f"{item}/edit", "edit", self.edit_view)
         self.changes(f"{item}/edit", "save", self.save_view)
@@ -88,7 +96,6 @@ class ConsoleBlueprint(Frame):
         self.shows(f"{item}/undo", "undo", partial(undo_view, self))
         self.changes(f"{item}/undo", "undone", partial(undone_view, self))
         if host_of(blueprint).run_model is not None:
-            # Below a path of its own, since the key of a backfill may be any word.
             self.shows("/pipeline/coverage", "coverage", partial(coverage_view, self))
             self.add_url_rule(
                 "/pipeline/coverage",
@@ -98,28 +105,6 @@ class ConsoleBlueprint(Frame):
             )
         # No page, so not one to come back to after a login.
         self.add_url_rule(f"{item}/live", "live", self.live_view)
-
-    def list_view(self) -> ResponseReturnValue:
-        pipelines = listable(self.host)
-        pipeline = request.args.get("pipeline") or None
-        status = request.args.get("status")
-        status = status if status in STATUSES else None
-        page = max(request.args.get("page", 1, int), 1)
-        asked = pipelines if pipeline is None else [one for one in pipelines if one == pipeline]
-        offset = min((page - 1) * PAGE, 2**31)
-        found, total = self.host.backfills.page(asked, status, offset, PAGE)
-        return self.render(
-            "list",
-            backfills=summaries(self.host, found),
-            pipelines=pipelines,
-            pipeline=pipeline,
-            covers=pipeline in pipelines and covers(self.host),
-            status=status,
-            statuses=STATUSES,
-            page=page,
-            pages=max(-(-total // PAGE), 1),
-            total=total,
-        )
 
     def detail_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self.find("detail", backfill_id)

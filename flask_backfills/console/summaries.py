@@ -23,12 +23,29 @@ BAR = ("completed", "failed", "cancelled", "running")
 LEAST_SEEN = 2.0
 
 
-def summaries(host: Host, backfills: list[t.Any]) -> list[dict[str, t.Any]]:
-    """What is shown of backfills, with their counts and how long they will take."""
+def summaries(
+    host: Host, backfills: list[t.Any], forecasts: int | None = None
+) -> list[dict[str, t.Any]]:
+    """What is shown of backfills, with their counts and how long they will take.
+
+    :param forecasts: of how many of them it is told how long they will take, which costs two
+        statements each; ``None`` for all.
+    """
     counts = host.backfills.count(backfills)
-    return [
+    found = [
         _summary(host, backfill, more) for backfill, more in zip(backfills, counts, strict=True)
     ]
+    waiting = [pair for pair in zip(backfills, found, strict=True) if pair[1]["waits"]]
+    for backfill, summary in waiting[:forecasts]:
+        forecast = host.backfills.forecast(backfill)
+        if forecast and forecast["seconds"]:
+            summary["left"] = f"about {spoken(forecast['seconds']['p50'])} left"
+    return found
+
+
+def title_of(key: t.Any, name: t.Any) -> str:
+    """What a backfill is called. One that can't be seen can't be clicked."""
+    return seen(f"Unnamed #{key}" if name is None or is_blank(str(name)) else str(name))
 
 
 def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -38,12 +55,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
     active = shown["status"] in ACTIVE
     paused = active and is_paused(shown.get("settings"))
     waiting = sum(statuses.get(word, 0) for word in ACTIVE)
-    left = None
-    if active and waiting and not paused:
-        forecast = host.backfills.forecast(backfill)
-        if forecast and forecast["seconds"]:
-            left = f"about {spoken(forecast['seconds']['p50'])} left"
-    key, name = host.table.key_of(backfill), shown.get("name")
+    key = host.table.key_of(backfill)
     ended = sum(statuses.values()) - waiting
     # Of one that was made shorter, more may have ended than its window has.
     total = max(to_do(shown.get("settings"), statuses, counts["total_run_count"]) or 0, ended)
@@ -51,15 +63,15 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
         "attributes": attributes,
         "key": key,
-        # One that can't be seen can't be clicked.
-        "title": seen(f"Unnamed #{key}" if name is None or is_blank(str(name)) else str(name)),
+        "title": title_of(key, shown.get("name")),
         "active": active,
         "paused": paused,
         "statuses": [(word, statuses.get(word, 0)) for word in STATUSES],
         "total": total,
         "ended": ended,
         "bar": segments(statuses, total),
-        "left": left,
+        "waits": bool(active and waiting and not paused),
+        "left": None,
     }
 
 
