@@ -8,6 +8,8 @@ from datetime import tzinfo
 
 from .. import errors
 from ..rules import zones
+from ..rules.coverage import Coverage
+from ..rules.coverage import Piece
 from ..runs import coverage
 from ..runs.planned import Planned
 from ..runs.progress import Progress
@@ -84,25 +86,45 @@ class Reading:
         :returns: the lists and the share, and how many pieces there are in all of each list.
         :raises flask_backfills.errors.NoIntervals: if the run model has no interval.
         """
+        found = self.covered(pipeline_uuid, start, end, offset, limit)
+        told = {kind: self.show_pieces(pieces.page, zone) for kind, pieces in found.pieces.items()}
+        totals = {kind: pieces.total for kind, pieces in found.pieces.items()}
+        return {**told, "share": found.share}, totals
+
+    def covered(
+        self,
+        pipeline_uuid: str,
+        start: datetime,
+        end: datetime,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Coverage:
+        """Return the same with moments, naive and in UTC; all pieces unless there is a limit.
+
+        :raises flask_backfills.errors.NoIntervals: if the run model has no interval.
+        """
         assert self.planned is not None
         if not coverage.has_intervals(self.planned.table):
             raise errors.NoIntervals()
-        zone = zone or self.schema.window_zone
         page = start, end, offset, limit
-        found = coverage.of_pipeline(self.planned.table, pipeline_uuid, *page)
-        told = {
-            kind: [
-                {
-                    "start_datetime": _show_moment(piece.start, zone),
-                    "end_datetime": _show_moment(piece.end, zone),
-                    "backfills": list(piece.backfills),
-                }
-                for piece in pieces.page
-            ]
-            for kind, pieces in found.pieces.items()
-        }
-        totals = {kind: pieces.total for kind, pieces in found.pieces.items()}
-        return {**told, "share": found.share}, totals
+        return coverage.of_pipeline(self.planned.table, pipeline_uuid, *page)
+
+    def show_pieces(
+        self, pieces: t.Iterable[Piece], zone: tzinfo | None = None
+    ) -> list[dict[str, t.Any]]:
+        """Return pieces as in the API.
+
+        :param zone: in which moments are shown; ``None`` for that of the wire.
+        """
+        zone = zone or self.schema.window_zone
+        return [
+            {
+                "start_datetime": _show_moment(piece.start, zone),
+                "end_datetime": _show_moment(piece.end, zone),
+                "backfills": list(piece.backfills),
+            }
+            for piece in pieces
+        ]
 
     def history(
         self, backfill: t.Any, offset: int, limit: int

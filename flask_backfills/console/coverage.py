@@ -1,12 +1,15 @@
-"""The page of what all backfills of a pipeline cover of a span; it makes one of what is missing."""
+"""The page of a pipeline: what its backfills cover of a span, as a calendar; it fills the gaps."""
 
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
+from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from datetime import tzinfo
 
 from flask import redirect
 from flask import request
@@ -14,28 +17,46 @@ from flask import url_for
 from flask.typing import ResponseReturnValue
 
 from .. import errors
+from ..changes.expansion import show
 from ..host import Host
+from ..rules import grid
+from ..rules.coverage import Coverage
 from ..rules.coverage import KINDS
+from ..rules.coverage import shared
+from ..rules.coverage import spread
 from ..rules.window import INTERVAL_TYPES
-from ..runs.coverage import has_intervals
 from ..tables.zoned import read_span
 from .frame import Frame
+from .grid import Cell
+from .grid import drawn
+from .grid import labelled
+from .grid import parts
+from .grid import spanned
 from .guard import check_origin
 from .guard import check_token
+from .summaries import summaries
 
-#: How many pieces of each kind the page shows.
-PAGE = 100
+#: How many pieces of each kind the page lists, and how many backfills.
+PAGE, BACKFILLS = 100, 10
+
+#: The kinds of pieces and of parts of cells, as people call them, and their order.
+NAMED = {
+    "completed": "completed",
+    "covered": "completed",
+    "twice": "completed twice",
+    "overlaps": "completed twice",
+    "running": "running",
+    "failed": "failed",
+    "missing": "missing",
+    "gaps": "missing",
+}
+ORDER = ("completed", "twice", "running", "failed", "missing")
 
 #: How many days the page shows of itself, up to today.
 _DAYS = 30
 
 #: What a backfill of the gaps is asked for beside its window.
 _STEP = ("interval_type", "interval_units")
-
-
-def covers(host: Host) -> bool:
-    """Whether there is such a page: without runs that have intervals there is not."""
-    return host.run_model is not None and has_intervals(host.run_table)
 
 
 def coverage_view(frame: Frame) -> ResponseReturnValue:
@@ -76,25 +97,126 @@ def _page(
     frame: Frame, pipeline: str, asked: Mapping[str, str], wrong: Mapping[str, t.Any] | None = None
 ) -> str:
     host = frame.host
-    shown: dict[str, t.Any] | None = None
-    counts: dict[str, int] = {}
+    found, total = host.backfills.page([pipeline], None, 0, BACKFILLS)
+    step = _step(host, found)
+    shown: dict[str, t.Any] = {"coverage": None}
     try:
-        zone = host.local_window.zone
-        span = read_span(asked["start"], asked["end"], zone)
-        shown, counts = host.backfills.coverage(pipeline, *span, 0, PAGE, zone)
+        span = read_span(asked["start"], asked["end"], host.local_window.zone)
+        shown = _covered(frame, pipeline, span, step)
     except errors.Refused as refused:
         wrong = wrong or refused.errors
     return frame.render(
         "coverage",
         pipeline=pipeline,
-        asked={**_step(host, pipeline), **asked},
-        coverage=shown,
+        asked={**step, **asked},
         kinds=KINDS,
-        more=max(counts.values(), default=0) > PAGE,
+        named=NAMED,
         wrong=wrong or {},
         interval_types=INTERVAL_TYPES,
         may_create=host.may("create", pipeline),
+        backfills=summaries(host, found),
+        total=total,
+        **shown,
     )
+
+
+def _covered(
+    frame: Frame, pipeline: str, span: tuple[datetime, datetime], step: Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    """What the page shows of a span: its grid, and its pieces in words."""
+    host = frame.host
+    found = host.backfills.covered(pipeline, *span)
+    zone = host.local_window.zone
+    pieces = {
+        kind: host.backfills.show_pieces(of_kind.page[:PAGE], zone)
+        for kind, of_kind in found.pieces.items()
+    }
+    laid = _calendar(span, step, host.zone)
+    amounts = [_amounts(one) for one in _spread(found, span, laid)]
+    cells = {
+        place: _cell(frame, pipeline, laid, place, some)
+        for place, some in enumerate(amounts)
+        if some
+    }
+    totals = Counter[str]()
+    for some in amounts:
+        totals.update(some)
+    whole = (span[1] - span[0]).total_seconds()
+    return {
+        "coverage": {**pieces, "share": found.share},
+        "more": max(one.total for one in found.pieces.values()) > PAGE,
+        "strip": [drawn(laid, cells, frame.translate, is_several=True)],
+        "legend": [(kind, _percent(totals[kind], whole)) for kind in ORDER if totals[kind]],
+    }
+
+
+def _calendar(
+    span: tuple[datetime, datetime], step: Mapping[str, t.Any], zone: tzinfo
+) -> grid.Layout:
+    """A cell for each step of the pipeline, or for each day where its steps are longer."""
+    kind, units = step["interval_type"], step["interval_units"]
+    if kind not in ("minute", "hour"):
+        kind, units = "day", 1
+    return grid.layout(span[0], span[1] - timedelta(microseconds=1), kind, units, zone)
+
+
+def _spread(
+    found: Coverage, span: tuple[datetime, datetime], laid: grid.Layout
+) -> Iterator[dict[str, float]]:
+    """For each cell, the seconds of each kind of piece, and of all of it."""
+    spans = {
+        kind: [(piece.start, piece.end) for piece in of_kind.page]
+        for kind, of_kind in found.pieces.items()
+    }
+    spans["missing failed"] = shared(spans["failed"], spans["gaps"])
+    spans["all"] = [span]
+    seconds = {kind: spread(of_kind, laid.edges) for kind, of_kind in spans.items()}
+    for place in range(len(laid)):
+        yield {kind: of_kind[place] for kind, of_kind in seconds.items()}
+
+
+def _amounts(seconds: Mapping[str, float]) -> dict[str, float]:
+    """What a cell shows: each of its moments is of one kind."""
+    failed = seconds["missing failed"]
+    amounts = {
+        "twice": seconds["overlaps"],
+        "completed": seconds["covered"] - seconds["overlaps"],
+        "running": seconds["all"] - seconds["covered"] - seconds["gaps"],
+        "failed": failed,
+        "missing": seconds["gaps"] - failed,
+    }
+    # Less than a microsecond comes from counting in seconds.
+    return {kind: amount for kind, amount in amounts.items() if amount > 1e-6}
+
+
+def _cell(
+    frame: Frame, pipeline: str, laid: grid.Layout, place: int, amounts: Mapping[str, float]
+) -> Cell:
+    _ = frame.translate
+    whole = sum(amounts.values())
+    told = ", ".join(
+        _(NAMED[kind])
+        if len(amounts) == 1
+        else _("{share} {what}", share=_percent(amounts[kind], whole), what=_(NAMED[kind]))
+        for kind in ORDER
+        if kind in amounts
+    )
+    label = labelled(_, spanned(laid.name(place), _), told, None)
+    start, end = (show(edge) for edge in laid.span(place))
+    url = None
+    if laid.level.seconds > INTERVAL_TYPES["hour"]:
+        zoned = {"start": f"{start}+00:00", "end": f"{end}+00:00"}
+        url = url_for(".coverage", pipeline=pipeline, **zoned)
+    kinds = [*amounts]
+    return (
+        Cell(kinds[0], label, url) if len(kinds) == 1 else Cell("some", label, url, parts(amounts))
+    )
+
+
+def _percent(part: float, whole: float) -> str:
+    # Neither nothing nor all is told of what is only almost so.
+    share = 100 * part / whole
+    return f"{min(max(share, 1), 99) if 0 < part < whole - 1e-6 else share:.0f} %"
 
 
 def _lately(host: Host) -> dict[str, str]:
@@ -103,9 +225,9 @@ def _lately(host: Host) -> dict[str, str]:
     return {"start": str(today - timedelta(days=_DAYS)), "end": str(today)}
 
 
-def _step(host: Host, pipeline: str) -> dict[str, t.Any]:
+def _step(host: Host, found: list[t.Any]) -> dict[str, t.Any]:
     """The step of the newest backfill of the pipeline."""
-    found, _ = host.backfills.page([pipeline], None, 0, 1)
-    shown = host.backfills.show(found[0]) if found else {}
-    kind, units = (shown.get(host.schema.key_of(name)) for name in _STEP)
-    return {"interval_type": kind or "day", "interval_units": units or 1}
+    shown = host.backfills.by_attribute(host.backfills.show(found[0])) if found else {}
+    kind, units = (shown.get(name) for name in _STEP)
+    known = kind in INTERVAL_TYPES and isinstance(units, int) and units > 0
+    return dict(zip(_STEP, (kind, units) if known else ("day", 1), strict=True))

@@ -35,6 +35,7 @@ from .guard import protect
 from .guard import refusals
 from .guard import require_secret
 from .guard import token_name
+from .links import pipeline_link
 from .wording import translator
 from .wording import words
 
@@ -134,6 +135,7 @@ class Frame(Blueprint):
             exact=times.exact,
             console_title=self.title,
             home_url=self.home_url,
+            pipeline_link=partial(pipeline_link, self.host),
             notice_of=self._notice(),
             csrf_token=generate_csrf,
             csrf_name=token_name(),

@@ -16,9 +16,9 @@ from ..tables import columns
 from ..tables import lists
 from . import times
 from .access import listable
-from .coverage import covers
 from .frame import ASKS
 from .frame import Frame
+from .links import covers
 from .summaries import summaries
 from .wording import Translate
 

@@ -21,8 +21,6 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..host import host_of
 from ..host import Served
-from ..rules.lifecycle import ACTIVE
-from ..rules.reasons import Reason
 from . import forms
 from . import timeline
 from .access import with_login
@@ -38,6 +36,7 @@ from .history import changes_of
 from .history import undo_view
 from .history import undone_view
 from .list import list_view
+from .progress import shown
 from .summaries import plan_of
 from .summaries import summaries
 
@@ -110,10 +109,10 @@ class ConsoleBlueprint(Frame):
         backfill = self.find("detail", backfill_id)
         history = list(self.history(backfill)) if self.history else None
         changes = None if self.history else changes_of(self.host, backfill)
-        return self.render("backfill", history=history, changes=changes, **self._live(backfill))
+        return self.render("backfill", history=history, changes=changes, **shown(self, backfill))
 
     def live_view(self, backfill_id: t.Any) -> ResponseReturnValue:
-        return self.render("live", **self._live(self.find("detail", backfill_id)))
+        return self.render("live", **shown(self, self.find("detail", backfill_id)))
 
     def edit_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self.find("update", backfill_id)
@@ -170,29 +169,6 @@ class ConsoleBlueprint(Frame):
     def _form(self, backfill: t.Any) -> forms.Form:
         shown = self.host.backfills.show(backfill)
         return forms.Form(self.host.schema, shown, request.form, self.host.local_window)
-
-    def _live(self, backfill: t.Any) -> dict[str, t.Any]:
-        """What of a backfill moves while it is looked at."""
-        progress = self.host.backfills.progress
-        failed = progress.page(backfill, "failed", 0, 10)[0] if progress else []
-        pipeline_uuid = str(backfill.pipeline_uuid)
-        possible = actions.possible(self.host.backfills, backfill)
-        return {
-            "backfill": summaries(self.host, [backfill])[0],
-            "strip": progress and timeline.of_runs(progress.groups(backfill, timeline.CELLS)),
-            "failed": self.host.run_table.schema.dump(failed, many=True) if failed else [],
-            "why": self._why(backfill),
-            "may_edit": self.host.may("update", pipeline_uuid),
-            "actions": [a for a in possible if self.host.may(ASKS.get(a, "update"), pipeline_uuid)],
-        }
-
-    def _why(self, backfill: t.Any) -> list[Reason]:
-        """Why nothing of an active backfill moves; nothing if something does."""
-        status = self.host.schema.word("status", getattr(backfill, "status", None))
-        if self.host.run_model is None or status not in ACTIVE:
-            return []
-        why = self.host.explaining.explain(backfill)
-        return [] if any(one.code == "moving" for one in why) else why
 
     def _render_edit(
         self,

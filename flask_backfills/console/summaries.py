@@ -39,6 +39,7 @@ def summaries(
     for backfill, summary in waiting[:forecasts]:
         forecast = host.backfills.forecast(backfill)
         if forecast and forecast["seconds"]:
+            summary["forecast"] = forecast
             summary["left"] = f"about {spoken(forecast['seconds']['p50'])} left"
     return found
 
@@ -72,6 +73,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         "bar": segments(statuses, total),
         "waits": bool(active and waiting and not paused),
         "left": None,
+        "forecast": None,
     }
 
 

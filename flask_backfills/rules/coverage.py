@@ -7,9 +7,12 @@ Datetimes are naive and in UTC.
 from __future__ import annotations
 
 import typing as t
+from bisect import bisect_left
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
 from datetime import timedelta
 from heapq import heappop
@@ -146,6 +149,42 @@ def completed_wholly(
             heappop(begun)
         if begun:
             found[key] = begun[0][0]
+    return found
+
+
+def spread(spans: Iterable[tuple[datetime, datetime]], edges: Sequence[datetime]) -> list[float]:
+    """How many seconds of each cell some spans fill that don't overlap.
+
+    >>> edges = [datetime(2023, 7, 1), datetime(2023, 7, 2), datetime(2023, 7, 3)]
+    >>> spread([(datetime(2023, 7, 1, 12), datetime(2023, 7, 9))], edges)
+    [43200.0, 86400.0]
+    """
+    found = [0.0] * (len(edges) - 1)
+    for start, end in spans:
+        place = max(bisect_right(edges, start) - 1, 0)
+        for cell in range(place, min(bisect_left(edges, end), len(found))):
+            filled = min(end, edges[cell + 1]) - max(start, edges[cell])
+            found[cell] += max(filled.total_seconds(), 0.0)
+    return found
+
+
+def shared(
+    spans: Sequence[tuple[datetime, datetime]], others: Sequence[tuple[datetime, datetime]]
+) -> list[tuple[datetime, datetime]]:
+    """What some spans have in common with others; neither overlap among themselves.
+
+    >>> first, second, third, fourth = (datetime(2023, 7, day) for day in (1, 2, 3, 4))
+    >>> shared([(first, third)], [(second, fourth)]) == [(second, third)]
+    True
+    """
+    found, place = [], 0
+    for start, end in spans:
+        while place and others[place - 1][1] > start:
+            place -= 1
+        while place < len(others) and others[place][0] < end:
+            if others[place][1] > start:
+                found.append((max(start, others[place][0]), min(end, others[place][1])))
+            place += 1
     return found
 
 

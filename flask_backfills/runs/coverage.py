@@ -29,7 +29,12 @@ def has_intervals(runs: RunTable) -> bool:
 
 
 def of_pipeline(
-    runs: RunTable, pipeline_uuid: str, start: datetime, end: datetime, offset: int, limit: int
+    runs: RunTable,
+    pipeline_uuid: str,
+    start: datetime,
+    end: datetime,
+    offset: int,
+    limit: int | None,
 ) -> Coverage:
     """What the visible backfills of a pipeline cover of a span, as pages of pieces.
 

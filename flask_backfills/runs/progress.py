@@ -12,21 +12,9 @@ import sqlalchemy as sa
 
 from .. import errors
 from ..rules.lifecycle import ACTIVE
-from ..tables import columns
 from ..tables.fields import held
 from ..tables.run_table import moment
 from ..tables.run_table import RunTable
-
-
-class Group:
-    """Runs that follow each other."""
-
-    def __init__(self) -> None:
-        #: How many have each status.
-        self.counts: Counter[str] = Counter()
-        self.dates: list[datetime] = []
-        self.keys: list[str] = []
-        self.error: str | None = None
 
 
 class Progress:
@@ -120,6 +108,18 @@ class Progress:
         with self.runs.database.transaction(keep=False):
             return list(self.runs.database.session.scalars(sa.select(table.key).where(silent)))
 
+    def count_ended(self, backfill: t.Any, since: datetime) -> int | None:
+        """How many runs of a backfill have ended since a moment, naive and in UTC.
+
+        :returns: ``None`` if the model does not map when runs end.
+        """
+        ended = self.runs.columns.get("completed_at")
+        if ended is None:
+            return None
+        lately = self.runs.of(backfill), ended >= moment(ended, since)
+        query = sa.select(sa.func.count()).select_from(self.runs.model).where(*lately)
+        return t.cast(int, self.runs.database.session.scalar(query))
+
     def count_active(self) -> int:
         """How many runs of all backfills are waiting or running."""
         query = (
@@ -149,45 +149,3 @@ class Progress:
         query = sa.select(self.runs.model).where(*criteria).order_by(*order)
         query = query.offset(offset).limit(limit)
         return list(self.runs.database.session.scalars(query)), total or 0
-
-    def groups(self, backfill: t.Any, most: int) -> list[Group]:
-        """The wanted runs of a backfill, in at most so many groups of equal length: one SELECT."""
-        model = self.runs.model
-        order = (model.execution_date, self.runs.key)
-        numbered = sa.select(
-            sa.func.ntile(most).over(order_by=order).label("place"),
-            model.status.label("status"),
-            model.execution_date.label("date"),
-            model.key.label("key"),
-            (model.error if "error" in self.runs.columns else sa.null()).label("error"),
-        ).where(self.runs.of(backfill))
-        if self.runs.knows_history:
-            numbered = numbered.where(model.wanted.is_(True))
-        run = numbered.subquery().c
-        low, high = sa.func.min, sa.func.max
-        query = sa.select(
-            run.place,
-            run.status,
-            sa.func.count(),
-            *(low(run.date), high(run.date), low(run.key), high(run.key), high(run.error)),
-        )
-        query = query.group_by(run.place, run.status).order_by(run.place)
-        found: dict[int, Group] = {}
-        for (
-            place,
-            status,
-            count,
-            first,
-            last,
-            low_key,
-            high_key,
-            error,
-        ) in self.runs.database.execute(query):
-            group = found.setdefault(place, Group())
-            group.counts[self.runs.word(status)] += count
-            group.dates += [
-                columns.in_utc(date, False) for date in (first, last) if date is not None
-            ]
-            group.keys += [low_key, high_key]
-            group.error = error or group.error
-        return list(found.values())

@@ -1,4 +1,6 @@
-// What a cell stands for, on hover and focus, and arrow keys to go along a strip.
+// What a cell stands for, on hover and focus, and arrow keys to go through a grid.
+const STEPS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+
 function cellOf(event) {
   return event.target.closest?.(".strip .cell");
 }
@@ -7,6 +9,30 @@ function tell(event) {
   if (cell) {
     cell.closest(".strip").nextElementSibling.textContent = cell.title;
   }
+}
+function cellsOf(line) {
+  return [...line.querySelectorAll(".slot")].map((slot) => slot.querySelector(".cell"));
+}
+// The cell to which an arrow leads: beside it, or in the same column of another row.
+function next(cell, [down, across]) {
+  const strip = cell.closest(".strip");
+  if (across) {
+    const cells = [...strip.querySelectorAll(".cell")];
+    return cells[cells.indexOf(cell) + across];
+  }
+  const lines = [...strip.querySelectorAll(".line:not(.heads)")];
+  const line = cell.closest(".line");
+  const column = cellsOf(line).indexOf(cell);
+  for (let row = lines.indexOf(line) + down; lines[row]; row += down) {
+    const found = cellsOf(lines[row])[column];
+    if (found) {
+      return found;
+    }
+  }
+}
+function end(cell, key) {
+  const cells = cellsOf(cell.closest(".line")).filter(Boolean);
+  return key === "Home" ? cells[0] : cells.at(-1);
 }
 document.addEventListener("mouseover", tell);
 document.addEventListener("focusin", (event) => {
@@ -18,14 +44,18 @@ document.addEventListener("focusin", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   const cell = cellOf(event);
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (cell && step) {
-    const cells = [...cell.closest(".strip").querySelectorAll(".cell")];
-    cells[cells.indexOf(cell) + step]?.focus();
+  if (!cell || event.altKey || event.ctrlKey || event.metaKey) {
+    return;
+  }
+  if (event.key in STEPS) {
+    next(cell, STEPS[event.key])?.focus();
+    event.preventDefault();
+  } else if (event.key === "Home" || event.key === "End") {
+    end(cell, event.key).focus();
     event.preventDefault();
   }
 });
-// One cell of a strip is reached by the tab key; the others by the arrows.
+// One cell of a grid is reached by the tab key; the others by the arrows.
 function enter(strip, entered) {
   for (const cell of strip.querySelectorAll(".cell")) {
     cell.tabIndex = cell === entered ? 0 : -1;
@@ -33,7 +63,10 @@ function enter(strip, entered) {
 }
 export function enterAll() {
   for (const strip of document.querySelectorAll(".strip")) {
-    enter(strip, strip.querySelector(".cell"));
+    const entered = strip.querySelector('.cell[tabindex="0"]') ?? strip.querySelector(".cell");
+    if (entered) {
+      enter(strip, entered);
+    }
   }
 }
 enterAll();

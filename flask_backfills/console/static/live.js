@@ -1,59 +1,112 @@
 import { enterAll } from "./grid.js";
+import { morph } from "./morph.js";
+import { showTimes } from "./times.js";
 
 // Progress, while the page is seen and the backfill is active.
 const live = document.getElementById("live");
-const EVERY = 1500;
-let timer;
+const fresh = document.getElementById("fresh");
+const ended = document.getElementById("ended");
 
+// Milliseconds: the longest pause while the server is away, and after which an answer is lost.
+const LONGEST = 30_000;
+const LOST = 20_000;
+
+// Answers of a server that may be better soon, beside those from 500 on.
+const SOON = [408, 425, 429];
+
+let timer;
+let failures = 0;
+let stopped = false;
+let last = Date.now();
+
+function state() {
+  return live.querySelector("[data-active]")?.dataset ?? {};
+}
 function isActive() {
-  return live.querySelector("[data-active]")?.dataset.active === "true";
+  return state().active === "true";
 }
 function show(html) {
-  if (html === live.innerHTML) {
-    return;
-  }
-  const focused = live.contains(document.activeElement) ? document.activeElement : null;
-  const cells = [...live.querySelectorAll(".cell")];
-  const place = cells.indexOf(focused);
-  const told = live.querySelector(".told")?.textContent;
-  live.innerHTML = html;
+  const come = document.createElement("template");
+  come.innerHTML = html;
+  const wasActive = isActive();
+  const focused = live.contains(document.activeElement) && document.activeElement;
+  morph(live, come.content);
   enterAll();
-  const line = live.querySelector(".told");
-  if (line) {
-    line.textContent = told;
+  showTimes(live);
+  if (focused && !focused.isConnected) {
+    // An action that is no longer possible: the next one is near.
+    (document.getElementById(focused.id) ?? live).focus({ preventScroll: true });
   }
-  if (focused) {
-    const again = place < 0 ? document.getElementById(focused.id) : live.querySelectorAll(".cell")[place];
-    again?.focus({ preventScroll: true });
+  document.title = state().title ?? document.title;
+  if (wasActive && !isActive()) {
+    ended.textContent = state().told;
   }
 }
+function tell(text, isAway = false) {
+  fresh.hidden = !text;
+  fresh.classList.toggle("is-away", isAway);
+  if (fresh.textContent !== text) {
+    fresh.textContent = text;
+  }
+}
+function tellAge() {
+  if (!failures && isActive() && timer) {
+    const count = Math.round((Date.now() - last) / 1000);
+    tell(fresh.dataset.updated.replace("{count}", count));
+  }
+}
+function stop(status) {
+  clearTimeout(timer);
+  timer = undefined;
+  stopped = true;
+  tell(fresh.getAttribute(`data-${status}`) ?? fresh.dataset.refused, true);
+}
 async function update() {
-  let again = true;
+  let response;
   try {
-    const response = await fetch(live.dataset.url, { headers: { Accept: "text/html" } });
-    if (response.ok && !response.redirected) {
+    response = await fetch(live.dataset.url, {
+      headers: { Accept: "text/html" },
+      signal: AbortSignal.timeout(LOST),
+    });
+    if (response.redirected) {
+      // To a page where one logs in.
+      return stop(401);
+    }
+    if (response.ok) {
       show(await response.text());
-      again = isActive();
-    } else {
-      // Gone, or no longer ours to see; what is temporary says so itself.
-      again = response.status === 503;
+      failures = 0;
+      last = Date.now();
+      return schedule();
     }
   } catch {
     // The server is away; it may come back.
+    response = undefined;
   }
-  schedule(again);
+  if (response && response.status < 500 && !SOON.includes(response.status)) {
+    return stop(response.status);
+  }
+  failures += 1;
+  tell(fresh.dataset.away, true);
+  schedule();
 }
-function schedule(again) {
+function schedule() {
   clearTimeout(timer);
-  if (again && !document.hidden) {
-    timer = setTimeout(update, EVERY);
+  timer = undefined;
+  if (!isActive()) {
+    return tell("");
+  }
+  if (!document.hidden) {
+    timer = setTimeout(update, Math.min(state().every * 2 ** failures, LONGEST));
+    tellAge();
   }
 }
-if (live) {
-  schedule(isActive());
+if (live && fresh) {
+  schedule();
+  setInterval(tellAge, 1000);
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden && isActive()) {
+    timer = undefined;
+    if (!document.hidden && isActive() && !stopped) {
       update();
     }
   });

@@ -1,0 +1,38 @@
+"""Links to pages that may not be there: of runs, of a pipeline, and to create a backfill."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+
+from flask import current_app
+from flask import request
+from flask import url_for
+
+from ..host import Host
+from ..runs.coverage import has_intervals
+
+
+def has_page(name: str) -> bool:
+    """Whether the console has a page of this name."""
+    return f"{request.blueprint}.{name}" in current_app.view_functions
+
+
+def link(name: str, **values: t.Any) -> str | None:
+    """The URL of a page; ``None`` where there is none. Moments are naive and in UTC."""
+    if not has_page(name):
+        return None
+    told = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values.items()}
+    return url_for(f".{name}", **told)
+
+
+def covers(host: Host) -> bool:
+    """Whether the pages of pipelines exist: without runs that have intervals they don't."""
+    return host.run_model is not None and has_intervals(host.run_table)
+
+
+def pipeline_link(host: Host, pipeline_uuid: t.Any) -> str:
+    """The page of a pipeline; the list of its backfills where there is none for the user."""
+    pipeline = str(pipeline_uuid)
+    shown = covers(host) and host.may("list", pipeline)
+    return url_for(".coverage" if shown else ".list", pipeline=pipeline)

@@ -1,0 +1,119 @@
+"""How far one backfill is, for its page: figures, actions, its grid, and why nothing moves."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+from ..changes import actions
+from ..rules.forecast import spoken
+from ..rules.reasons import Reason
+from . import timeline
+from .frame import ASKS
+from .frame import Frame
+from .links import link
+from .summaries import summaries
+from .times import moment_of
+
+#: How many failed runs the page lists.
+FAILED = 10
+
+#: The action that a state asks for most.
+FIRST = {None: "start", "initial": "pause", "running": "pause", "failed": "retry"}
+
+#: The attribute that says when a backfill has ended, by its status.
+ENDED = {"completed": "completed_at", "failed": "failed_at"}
+
+#: Reasons that are told of a backfill that moves, too.
+ALWAYS = ("canary", "canary_ended", "lease_over")
+
+#: How far back the runs a minute are counted, and how short this may be at the start.
+LATELY, SHORTEST = timedelta(minutes=5), timedelta(seconds=5)
+
+#: Milliseconds between two looks at a backfill: at least, at most, and where it has many runs.
+#: One that takes long is looked at so often until it ends.
+SOON, LATE, MANY, LOOKS = 1_500, 15_000, 5_000, 300
+
+#: What a worker is started by.
+COMMAND = "flask backfills work"
+
+
+def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
+    """What of a backfill moves while it is looked at."""
+    host = frame.host
+    progress = host.backfills.progress
+    pipeline_uuid, key = frame.name_of(backfill)
+    [summary] = summaries(host, [backfill])
+    statuses = dict(summary["statuses"])
+    failed: list[t.Any] = []
+    if progress and statuses.get("failed"):
+        failed = progress.page(backfill, "failed", 0, FAILED)[0]
+    may = {action: host.may(action, pipeline_uuid) for action in ("update", "delete", "create")}
+    possible = actions.possible(host.backfills, backfill)
+    possible = [action for action in possible if may[ASKS.get(action, "update")]]
+    ended_at = _moment(backfill, summary, ENDED.get(summary["status"], ""))
+    first = "resume" if summary["paused"] else FIRST.get(summary["status"])
+    return {
+        "backfill": summary,
+        "strip": timeline.of_runs(host, backfill, frame.translate) if progress else None,
+        "failed": host.run_table.schema.dump(failed, many=True) if failed else [],
+        "to_runs": lambda status: link("runs", backfill_id=key, status=status),
+        "why": _why(frame, backfill, summary["active"]),
+        "command": COMMAND,
+        "may_edit": may["update"],
+        "actions": sorted(possible, key=lambda one: one != first),
+        "primary": first,
+        "duplicate": link("create", **{"from": key}) if may["create"] else None,
+        "rate": _rate(frame, backfill, summary) if summary["active"] else None,
+        "ended_at": ended_at,
+        "took": _took(_moment(backfill, summary, "started_at"), ended_at),
+        "every": _every(summary),
+    }
+
+
+def _why(frame: Frame, backfill: t.Any, active: bool) -> list[Reason]:
+    """Why nothing of an active backfill moves; of one that moves, only what is unusual."""
+    if frame.host.run_model is None or not active:
+        return []
+    why = frame.host.explaining.explain(backfill)
+    if any(one.code == "moving" for one in why):
+        return [one for one in why if one.code in ALWAYS]
+    return why
+
+
+def _rate(frame: Frame, backfill: t.Any, summary: dict[str, t.Any]) -> str | None:
+    """How many runs a minute have ended lately; ``None`` where that is not known."""
+    progress = frame.host.backfills.progress
+    if progress is None:
+        return None
+    now = progress.runs.now()
+    started = _moment(backfill, summary, "started_at")
+    since = now - LATELY if started is None else max(now - LATELY, started)
+    since = min(since, now - SHORTEST)
+    ended = progress.count_ended(backfill, since)
+    if ended is None:
+        return None
+    rate = ended / ((now - since) / timedelta(minutes=1))
+    return f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}"
+
+
+def _moment(backfill: t.Any, summary: dict[str, t.Any], name: str) -> datetime | None:
+    """A moment that a backfill has and shows, in UTC."""
+    at = getattr(backfill, name, None) if summary.get(name) else None
+    return moment_of(at).astimezone(timezone.utc) if isinstance(at, datetime) else None
+
+
+def _took(started: datetime | None, ended: datetime | None) -> str | None:
+    """How long a backfill that has ended took."""
+    if started is None or ended is None or ended < started:
+        return None
+    return spoken((ended - started).total_seconds())
+
+
+def _every(summary: dict[str, t.Any]) -> int:
+    """After how many milliseconds a page looks again."""
+    seconds = ((summary["forecast"] or {}).get("seconds") or {}).get("p50", 0.0)
+    least = LATE // 3 if summary["total"] > MANY else SOON
+    return round(min(max(1000 * seconds / LOOKS, least), LATE))
