@@ -17,7 +17,7 @@ PICTURE = ROOT.parent / "docs" / "_static" / "rooms.svg"
 
 #: From the top down: a room may import those below it, and rooms of one line not each other.
 FLOORS = [
-    ["__init__"],
+    ["__init__", "testing"],
     ["blueprint"],
     ["console", "cli"],
     ["api", "worker", "celery"],
@@ -183,6 +183,8 @@ def test_the_picture_shows_the_floors():
         "flask_backfills.console.ConsoleBlueprint",
         "flask_backfills.errors.NotFound",
         "flask_backfills.signals.backfill_updated",
+        "flask_backfills.testing.Kit",
+        "flask_backfills.testing.plugin.backfills",
         "flask_backfills.worker.perform",
         "flask_backfills.worker.work",
     ],

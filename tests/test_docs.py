@@ -1,8 +1,11 @@
 """Every code block of the documentation and of the README, run as a reader would."""
 
 import doctest
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,10 @@ from flask_backfills import BackfillRunMixin
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PARTS = re.compile(r"^<!-- given:(.*?)-->$|^```(python|pycon|console)\n(.*?)^```$", re.M | re.S)
+PARTS = re.compile(
+    r"^<!-- given:(.*?)-->$|^(?:<!-- file: (\S+) -->\n\n)?```(python|pycon|console)\n(.*?)^```$",
+    re.M | re.S,
+)
 OPTIONS = doctest.ELLIPSIS
 
 
@@ -78,12 +84,18 @@ class Given:
 
 
 def parts(page):
-    """The blocks of a page that can run, each with its line: ``given`` begins anew."""
+    """The blocks of a page that can run, each with its line.
+
+    ``given`` begins anew. ``file NAME`` is a part of a file of the reader's.
+    """
     text = page.read_text()
     for found in PARTS.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        given, language, block = found.groups()
-        yield line, "given" if language is None else language, block if language else given
+        given, file, language, block = found.groups()
+        if language is None:
+            yield line, "given", given
+        else:
+            yield line, f"file {file}" if file else language, block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -106,12 +118,27 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
                 runner.run(test, out=told.append, clear_globs=False)
                 namespace.update(test.globs)
                 assert runner.failures == 0, "".join(told)
+            elif language.startswith("file "):
+                with open(language.removeprefix("file "), "a") as file:
+                    file.write(f"{block}\n\n")
             else:
                 run_commands(namespace["app"], block, where)
             if "app" in namespace:
                 given.keep(namespace)
+        if list(tmp_path.glob("test_*.py")):
+            run_tests(tmp_path)
     finally:
         given.close()
+
+
+def run_tests(folder):
+    """Run the tests that a page has written, and each of them."""
+    written = "".join(file.read_text() for file in folder.glob("test_*.py")).count("\ndef test_")
+    command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider"]
+    # Those of this machine take longer to load than the tests.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert f"{written} passed in" in ended.stdout, ended.stdout + ended.stderr
 
 
 def run_commands(app, block, where):

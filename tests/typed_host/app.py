@@ -36,6 +36,7 @@ from flask_backfills import oauth_token
 from flask_backfills.celery import CeleryDispatcher
 from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.errors import NotFound
+from flask_backfills.testing import Kit
 from flask_backfills.worker import perform
 from flask_backfills.worker import work
 
@@ -220,6 +221,28 @@ def change() -> str:
     assert len(events) <= total
     blueprint.backfills.delete("weather", found.id)
     return f"{shown['name']}: {saved.changes}, {saved.metadata}"
+
+
+# Tests.
+
+
+def tested(backfills: Kit) -> timedelta:
+    made: Rerun = backfills.create("weather", runs=7, settings={"max_attempts": 2})
+    made = backfills.of("reruns").update(
+        made, status="cancelled", end_datetime=datetime(2023, 7, 9)
+    )
+    run: RerunRun = backfills.run(made, "failed", error="502 upstream", attempt=3)
+    backfills.fail_next(ConnectionError("no"), times=2)
+    lost: list[RerunRun] = backfills.lose_worker(runs=2)
+    backfills.recover()
+    found: list[RerunRun] = [*backfills.run_all(limit=3, reraise=True), *backfills.runs(made)]
+    before = backfills.travel_to(datetime(2023, 7, 2))
+    assert backfills.refresh(run) in [*found, *lost] and backfills.blueprint is blueprint
+    return backfills.advance(hours=1, seconds=0.5) - before
+
+
+with Kit(app, "reruns") as kit:
+    tested(kit)
 
 
 def suggested(backfill: Backfill, run: BackfillRun) -> tuple[int, str | None, datetime | None, str]:

@@ -1,0 +1,87 @@
+"""What a host's tests do with its backfills: make them, perform their runs, and move the time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import attempts
+from .factories import Factories
+
+
+class Kit(Factories):
+    """The backfills of an app, for its tests; the pytest fixture ``backfills`` gives one.
+
+    Without pytest, use it in a ``with`` block. Within the block, time stands still for all
+    backfills of the app. Where the test has an app context, its session is used and committed.
+    Otherwise each call has an app context of its own, and what it returns can be read after it.
+
+    :param app: your app, with a ``BackfillBlueprint``.
+    :param name: the name of the blueprint; not needed if there is only one.
+    :raises RuntimeError: if there is no such blueprint.
+    """
+
+    def run_all(self, limit: int | None = None, *, reraise: bool = False) -> list[t.Any]:
+        """Perform the runs that may run now, one after the other, in the thread of the test.
+
+        It claims, calls your runner and records the result as every worker does, in the order
+        and within the limits of the settings. It waits for nothing: what is to be tried later
+        waits until you :meth:`advance` the time. Runs of workers that are silent for longer than
+        ``BACKFILLS_LEASE`` are taken back first. Without an app context of the test, each run
+        has its own, as in a worker.
+
+        :param limit: how many attempts at the most.
+        :param reraise: raise what your runner has raised, once it is recorded.
+        :returns: the runs as they are at the end, in the order of their attempts.
+        :raises RuntimeError: if the blueprint has no runs or no runner.
+        """
+        if self._host.run_table and self._host.runner is None:
+            raise RuntimeError(
+                "no runner is registered: register a function with @blueprint.runner, where the"
+                " app is made"
+            )
+        done: list[t.Any] = []
+        if self._host.run_table.leased is not None:
+            self.recover()
+        while limit is None or len(done) < limit:
+            with self._here():
+                if (claimed := attempts.claim(self._host)) is None:
+                    break
+            with self._here():
+                failure = self._shared.failures.popleft() if self._shared.failures else None
+                raised = attempts.attempt(self.app, self._host, claimed.record, failure)
+                done.append(claimed.run)
+            if reraise and raised:
+                raise raised[0]
+        with self._here():
+            return [attempts.read(self._host, run) for run in done]
+
+    def fail_next(self, error: attempts.Failure = "backfills.fail_next()", times: int = 1) -> None:
+        """Let the next attempt of :meth:`run_all` raise an error, instead of calling your runner.
+
+        :param error: an exception, its class, or the text of one.
+        :param times: how many attempts.
+        """
+        self._shared.failures.extend([error] * times)
+
+    def lose_worker(self, runs: int = 1) -> list[t.Any]:
+        """Let a worker claim runs and die.
+
+        They stay ``running`` until you :meth:`advance` the time by more than
+        ``BACKFILLS_LEASE`` seconds (60 by default). Then :meth:`run_all` and :meth:`recover` take
+        them back.
+
+        :param runs: how many runs it claims at the most.
+        """
+        lost: list[t.Any] = []
+        with self._here():
+            while len(lost) < runs and (claimed := attempts.claim(self._host)) is not None:
+                lost.append(claimed.run)
+            return [attempts.read(self._host, run) for run in lost]
+
+    def recover(self) -> int:
+        """Take back the runs of workers that were silent for a lease, as every worker does.
+
+        :returns: how many runs were taken back.
+        """
+        with self._here():
+            return self._host.runs.recover()
