@@ -4,10 +4,12 @@ import doctest
 import os
 import re
 import shlex
+import string
 import subprocess
 import sys
 from pathlib import Path
 
+import curl
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -20,7 +22,7 @@ from flask_backfills import BackfillRunMixin
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARTS = re.compile(
-    r"^<!-- given:(.*?)-->$|^(?:<!-- file: (\S+) -->\n\n)?```(python|pycon|console)\n(.*?)^```$",
+    r"^<!-- given:(.*?)-->$|^(?:<!-- file: (\S+) -->\n\n)?```(python|pycon|console|json)\n(.*?)^```$",
     re.M | re.S,
 )
 OPTIONS = doctest.ELLIPSIS
@@ -103,7 +105,7 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
     # Where a page's own app has its files.
     monkeypatch.chdir(tmp_path)
     given = Given()
-    namespace = {}
+    namespace, variables, answered = {}, {}, None
     try:
         for line, language, block in parts(page):
             where = f"{page.name}, line {line}"
@@ -121,8 +123,11 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
             elif language.startswith("file "):
                 with open(language.removeprefix("file "), "a") as file:
                     file.write(f"{block}\n\n")
+            elif language == "json":
+                assert answered is not None, f"{where}: no curl before it"
+                curl.check_json(block, answered)
             else:
-                run_commands(namespace["app"], block, where)
+                answered = run_commands(namespace.get("app"), block, where, variables)
             if "app" in namespace:
                 given.keep(namespace)
         if list(tmp_path.glob("test_*.py")):
@@ -141,13 +146,41 @@ def run_tests(folder):
     assert f"{written} passed in" in ended.stdout, ended.stdout + ended.stderr
 
 
-def run_commands(app, block, where):
-    """Run each line after a ``$``, and compare what is printed with the lines below it."""
-    for command, expected in re.findall(r"^\$ flask (.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
-        args = shlex.split(command.removesuffix(" < /dev/null"))
-        result = app.test_cli_runner().invoke(args=args, input="")
-        checker = doctest.OutputChecker()
-        assert checker.check_output(expected, result.output, OPTIONS), (where, result.output)
+#: A command after a ``$``, which may go on after a backslash, and what is printed below it.
+COMMANDS = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.M)
+
+
+def run_commands(app, block, where, variables):
+    """Run the commands of a block, and compare what they print with what the page shows.
+
+    :returns: what the last ``curl`` got, if it is not shown: the JSON below the block is that.
+    """
+    answered = None
+    for command, expected in COMMANDS.findall(block):
+        command = command.replace("\\\n", " ").removesuffix(" < /dev/null")
+        name, equals, inner = re.fullmatch(r"(?:(\w+)(=))?(.*)", command).groups()
+        if substituted := re.fullmatch(r"\$\((.*)\)", inner):
+            inner = substituted[1]
+        # Variables are put in last, as a shell does it: what they hold may have quotes.
+        words = [string.Template(word).safe_substitute(variables) for word in shlex.split(inner)]
+        program, *args = words
+        if program == "flask":
+            printed = app.test_cli_runner().invoke(args=args, input="").output
+        elif program == "curl":
+            printed = curl.answer(app.test_client(), args)
+        elif equals:
+            printed = program
+        else:
+            # What no app does: the page itself shows what it takes.
+            continue
+        if equals:
+            variables[name] = printed
+        elif program == "curl" and not expected:
+            answered = printed
+        else:
+            checker = doctest.OutputChecker()
+            assert checker.check_output(expected, printed, OPTIONS), (where, printed)
+    return answered
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
@@ -190,4 +223,4 @@ def test_all_commands_install_the_same_way():
 
 def test_the_pages_have_code_that_runs():
     languages = [language for page in PAGES for _, language, _ in parts(page)]
-    assert all(languages.count(one) >= 3 for one in ("given", "python", "pycon", "console"))
+    assert all(languages.count(one) >= 3 for one in ("given", "python", "pycon", "console", "json"))

@@ -18,6 +18,8 @@ def create_app(config: dict[str, t.Any] | None = None) -> Flask:
     app.config.from_mapping(
         SECRET_KEY="change me",
         SQLALCHEMY_DATABASE_URI="sqlite:///warehouse.db",
+        # For programs. Users log in.
+        BACKFILLS_API_KEYS=["change me too"],
     )
     app.config.from_prefixed_env("WAREHOUSE")
     app.config.from_mapping(config or {})

@@ -6,6 +6,7 @@ from flask import abort
 from flask import Blueprint
 from flask import Flask
 from flask import request
+from flask_login import current_user
 from flask_login import login_user
 from flask_login import LoginManager
 from werkzeug.security import check_password_hash
@@ -20,6 +21,11 @@ login_manager = LoginManager()
 @login_manager.user_loader
 def load_user(user_id: str) -> User | None:
     return db.session.get(User, int(user_id))
+
+
+def is_logged_in() -> bool:
+    """Whether there is a user: at the terminal and in a worker, there is none."""
+    return bool(current_user and current_user.is_authenticated)
 
 
 @accounts.post("/login")

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
+from flask_login import current_user
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped
@@ -15,14 +16,25 @@ from sqlalchemy.orm import relationship
 from sqlalchemy.orm import synonym
 
 from flask_backfills import BackfillEventMixin
+from flask_backfills import BackfillRunMixin
 
 db = SQLAlchemy()
+
+#: Whose reruns are those that no user has made.
+HOUSE = "warehouse"
+
+
+def own_company() -> str:
+    """The company of the user who is logged in."""
+    # There is no user at the terminal, and an anonymous one where a program calls.
+    return getattr(current_user, "company", HOUSE) if current_user else HOUSE
 
 
 class User(UserMixin, db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     login: Mapped[str] = mapped_column(sa.String(50), unique=True)
     password_hash: Mapped[str] = mapped_column(sa.String(255))
+    company: Mapped[str] = mapped_column(sa.String(40))
     grants: Mapped[list[Grant]] = relationship()
 
     def may(self, action: str, pipeline: str) -> bool:
@@ -52,6 +64,10 @@ class Rerun(db.Model):
     step_count: Mapped[t.Optional[int]] = mapped_column(sa.SmallInteger)
     state: Mapped[t.Optional[str]] = mapped_column(sa.String(10))
     overrides: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    #: The tenant. Requests can't write it, since the schema does not have it.
+    company: Mapped[str] = mapped_column(sa.String(40), default=own_company, index=True)
+    #: Not legacy: for the settings that workers read, such as skip_covered.
+    settings: Mapped[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
 
     pipeline_uuid = synonym("flow")
     name = synonym("label")
@@ -61,6 +77,12 @@ class Rerun(db.Model):
     interval_units = synonym("step_count")
     status = synonym("state")
     variables = synonym("overrides")
+
+
+class RerunRun(BackfillRunMixin, db.Model):
+    """One day or hour of a rerun, which a worker counts again."""
+
+    backfill_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("rerun.rerun_key"))
 
 
 class RerunEvent(BackfillEventMixin, db.Model):
