@@ -26,6 +26,7 @@ from .changes.expansion import Expansion
 from .changes.expansion import Generator
 from .changes.explaining import Explaining
 from .rules.lifecycle import Transitions
+from .runs.listing import Listing
 from .runs.messages import MessageQueue
 from .runs.planned import Planned
 from .runs.progress import Progress
@@ -195,6 +196,14 @@ class Host:
         :raises RuntimeError: if there is no run model.
         """
         return Progress(self.run_table)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Lists of runs, filtered and sorted.
+
+        :raises RuntimeError: if there is no run model.
+        """
+        return Listing(self.run_table)
 
     @cached_property
     def backfills(self) -> Backfills:

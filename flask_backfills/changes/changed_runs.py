@@ -15,6 +15,7 @@ from ..rules import lifecycle
 from ..runs.flight import Flight
 from ..runs.followed import noted
 from ..runs.followed import record
+from ..runs.planned import CHUNK
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
@@ -25,6 +26,9 @@ from ..tables.settings import settings_of
 from .history import changed_runs
 
 R = t.TypeVar("R")
+
+#: A function from a locked backfill to the ids of some of its runs.
+Chosen = Callable[[t.Any], list[t.Any]]
 
 
 class ChangedRuns:
@@ -83,21 +87,38 @@ class ChangedRuns:
         return self._in_transaction(pipeline_uuid, backfill_id, do, keep)
 
     def set_status_of_all(
-        self, pipeline_uuid: str, backfill_id: t.Any, old: str, new: str, *, keep: bool = True
+        self,
+        pipeline_uuid: str,
+        backfill_id: t.Any,
+        old: str,
+        new: str,
+        *,
+        criteria: t.Iterable[t.Any] = (),
+        chosen: Chosen | None = None,
+        expected: int | None = None,
+        keep: bool = True,
     ) -> int:
         """The same for every wanted run of a backfill that has the status ``old``.
 
+        :param criteria: what else the runs have to meet.
+        :param chosen: which of them alone; called once the backfill is locked.
+        :param expected: how many they were when somebody was asked.
         :returns: how many were changed. Those that their runners have locked are left as they are.
         :raises flask_backfills.errors.TransitionRefused: if ``new`` can't follow ``old``.
+        :raises flask_backfills.errors.PlanMismatch: if they are not as many as expected.
         """
         if refused := lifecycle.refusal(lifecycle.RUN_TRANSITIONS, old, new, "run"):
             raise errors.TransitionRefused(refused)
+        criteria = tuple(criteria)
 
         def do(backfill: t.Any) -> tuple[int, Changes]:
             before = noted(self.rollup, backfill)
             self.rollup.fold(backfill, Flight(self.runs, backfill))
-            with_old = self.runs.of(backfill), self.runs.has(old), *self.runs.wanted_only()
-            count = self._make(new, backfill, with_old)
+            these = self.runs.of(backfill), self.runs.has(old), *self.runs.wanted_only()
+            parts = self._parts(backfill, chosen)
+            count = sum(self._make(new, backfill, (*these, *criteria, *one)) for one in parts)
+            if expected not in (None, count):
+                raise errors.PlanMismatch({"count": count})
             changes = self._follow(backfill) if count else {}
             if count and keep:
                 changed_runs(self.rollup.events, backfill, old, new, count=count)
@@ -105,6 +126,15 @@ class ChangedRuns:
             return count, changes
 
         return self._in_transaction(pipeline_uuid, backfill_id, do, keep)
+
+    def _parts(self, backfill: t.Any, chosen: Chosen | None) -> t.Iterator[list[t.Any]]:
+        """The criteria of the runs that are chosen, so many at a time as one statement takes."""
+        if chosen is None:
+            yield []
+            return
+        ids = chosen(backfill)
+        for start in range(0, len(ids), CHUNK):
+            yield [self.runs.columns["id"].in_(ids[start : start + CHUNK])]
 
     def _in_transaction(
         self,

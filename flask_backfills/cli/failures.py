@@ -11,7 +11,7 @@ import typing as t
 import click
 
 from ..host import Host
-from ..runs.failures import failures
+from ..runs.error_counts import failures
 from .printing import print_json
 from .printing import tell_more
 from .printing import tell_none

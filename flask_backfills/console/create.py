@@ -23,8 +23,8 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..rules.lifecycle import refusal
 from ..rules.sight import is_blank
-from ..rules.spans import known_days
 from ..rules.window import INTERVAL_TYPES
+from ..rules.window_words import known_days
 from ..tables import columns
 from ..tables import lists
 from . import forms

@@ -53,6 +53,12 @@ DONE = {
     "cancel": "Cancelled.",
     "delete": "Deleted.",
     "undone": "The edit was undone.",
+    "run-retry": "The run waits again.",
+    "run-done": "The run is marked as done.",
+    "run-cancel": "The run is cancelled.",
+    "runs-retry": "The runs wait again.",
+    "runs-done": "The runs are marked as done.",
+    "runs-cancel": "The runs are cancelled.",
 }
 
 View = Callable[..., ResponseReturnValue]
@@ -96,15 +102,15 @@ class Frame(Blueprint):
     def changes(self, rule: str, endpoint: str, view: View) -> None:
         """Add a view for the form of a page.
 
-        It is called with the backfill that the form changes, and with ``action``. Who may not
-        change it is refused before the form is read.
+        It is called with the backfill that the form changes, with ``action``, and with what else
+        the path names. Who may not change it is refused before the form is read.
         """
 
-        def change(backfill_id: t.Any, action: str = "edit") -> ResponseReturnValue:
+        def change(backfill_id: t.Any, action: str = "edit", **parts: t.Any) -> ResponseReturnValue:
             check_origin()
             backfill = self.find(ASKS.get(action, "update"), backfill_id)
             check_token()
-            return view(backfill, action)
+            return view(backfill, action, **parts)
 
         self.add_url_rule(rule, endpoint, with_login(change), methods=["POST"])
 

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from ..host import Host
 from ..rules.lifecycle import STATUSES
-from ..rules.spans import say_window
+from ..rules.window_words import say_window
 from ..tables import columns
 from ..tables import lists
 from . import times

@@ -37,6 +37,8 @@ from .history import undo_view
 from .history import undone_view
 from .list import list_view
 from .progress import shown
+from .run import RunURL
+from .runs import add_runs
 from .summaries import plan_of
 from .summaries import summaries
 
@@ -56,6 +58,8 @@ class ConsoleBlueprint(Frame):
         its login manager (Flask-Login, Flask-Security-Too) sends the user to the login page.
     :param history: a function from a backfill to its recorded changes, the newest first, as
         ``(moment, who, what)``, instead of those of the blueprint's ``event_model``.
+    :param run_url: a function from a run, a row of your run model, to the URL of its logs or
+        ``None``. A URL of the web, or one relative to the page, is shown as a link.
     :param title: what the pages are called, in their titles and at their top.
     :param home_url: where the first link of each page leads, such as the start page of your app.
     :param translations: texts of the pages, each with the one that your users read instead.
@@ -69,6 +73,7 @@ class ConsoleBlueprint(Frame):
         blueprint: Served | Host,
         *,
         history: Callable[[t.Any], Iterable[Change]] | None = None,
+        run_url: RunURL | None = None,
         name: str = "console",
         url_prefix: str = "/backfills",
         **options: t.Any,
@@ -95,6 +100,7 @@ class ConsoleBlueprint(Frame):
         self.shows(f"{item}/undo", "undo", partial(undo_view, self))
         self.changes(f"{item}/undo", "undone", partial(undone_view, self))
         if host_of(blueprint).run_model is not None:
+            add_runs(self, run_url)
             self.shows("/pipeline/coverage", "coverage", partial(coverage_view, self))
             self.add_url_rule(
                 "/pipeline/coverage",
