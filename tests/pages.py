@@ -42,6 +42,8 @@ def fields(page):
         re.DOTALL,
     ):
         values = dict(re.findall(r'([\w-]+)="([^"]*)"', attributes))
+        if values.get("type") == "checkbox" and not re.search(r"\bchecked\b", attributes):
+            continue
         text = values.get("value", "") if tag == "input" else inner
         if tag == "select":
             # An option's text stands for its value where it has none.

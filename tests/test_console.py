@@ -158,11 +158,11 @@ def test_only_what_the_user_has_changed_is_sent(console, runner):
 
 def test_errors_stand_at_their_fields(console, runner):
     before = runner.get()
-    form = {**console.form("6/edit"), "new-interval_units": "0", "new-settings": '{"order": 1}'}
+    form = {**console.form("6/edit"), "new-interval_units": "0", "new-settings.order": "1"}
     page = console.post("6/edit", {**form, "do": "preview"}, 422).text
     for key, told in {
         "interval_units": "Must be greater than or equal to 1.",
-        "settings": "order: Not a valid string.",
+        "settings.order": "Must be one of: forwards, backwards.",
     }.items():
         assert f'id="field-{key}-error"><bdi>{told}<' in page
         [tag] = re.findall(rf'<\w+ [^>]*id="field-{key}"[^>]*>', page)

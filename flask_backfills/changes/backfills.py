@@ -157,6 +157,7 @@ class Backfills(Reading):
         check: Callable[[t.Any], None] | None = None,
         if_plan_match: str | None = None,
         preview: Preview | None = None,
+        reprocess: str | None = None,
     ) -> Saved:
         """Write the values that were sent, and update the runs accordingly.
 
@@ -164,6 +165,8 @@ class Backfills(Reading):
             exception to refuse the change.
         :param if_plan_match: the hash of the expected plan. Another plan is refused.
         :param preview: if given, it is filled with the plan, and nothing is stored.
+        :param reprocess: if this is a start, it counts instead of ``settings.reprocess``, for
+            this start alone.
         """
 
         def write() -> Saved:
@@ -175,7 +178,7 @@ class Backfills(Reading):
                 check(backfill)
             values = sent(backfill) if callable(sent) else sent
             before = self.show(backfill) if self.events is not None else {}
-            saved = self._save(backfill, values, {}, if_plan_match, preview)
+            saved = self._save(backfill, values, {}, if_plan_match, preview, reprocess=reprocess)
             if preview is None:
                 then = saved.shown, saved.changes
                 history.edited(self.events, self.schema, backfill, before, *then)
@@ -224,6 +227,7 @@ class Backfills(Reading):
         if_plan_match: str | None,
         preview: Preview | None,
         mark: Mark | None = None,
+        reprocess: str | None = None,
     ) -> Saved:
         """Write the values and update the runs, within the caller's transaction.
 
@@ -241,13 +245,7 @@ class Backfills(Reading):
             once.take(self.table, backfill, mark)
         plan = None
         if self.planned is not None:
-            with self.table.session.no_autoflush:
-                plan = follow(self.planned, self.expansion, backfill, before, changes, preview)
-                if preview is not None:
-                    note(self.table, self.expansion, backfill, preview)
-                if preview is not None and plan is not None:
-                    told = self.forecast(backfill, plan.statuses["initial"], preview.at_once)
-                    preview.forecast["forecast"] = told
+            plan = _plan(self, self.planned, backfill, before, changes, preview, reprocess)
         # Of a preview only now: a row that is written is locked, and planning may take long.
         flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.
@@ -258,6 +256,27 @@ class Backfills(Reading):
         if if_plan_match is not None:
             _check_plan(if_plan_match, saved)
         return saved
+
+
+def _plan(
+    backfills: Backfills,
+    planned: Planned,
+    backfill: t.Any,
+    before: dict[str, t.Any],
+    changes: Changes,
+    preview: Preview | None,
+    reprocess: str | None,
+) -> Tally | None:
+    """Let the runs follow what was changed, or fill the preview with what would be."""
+    expansion = backfills.expansion
+    with backfills.table.session.no_autoflush:
+        plan = follow(planned, expansion, backfill, before, changes, preview, reprocess)
+        if preview is not None:
+            note(backfills.table, expansion, backfill, preview)
+        if preview is not None and plan is not None:
+            told = backfills.forecast(backfill, plan.statuses["initial"], preview.at_once)
+            preview.forecast["forecast"] = told
+    return plan
 
 
 def _require_known(pipeline_uuid: str, pipelines: Iterable[t.Any]) -> None:

@@ -68,11 +68,13 @@ def follow(
     before: dict[str, t.Any],
     changes: Changes,
     preview: Preview | None = None,
+    reprocess: str | None = None,
 ) -> Tally | None:
     """Let the runs follow what was changed of a backfill, in its transaction.
 
     :param before: :meth:`Expansion.values` from before the change.
     :param changes: what was changed; what follows of it is added.
+    :param reprocess: for a start, what counts instead of ``settings.reprocess``.
     :param preview: filled instead of applying anything to the runs.
     :returns: the plan that was made; ``None`` if the change asks for none.
     :raises flask_backfills.errors.Refused: for what can't be planned.
@@ -83,7 +85,7 @@ def follow(
     status = rollup.status_of(backfill)
     old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
-        reprocess = settings_of(backfill).get("reprocess") or "failed"
+        reprocess = reprocess or settings_of(backfill).get("reprocess") or "failed"
         canary.lift(runs.table.backfills, backfill)
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):

@@ -28,15 +28,23 @@ def with_settings(
     return {**sent, key: settings}, {key: wrong} if wrong else {}
 
 
-def _lacking(settings: dict[str, t.Any], runs: RunTable) -> dict[str, str]:
-    """What to say of settings that the host's models can't follow."""
+def unsupported(runs: RunTable) -> dict[str, str]:
+    """The settings that the host's models can't follow, and what each of them needs."""
     wrong = {}
-    if settings.get("only_ended") is True and "interval_end_datetime" not in runs.columns:
+    if "interval_end_datetime" not in runs.columns:
         told = "Needs the column interval_end_datetime in the model of runs."
         wrong["only_ended"] = told
-    if canary_of(settings) is not None and not canary.is_mapped(runs.backfills):
+    if not canary.is_mapped(runs.backfills):
         wrong["canary"] = "Needs the column canary_runs, of JSON, in the model of backfills."
     return wrong
+
+
+def _lacking(settings: dict[str, t.Any], runs: RunTable) -> dict[str, str]:
+    asks = {
+        "only_ended": settings.get("only_ended") is True,
+        "canary": canary_of(settings) is not None,
+    }
+    return {name: told for name, told in unsupported(runs).items() if asks[name]}
 
 
 def wrong_variables(

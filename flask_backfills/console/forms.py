@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
+from collections.abc import Iterable
 from collections.abc import Mapping
+from functools import partial
 
 from werkzeug.exceptions import Conflict
 
+from ..changes.backfills import Sent
 from ..errors import Errors
 from ..errors import flat
 from ..errors import Malformed
 from ..parsing import parse
-from ..rules.settings import SETTINGS
 from ..tables.fields import Choice
-from ..tables.fields import JSONObject
-from ..tables.fields import UTCDateTime
 from ..tables.schema import BackfillSchema
 from ..tables.zoned import LocalWindow
+from . import settings_form
+from .field import Field
+from .field import kind_of
+from .field import text_of
 
 #: Those that people change; the others follow from the status, or are for programs.
-FIRST = (
-    "name",
-    "start_datetime",
-    "end_datetime",
-    "interval_type",
-    "interval_units",
-    "block_uuid",
-    "variables",
-    "settings",
-)
+FIRST = ("name", "start_datetime", "end_datetime", "block_uuid", "variables")
 
-#: What stands under a field, by its kind.
-HINTS = {
-    "moment": "Example: 2023-07-18 23:30. Times are in {zone} unless you add an offset.",
-    "json": 'A JSON object, such as {"depth": 5}',
-    "settings": f"A JSON object. How runs are handed out: {', '.join(SETTINGS)}.",
-}
+#: The step from run to run, in one line.
+STEP = ("interval_units", "interval_type")
+
+#: The settings are in fields of their own.
+SETTINGS = "settings"
 
 #: The actions change it.
 APART = ("status",)
 
 
 class NotJSON(Exception):
-    """The text of some fields is not valid JSON. ``errors`` has the reasons by field."""
+    """The text of some fields is not what is to be stored. ``errors`` has the reasons by field."""
 
     def __init__(self, errors: Errors) -> None:
         self.errors = errors
@@ -62,38 +55,6 @@ class Overtaken(Conflict):
         self.stored = stored
 
 
-class Field(t.NamedTuple):
-    """An attribute in the form."""
-
-    key: str
-    kind: str
-    text: str
-    #: What it was when the form was made.
-    was: str
-    words: tuple[str, ...]
-    #: The zone of a time without an offset.
-    zone: str = "UTC"
-    errors: tuple[str, ...] = ()
-    #: What somebody else has stored since, where the user wants something else.
-    stored: str | None = None
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether the user has changed it."""
-        return self.text != self.was
-
-    @property
-    def hint(self) -> str | None:
-        """How its text is written."""
-        if self.kind == "moment":
-            return HINTS["moment"].format(zone=self.zone)
-        return HINTS.get(self.key) or HINTS.get(self.kind)
-
-    @property
-    def label(self) -> str:
-        return self.key.replace("_", " ").capitalize().replace("uuid", "UUID")
-
-
 class Form:
     """What of a backfill may be written, as text, with its window in the blueprint's zone.
 
@@ -102,6 +63,7 @@ class Form:
     :param shown: its attributes as they are on the wire.
     :param posted: what the user has sent; empty at first.
     :param window: turns windows into those on the wire.
+    :param names: the settings that have fields of their own.
     """
 
     def __init__(
@@ -110,49 +72,69 @@ class Form:
         shown: Mapping[str, t.Any],
         posted: Mapping[str, str],
         window: LocalWindow,
+        names: tuple[str, ...] = (),
     ) -> None:
         self.window = window
-        shown = window.show(shown)
-        self.fields: list[Field] = []
-        for name, field in schema.load_fields.items():
-            key = field.data_key or name
-            if key in APART:
-                continue
-            was = _text(shown.get(key))
-            words: tuple[str, ...] = ()
-            if isinstance(field, Choice):
-                words = tuple(field.members)
-            self.fields.append(
-                Field(
-                    key=key,
-                    kind=_kind(field),
-                    text=_lines(posted.get(f"new-{key}", was)),
-                    was=_lines(posted.get(f"was-{key}", was)),
-                    words=words,
-                    zone=str(window.zone) if key in window.keys else "UTC",
-                )
+        #: The name of the settings on the wire, and those that have fields.
+        self.settings_key = schema.key_of(SETTINGS)
+        self.names: tuple[str, ...] = ()
+        fields = _fields_of(schema, window)
+        by_key = {field.key: field for field in fields}
+        settings = by_key.get(self.settings_key)
+        if names and settings is not None and settings.kind == "json":
+            self.names = tuple(
+                # What a host calls an attribute is the attribute.
+                name
+                for name in names
+                if settings_form.key_of(self.settings_key, name) not in by_key
             )
+            by_key[self.settings_key] = settings._replace(
+                name=settings_form.MORE, own_hint=settings_form.OWN
+            )
+            fields = [*by_key.values(), *settings_form.fields(self.settings_key, self.names)]
+        there = self._texts(fields, shown)
+        self.fields = [field.filled(there[field.key], posted) for field in fields]
         self.other_errors: dict[str, str] = {}
 
     @property
     def first(self) -> list[Field]:
-        found = {field.key: field for field in self.fields}
-        return [found[key] for key in FIRST if key in found]
+        return self._with(FIRST)
+
+    @property
+    def step(self) -> list[Field]:
+        return self._with(STEP)
+
+    @property
+    def settings(self) -> list[Field]:
+        """The settings, and last those that have no fields of their own."""
+        return [field for field in self.fields if self._is_setting(field)] + self._with((SETTINGS,))
 
     @property
     def more(self) -> list[Field]:
-        return [field for field in self.fields if field.key not in FIRST]
+        apart = {*FIRST, *STEP, SETTINGS}
+        found = [field for field in self.fields if not self._is_setting(field)]
+        return [field for field in found if field.attribute not in apart]
 
-    def sent(self) -> dict[str, t.Any]:
+    @property
+    def wrong(self) -> list[Field]:
+        """The fields that the user has to look at."""
+        shown = [*self.first, *self.step, *self.settings, *self.more]
+        return [field for field in shown if field.errors or field.stored is not None]
+
+    def sent(self) -> Sent:
         """What a request would send for what the user has changed.
 
         :raises NotJSON: for text that is none.
         :raises flask_backfills.errors.Refused: for a time that UTC does not have.
         """
         sent: dict[str, t.Any] = {}
+        ours: dict[str, t.Any] = {}
         wrong: Errors = {}
         for field in self.fields:
             if not field.is_changed:
+                continue
+            if self._is_setting(field):
+                ours[field.attribute] = settings_form.value_of(field)
                 continue
             sent[field.key] = field.text or None
             if field.text and field.kind == "json":
@@ -160,9 +142,19 @@ class Form:
                     sent[field.key] = parse(field.text.encode("utf-8", "replace"), "The text")
                 except Malformed as error:
                     wrong[field.key] = [str(error.description)]
+        own = None
+        if self.names and self.settings_key in sent and not wrong.get(self.settings_key):
+            own = sent.pop(self.settings_key)
+            own = {} if own is None else own
+            if told := settings_form.wrong(own, self.names):
+                wrong[self.settings_key] = told
         if wrong:
             raise NotJSON(wrong)
-        return self.window.read(sent)
+        sent = self.window.read(sent)
+        if own is None and not ours:
+            return sent
+        change = settings_form.Change(ours, own, self.names)
+        return partial(_with_settings, sent, self.settings_key, change)
 
     def check(self, shown: Mapping[str, t.Any]) -> None:
         """Compare what the user has changed with what is stored now.
@@ -170,12 +162,12 @@ class Form:
         :param shown: the attributes of the locked backfill.
         :raises Overtaken: if the user has not seen it.
         """
-        stored = {}
-        shown = self.window.show(shown)
-        for field in self.fields:
-            now = _lines(_text(shown.get(field.key)))
-            if field.is_changed and now not in (field.was, field.text):
-                stored[field.key] = now
+        now = self._texts(self.fields, shown)
+        stored = {
+            field.key: now[field.key]
+            for field in self.fields
+            if field.is_changed and now[field.key] not in (field.was, field.text)
+        }
         if stored:
             raise Overtaken(stored)
 
@@ -192,30 +184,62 @@ class Form:
     def refused(self, errors: Errors) -> Form:
         """The same form, with what is wrong at its fields."""
         known = {field.key for field in self.fields}
+        errors = {**errors, **self._of_settings(errors)}
         self.fields = [
             field._replace(errors=tuple(flat(errors[field.key]))) if field.key in errors else field
             for field in self.fields
         ]
-        self.other_errors = {k: " ".join(flat(e)) for k, e in errors.items() if k not in known}
+        self.other_errors = {
+            key: " ".join(flat(told)) for key, told in errors.items() if told and key not in known
+        }
         return self
 
+    def _of_settings(self, errors: Errors) -> Errors:
+        """What is wrong with settings, by their fields; the rest stays with the host's own."""
+        told = errors.get(self.settings_key)
+        if not isinstance(told, Mapping):
+            return {}
+        own = {name: one for name, one in told.items() if name not in self.names}
+        own |= {name: one for name, one in told.items() if one == [settings_form.ELSEWHERE]}
+        ours = {
+            settings_form.key_of(self.settings_key, name): one
+            for name, one in told.items()
+            if name not in own
+        }
+        return {**ours, self.settings_key: own}
 
-def _kind(field: t.Any) -> str:
-    if isinstance(field, JSONObject):
-        return "json"
-    if isinstance(field, UTCDateTime):
-        return "moment"
-    return "choice" if isinstance(field, Choice) else "text"
+    def _texts(self, fields: Iterable[Field], shown: Mapping[str, t.Any]) -> dict[str, str]:
+        """What stands in each field for what is shown on the wire, by key."""
+        shown = self.window.show(shown)
+        found = {field.key: text_of(shown.get(field.key)) for field in fields}
+        if self.names:
+            key = self.settings_key
+            found |= settings_form.texts(key, self.names, shown.get(key))
+        return found
+
+    def _is_setting(self, field: Field) -> bool:
+        return field.key == settings_form.key_of(self.settings_key, field.attribute)
+
+    def _with(self, attributes: Iterable[str]) -> list[Field]:
+        found = {field.attribute: field for field in self.fields if not self._is_setting(field)}
+        return [found[attribute] for attribute in attributes if attribute in found]
 
 
-def _text(value: t.Any) -> str:
-    if value is None:
-        return ""
-    return (
-        json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, dict) else str(value)
-    )
+def _fields_of(schema: BackfillSchema, window: LocalWindow) -> list[Field]:
+    return [
+        Field(
+            key=(key := field.data_key or name),
+            kind=kind_of(field),
+            attribute=field.attribute or name,
+            words=tuple(field.members) if isinstance(field, Choice) else (),
+            zone=str(window.zone) if key in window.keys else "UTC",
+        )
+        for name, field in schema.load_fields.items()
+        if (field.attribute or name) not in APART
+    ]
 
 
-def _lines(text: str) -> str:
-    # As browsers send them, who make one of each kind.
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _with_settings(
+    sent: dict[str, t.Any], key: str, change: settings_form.Change, backfill: t.Any
+) -> dict[str, t.Any]:
+    return {**sent, key: change.of(getattr(backfill, SETTINGS, None))}

@@ -138,6 +138,7 @@ class Frame(Blueprint):
             f"backfills_console/{template}.html",
             _=self.translate,
             ago=partial(times.ago, translate=self.translate),
+            ago_words=times.words(self.translate),
             exact=times.exact,
             console_title=self.title,
             home_url=self.home_url,

@@ -12,6 +12,7 @@ from .. import errors
 from ..changes import undo
 from ..host import Host
 from ..rules.history import told
+from . import differences
 from . import timeline
 from .frame import Frame
 from .summaries import plan_of
@@ -47,6 +48,7 @@ def undo_view(frame: Frame, backfill_id: t.Any) -> ResponseReturnValue:
         "undo",
         backfill=summaries(frame.host, [backfill])[0],
         edit=edit,
+        changed=differences.between(*_ends(frame, edit["changes"])),
         plan=plan_of(would),
         strip=timeline.of_plan(preview.entries),
     )
@@ -57,6 +59,14 @@ def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnVal
     plan = request.form.get("plan", "")
     frame.host.backfills.update(*of, sent, if_plan_match=plan)
     return frame.back(of[1], "undone")
+
+
+def _ends(frame: Frame, changes: t.Any) -> list[dict[str, t.Any]]:
+    """The attributes after the edit and before it, since to undo it goes back."""
+    return [
+        frame.host.local_window.show({key: one[end] for key, one in changes.items()})
+        for end in ("to", "from")
+    ]
 
 
 def _sent(frame: Frame, event_id: str) -> t.Any:

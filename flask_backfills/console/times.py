@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -44,6 +45,19 @@ def ago(told: datetime | str | None, translate: Translate, now: datetime | None 
         return Markup()
     moment = moment_of(told)
     return _element(moment, relative(moment, now or datetime.now(timezone.utc), translate))
+
+
+def words(translate: Translate) -> dict[str, t.Any]:
+    """The texts of :func:`relative`, for the script that goes on with it while a page is open."""
+    return {
+        "units": [
+            [unit // timedelta(seconds=1), translate(one), translate(several)]
+            for unit, one, several in UNITS
+        ],
+        "past": translate("{span} ago"),
+        "future": translate("in {span}"),
+        "now": translate("now"),
+    }
 
 
 def relative(moment: datetime, now: datetime, translate: Translate) -> str:

@@ -1,7 +1,10 @@
 // Times in the zone of the reader instead of UTC, if the reader wants that; and "3 minutes ago"
 // that goes on while the page is open.
 const button = document.getElementById("local-times");
+const zone = document.getElementById("zone");
+const words = JSON.parse(document.getElementById("foot")?.dataset.ago ?? "null");
 const KEY = "flask-backfills-local-times";
+const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 function stored() {
   try {
@@ -17,6 +20,24 @@ function shown(moment) {
   const date = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
   return `${date} ${[moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":")}`;
 }
+// In the words of the page, as the server says it.
+function relative(moment) {
+  const apart = (Date.now() - moment.getTime()) / 1000;
+  for (const [seconds, one, several] of words.units) {
+    const count = Math.floor(Math.abs(apart) / seconds);
+    if (count) {
+      const span = (count === 1 ? one : several).replace("{count}", count);
+      return (apart > 0 ? words.past : words.future).replace("{span}", span);
+    }
+  }
+  return words.now;
+}
+// A text that is selected stays so, unless it says something else by now.
+function write(node, place, text) {
+  if (node[place] !== text) {
+    node[place] = text;
+  }
+}
 // Moments of the page as it came, before any was changed.
 const came = new WeakMap();
 
@@ -30,12 +51,19 @@ export function showTimes(within = document) {
     if (!came.has(time)) {
       came.set(time, time[place]);
     }
-    time[place] = local ? shown(moment) : came.get(time);
+    write(time, place, local ? shown(moment) : came.get(time));
+    if (time.title && words) {
+      write(time, "textContent", relative(moment));
+    }
   }
 }
 if (button) {
+  const inUTC = zone?.textContent;
   const tell = () => {
     button.textContent = local ? button.dataset.utc : button.dataset.local;
+    if (zone) {
+      zone.textContent = local ? zone.dataset.local.replace("{local}", HERE) : inUTC;
+    }
     showTimes();
   };
   button.hidden = false;
@@ -50,3 +78,8 @@ if (button) {
   });
   tell();
 }
+setInterval(() => {
+  if (!document.hidden) {
+    showTimes();
+  }
+}, 1000);

@@ -1,0 +1,152 @@
+"""What the console asks before an action, in numbers; and a start that runs everything again."""
+
+import html
+import re
+
+import pytest
+from pages import Console
+from pages import fields
+from pages import labels
+
+WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+
+
+@pytest.fixture
+def console(runner):
+    return Console(runner)
+
+
+@pytest.fixture
+def week(runner):
+    """The key of a backfill of seven runs that wait."""
+    return runner.post({**WEEK, "name": "July", "status": "initial"}).json["backfill"]["id"]
+
+
+def heading(page):
+    [found] = re.findall("<h1>(.*?)</h1>", page, re.DOTALL)
+    return html.unescape(re.sub("<[^>]*>", "", found))
+
+
+def button(page):
+    [found] = re.findall('<button type="submit"[^>]*>(.*?)</button>', page)
+    return html.unescape(found)
+
+
+def legend(page):
+    """What a page says of runs by status, before its plan."""
+    [main] = re.findall("<main.*?(?:<section|<form)", page, re.DOTALL)
+    items = re.findall("<li>(.*?)</li>", main, re.DOTALL)
+    return [" ".join(re.sub("<[^>]*>", "", one).split()) for one in items]
+
+
+def end_all(runner, **statuses):
+    """End all runs that wait, by the day of their date."""
+    while found := runner.claim(limit=100):
+        for run in found:
+            runner.finish(run, statuses.get(f"d{run.key[8:10]}", "completed"))
+
+
+def test_a_start_says_how_many_runs_it_starts(console, runner):
+    runner.put(WEEK)
+    page = console.get("6/start")
+    assert (heading(page), button(page)) == ("Start 7 runs of old_name?", "Start 7 runs")
+    assert "everything again" not in page
+    console.post("6/start", fields(page))
+    runner.put({"end_datetime": "2023-07-10"})
+    console.post("6/cancel", console.form("6/cancel"))
+    page = console.get("6/start")
+    assert (heading(page), button(page)) == ("Start 1 run of old_name?", "Start 1 run")
+
+
+def test_a_cancel_says_how_many_wait_and_run(console, runner, week):
+    runner.claim(limit=2)
+    page = console.get(f"{week}/cancel")
+    assert (heading(page), button(page)) == ("Cancel 7 runs of July?", "Cancel 7 runs")
+    assert legend(page) == ["5 waiting", "2 running"]
+    console.post(f"{week}/cancel", fields(page))
+    assert "Cancelled." in console.get(f"{week}?did=cancel")
+
+
+def test_pause_and_resume_say_how_many_wait(console, runner, week):
+    runner.claim(limit=2)
+    page = console.get(f"{week}/pause")
+    assert (heading(page), button(page)) == ("Pause July, with 5 waiting runs?", "Pause 5 runs")
+    console.post(f"{week}/pause", fields(page))
+    page = console.get(f"{week}/resume")
+    assert (heading(page), button(page)) == ("Resume July, with 5 waiting runs?", "Resume 5 runs")
+
+
+def test_a_retry_says_how_many_have_failed_and_were_cancelled(console, runner, week):
+    [third] = [run["id"] for run in runner.rows(f"/api/backfills/{week}") if "-12T" in run["key"]]
+    run = {"run": {"status": "cancelled"}}
+    assert runner.client.put(f"/api/backfills/{week}/runs/{third}", json=run).status_code == 200
+    end_all(runner, d11="failed", d13="failed")
+    page = console.get(f"{week}/retry")
+    assert (heading(page), button(page)) == ("Retry 3 runs of July?", "Retry 3 runs")
+    assert legend(page) == ["2 failed", "1 cancelled"]
+
+
+def test_a_delete_counts_what_goes_with_it(console, runner, week):
+    end_all(runner)
+    page = console.get(f"{week}/delete")
+    assert heading(page) == "Delete July and its 7 runs?"
+    assert (button(page), legend(page)) == ("Delete the backfill and 7 runs", ["7 completed"])
+    # What is kept as history goes, too.
+    url = f"/api/backfills/{week}"
+    runner.put({"status": "initial", "end_datetime": "2023-07-18"}, url)
+    runner.put({"end_datetime": "2023-07-11"}, url)
+    page = console.get(f"{week}/delete")
+    assert heading(page) == "Delete July and its 7 runs?"
+    page = console.get("6/delete")
+    assert (heading(page), button(page)) == ("Delete old_name?", "Delete the backfill")
+
+
+def test_a_backfill_that_is_stored_only_has_no_numbers(host):
+    console = Console(host)
+    page = console.get("6/start")
+    assert (heading(page), button(page)) == ("Start old_name?", "Start")
+    console.post("6/start", fields(page))
+    page = console.get("6/cancel")
+    assert (heading(page), button(page)) == ("Cancel old_name?", "Cancel the backfill")
+
+
+def test_where_all_is_completed_everything_is_run_again(console, runner, week):
+    url = f"/api/backfills/{week}"
+    runner.put({"settings": {"team": 1}}, url)
+    end_all(runner)
+    page = console.get(f"{week}/start")
+    assert heading(page) == "Run all 7 runs of July again?"
+    assert button(page) == "Run 7 runs again"
+    assert "All that is to be done is completed already." in page
+    assert [kind for kind, _ in labels(page)] == ["redo"] * 7
+    console.post(f"{week}/start", fields(page))
+    assert runner.statuses(url) == {"initial": 7}
+    # Only this once: the next start runs what has failed.
+    assert runner.get(url)["settings"] == {"team": 1}
+    end_all(runner, d12="failed")
+    page = console.get(f"{week}/start")
+    assert button(page) == "Start 1 run"
+    [path] = re.findall(r'href="/backfills/(\d+/start\?again=all)"', page)
+    page = console.get(path)
+    assert button(page) == "Run 7 runs again"
+    console.post(f"{week}/start", fields(page))
+    assert runner.statuses(url) == {"initial": 7}
+
+
+def test_what_would_run_again_is_what_was_shown(console, runner, week):
+    end_all(runner)
+    form = console.form(f"{week}/start")
+    # The plan of a usual start is another one.
+    console.post(f"{week}/start", {**form, "again": ""}, 409)
+    runner.put({"end_datetime": "2023-07-20"}, f"/api/backfills/{week}")
+    console.post(f"{week}/start", form, 412)
+    assert runner.get(f"/api/backfills/{week}")["status"] == "completed"
+    # Nothing but a start runs again.
+    console.get(f"{week}/retry?again=all", 409)
+
+
+def test_what_others_have_completed_is_not_run_again(console, runner, week):
+    end_all(runner)
+    runner.put({**WEEK, "settings": {"skip_covered": True}})
+    assert "settings.skip_covered" in console.get("6/start", 409)

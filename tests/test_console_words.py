@@ -1,0 +1,166 @@
+"""The words of the console: all of ours can be replaced; the title, the way home, a host's head."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import fields
+from pages import serve_console
+
+from flask_backfills.console import times
+
+WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
+WEEK |= {"interval_type": "day", "interval_units": 1}
+
+
+class Marked(Mapping):
+    """Translates each text into itself, between marks."""
+
+    def __getitem__(self, text):
+        return f"\u2039{text}\u203a"
+
+    def __iter__(self):
+        return iter(())
+
+    def __len__(self):
+        return 1
+
+
+def unmarked(page):
+    """What is left of a page without what is marked, what callers wrote, and numbers."""
+    for part in (
+        # Callers' words and their keys; what stands in fields; cells of a strip, by their dates.
+        r"<bdi>.*?</bdi>",
+        r"<(textarea|svg)\b.*?</\1>",
+        r'<button[^>]*class="cell.*?</button>',
+        r"<!doctype html>",
+    ):
+        page = re.sub(part, "", page, flags=re.DOTALL)
+    told = re.findall(r'(?:aria-label|placeholder|alt|data-utc|data-local)="([^"]*)"', page)
+    told.append(re.sub("<[^>]*>", " ", page))
+    found = []
+    for text in told:
+        while text != (shorter := re.sub("\u2039[^\u2039\u203a]*\u203a", "", text)):
+            text = shorter
+        found += re.findall(r"[^\W\d_]{2,}", text)
+    return found
+
+
+def test_every_text_of_ours_is_translated(own_runner):
+    runner = own_runner
+    console = serve_console(runner, title="7", home_url="/", translations=Marked())
+    runner.put({**WEEK, "variables": {"a": 1}, "settings": {"order": "backwards"}})
+    pages = {path: console.get(path) for path in ("6/edit", "6/start", "6/delete")}
+    form = {**console.form("6/edit"), "new-name": "x", "do": "preview"}
+    pages["preview"] = console.post("6/edit", form, 200).text
+    pages["nothing"] = console.post("6/edit", {**form, "new-name": "old_name"}, 200).text
+    pages["wrong"] = console.post("6/edit", {**form, "new-interval_units": "0"}, 422).text
+    runner.put({"name": "theirs"})
+    pages["overtaken"] = console.post("6/edit", form, 409).text
+    runner.put({"status": "initial"})
+    for path in ("6/pause", "6/cancel"):
+        pages[path] = console.get(path)
+    for path, status in (("9", 404), ("6/start", 409), ("6/resume", 409)):
+        pages[f"refused {path}"] = console.get(path, status)
+    pages["forged"] = console.post("6/cancel", {}, 403).text
+    for run in runner.claim(limit=7):
+        runner.finish(run, "failed" if "-13T" in run.key else "completed")
+    for path in ("6/retry", "6/start", "6/start?again=all"):
+        pages[path] = console.get(path)
+    for path, page in pages.items():
+        assert "\u2039" in page and unmarked(page) == [], path
+
+
+def test_every_text_of_an_undo_is_translated(bare):
+    bare.serve(run_model=bare.run_model(), event_model=bare.event_model(), actor=lambda: "ann")
+    console = serve_console(bare, title="7", translations=Marked())
+    bare.put({"name": "new", "variables": {"a": 1}})
+    page = console.get("6/undo")
+    assert "\u2039Undo the edit\u203a" in page and unmarked(page) == []
+
+
+def test_a_text_is_replaced_with_what_is_filled_in(own_runner):
+    words = {"Start {count} runs of {name}?": "{name}: {count} Läufe starten?", "Save": "Sichern"}
+    words |= {"Start {count} runs": "{count} Läufe starten", "en": "de"}
+    console = serve_console(own_runner, translations=words)
+    own_runner.put({**WEEK, "name": "<July>"})
+    page = console.get("6/start")
+    assert "<h1><bdi>&lt;July&gt;</bdi>: 7 Läufe starten?</h1>" in page
+    assert "<title>&lt;July&gt;: 7 Läufe starten? - Backfills</title>" in page
+    assert ">7 Läufe starten</button>" in page and '<html lang="de">' in page
+
+
+def test_the_pages_have_the_hosts_title_and_a_way_home(own_host):
+    console = serve_console(own_host, title="Re-runs & more", home_url="/start?a=1&b=2")
+    for path in ("", "6", "6/edit", "6/start", "9"):
+        page = console.get(path, 404 if path == "9" else 200)
+        assert "Re-runs &amp; more</title>" in page
+        assert '<li><a href="/start?a=1&amp;b=2">Home</a></li>' in page
+        assert ">Re-runs &amp; more</a>" in page
+
+
+def test_without_a_way_home_none_is_shown(own_host):
+    assert ">Home<" not in serve_console(own_host).get("")
+
+
+def test_a_host_adds_to_the_head_of_every_page(own_host, tmp_path):
+    folder = tmp_path / "templates" / "backfills_console"
+    folder.mkdir(parents=True)
+    (folder / "head.html").write_text('<link rel="stylesheet" href="/own/{{ console_title }}.css">')
+    own_host.app.root_path = str(tmp_path)
+    own_host.app.jinja_loader = None
+    del own_host.app.jinja_loader
+    console = serve_console(own_host)
+    for path in ("", "6", "6/edit", "6/start"):
+        head = console.get(path).partition("</head>")[0]
+        assert '<link rel="stylesheet" href="/own/Backfills.css">' in head
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("9", 404, "Not found"),
+        ("6/resume", 409, "This can't be done now"),
+    ],
+)
+def test_a_refused_page_says_what_it_is_and_what_to_do_next(own_runner, path, status, told):
+    page = serve_console(own_runner).get(path, status)
+    assert f"<h1>{told}</h1>" in page.replace("&#39;", "'")
+    assert f"<title>{told} - " in page.replace("&#39;", "'")
+    assert re.search('<p class="quiet">.+</p>', page) and 'class="button primary"' in page
+
+
+def test_a_form_that_is_not_ours_is_told_to_load_again(own_runner):
+    console = serve_console(own_runner)
+    page = console.post("6/delete", {}, 403).text
+    assert "Not allowed" in page and "Load the page again." in page
+    assert fields(console.get("6/delete"))["csrf_token"]
+
+
+#: A second way to say how long ago something was.
+SECONDS = {"year": 31_536_000, "month": 2_592_000, "day": 86_400, "hour": 3_600, "minute": 60}
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_a_relative_time_is_told_in_the_largest_unit(seconds):
+    now = datetime(2023, 7, 18, 12, tzinfo=timezone.utc)
+    told = times.relative(now - timedelta(seconds=seconds), now, translate)
+    if seconds == 0:
+        assert told == "now"
+        return
+    count, unit = abs(seconds), "second"
+    for name, length in SECONDS.items():
+        if abs(seconds) >= length:
+            count, unit = abs(seconds) // length, name
+            break
+    span = f"{count} {unit}{'' if count == 1 else 's'}"
+    assert told == (f"{span} ago" if seconds > 0 else f"in {span}")
+
+
+def translate(text, **values):
+    return text.format(**values)
