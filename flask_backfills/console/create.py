@@ -29,6 +29,7 @@ from ..tables import columns
 from ..tables import lists
 from . import forms
 from . import timeline
+from .field import Field
 from .frame import Frame
 from .guard import check_origin
 from .guard import check_token
@@ -68,7 +69,7 @@ class Draft(t.NamedTuple):
     pipeline_error: str = ""
     notice: str = ""
 
-    def by_attribute(self, host: Host) -> dict[str, forms.Field]:
+    def by_attribute(self, host: Host) -> dict[str, Field]:
         """The fields that the form asks for, by their attribute."""
         fields = {field.key: field for field in self.form.fields}
         keys = {
@@ -111,7 +112,8 @@ def made_view(frame: Frame) -> ResponseReturnValue:
     do = form.get("do")
     stores = do in ("create", "start")
     try:
-        sent = draft.form.sent()
+        # Without fields for settings, it is just what was written.
+        sent = t.cast("dict[str, t.Any]", draft.form.sent())
         if stores and host.run_model is None:
             # There is no plan to be seen.
             return _store(frame, draft, sent, start=do == "start")
