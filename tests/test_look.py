@@ -156,7 +156,7 @@ def test_a_cut_text_fits_and_begins_as_the_text(text, room):
 def test_windows_of_whole_days_are_told_without_times(flask, runner, week):
     assert "  2023-07-10 to 2023-07-16\n" in flask("list").stdout
     runner.put({"interval_type": "hour"}, f"/api/pipelines/arwen_starlight/backfills/{week}")
-    assert "  2023-07-10 00:00:00 to 2023-07-16 00:00:00\n" in flask("list").stdout
+    assert "  2023-07-10 00:00 to 2023-07-16 00:00\n" in flask("list").stdout
 
 
 # Progress

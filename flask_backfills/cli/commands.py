@@ -35,10 +35,10 @@ from .printing import print_json
 from .printing import status_of
 from .printing import tell_more
 from .printing import tell_none
+from .printing import tell_sentence
 from .printing import window_of
 from .table import print_table
 from .terminal import of_status
-from .text import printable
 from .text import tell
 
 
@@ -98,9 +98,9 @@ def show(host: Host, backfill_id: str, as_json: bool) -> None:
         shown["forecast"] = forecast
     print_backfill(shown, as_json)
     if not as_json and (line := sentence(forecast)):
-        tell(line)
+        tell_sentence(line)
     if not as_json and (zone := host.local_window.zone):
-        tell(f"The window is in the time zone {zone}. Other times are in UTC.")
+        tell_sentence(f"The window is in the time zone {zone}. Other times are in UTC.")
 
 
 @command(ID, CHANGES, YES, JSON, example="update 6 name=July end_datetime=2023-07-31")
@@ -152,11 +152,11 @@ def preview(
         return
     status = status_of(host.backfills.by_attribute(saved.shown))
     started = "" if changes or saved.changes else f"The backfill is {status}. "
-    tell(plan_line(saved.metadata) or f"{started}No run changes.")
+    tell_sentence(plan_line(saved.metadata) or f"{started}No run changes.")
     for note in page.notes:
-        tell(printable(note))
+        tell_sentence(note)
     if line := sentence((saved.metadata or {}).get("forecast")):
-        tell(line)
+        tell_sentence(line)
     entries = (saved.metadata or {"plan": {"entries": []}})["plan"]["entries"]
     if entries:
         print_table(

@@ -18,6 +18,7 @@ from .printing import tell_none
 from .printing import word_of
 from .terminal import Coloured
 from .terminal import COLOURS
+from .terminal import wrapped
 from .text import printable
 from .text import tell
 
@@ -40,6 +41,7 @@ def print_errors(
         word = word_of(one.status)
         head = Coloured(f"{one.run_count:,} {word}", COLOURS.get(word))
         tell(head, f", {' to '.join(map(printable, keys))}")
-        for line in (one.error or "No error was recorded.").splitlines():
-            tell(f"    {printable(line)}")
+        text = one.error or "No error was recorded."
+        for line in wrapped("\n".join(map(printable, text.splitlines())), 4):
+            tell(f"    {line}")
     tell_more(total, offset, len(found))

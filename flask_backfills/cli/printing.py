@@ -14,6 +14,7 @@ from ..rules.settings import is_paused
 from ..rules.settings import to_do
 from .terminal import Coloured
 from .terminal import of_status
+from .terminal import wrapped
 from .text import printable
 from .text import printable_json
 from .text import tell
@@ -40,7 +41,8 @@ def print_attributes(shown: dict[str, t.Any]) -> None:
         if value is not None:
             told = _told(key, value, shown)
             # Lines of a text stand below each other, so that none passes for an attribute.
-            text = f"\n{' ' * (width + 2)}".join(told.text.split("\n"))
+            lines = wrapped(told.text, width + 2)
+            text = f"\n{' ' * (width + 2)}".join(lines)
             tell(f"{key:<{width}}  ", Coloured(text, told.colour))
 
 
@@ -53,6 +55,12 @@ def _told(key: str, value: t.Any, shown: dict[str, t.Any]) -> Coloured:
     if key == "error" and isinstance(value, str):
         return Coloured("\n".join(map(printable, value.splitlines())), None)
     return Coloured(printable_json(value) if isinstance(value, dict) else printable(value), None)
+
+
+def tell_sentence(text: str) -> None:
+    """Print a sentence, on a terminal broken between its words."""
+    for line in wrapped(printable(text), 0):
+        tell(line)
 
 
 def tell_none(what: str, total: int, offset: int) -> None:
@@ -98,6 +106,7 @@ def word_of(status: t.Any) -> str:
 
 #: The beginning of a day, as windows are shown: in UTC, or in the zone with its offset.
 _WHOLE_DAY = re.compile(r"([0-9-]+) 00:00:00([+-][0-9:]+)?")
+_WHOLE_MINUTE = re.compile(r"( [0-9]+:[0-9]+):00([+-][0-9:]+)?$")
 
 
 def window_of(shown: dict[str, t.Any]) -> str:
@@ -107,7 +116,8 @@ def window_of(shown: dict[str, t.Any]) -> str:
         return ""
     first, last = (_WHOLE_DAY.fullmatch(str(one)) for one in (start, end))
     if first and last and shown["interval_type"] not in ("minute", "hour"):
-        start, end = first[1], last[1]
+        return f"{first[1]} to {last[1]}"
+    start, end = (_WHOLE_MINUTE.sub(r"\1\2", str(one)) for one in (start, end))
     return f"{start} to {end}"
 
 

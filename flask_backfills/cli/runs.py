@@ -27,9 +27,12 @@ from .printing import print_attributes
 from .printing import print_json
 from .printing import tell_more
 from .printing import tell_none
+from .printing import tell_sentence
 from .printing import word_of
 from .table import print_table
 from .terminal import of_status
+from .terminal import wrapped
+from .text import printable
 from .text import tell
 
 #: What people make of runs, by the option that says so.
@@ -168,7 +171,9 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
         print_json({"explain": {"why": [one._asdict() for one in why]}})
         return
     for one in why:
-        tell(f"{one.code}: {one.message}\n  {one.change}")
+        tell_sentence(f"{one.code}: {one.message}")
+        for line in wrapped(printable(one.change), 2):
+            tell(f"  {line}")
 
 
 def _change_all(

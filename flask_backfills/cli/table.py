@@ -11,11 +11,12 @@ from .terminal import width
 from .text import printable
 from .text import tell
 
-#: The columns of text that may be cut. The others identify something, or are short.
-CUT = {"PIPELINE", "NAME", "WINDOW", "ERROR", "REASON", "WHO", "CHANGES", "BACKFILLS"}
+#: The columns of text that may be cut, and the one that says little without its end only if it must
+#: be. The others identify something, or are short.
+CUT = [{"PIPELINE", "NAME", "ERROR", "REASON", "WHO", "CHANGES", "BACKFILLS"}, {"WINDOW"}]
 
 #: A column that is cut keeps so much.
-LEAST = 8
+LEAST = 6
 
 _GAP = "  "
 
@@ -28,7 +29,8 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]) -> None
     most = width()
     if most is not None:
         room = most - len(_GAP) * (len(head) - 1)
-        widths = fitted(widths, [name in CUT for name in head], room)
+        for names in CUT:
+            widths = fitted(widths, [name in names for name in head], room)
     for row in cells:
         parts: list[Coloured] = []
         for cell, room in zip(row, widths, strict=True):

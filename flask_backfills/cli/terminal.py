@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import typing as t
 import unicodedata
 
@@ -95,6 +96,21 @@ def cut(text: str, room: int) -> str:
             break
         kept.append(char)
     return "".join(kept) + ELLIPSIS if room > 0 else ""
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """The lines of a text, on a terminal also broken between words where they would not fit.
+
+    :param indent: how many columns stand before each line.
+    """
+    most = width()
+    lines = text.split("\n")
+    if most is None:
+        return lines
+    fold = textwrap.TextWrapper(
+        max(most - indent, 20), break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in fold.wrap(line) or [""]]
 
 
 def _room_of(char: str) -> int:
