@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import Host
 from flask import Flask
 from flask import g
 from sqlalchemy import event
@@ -352,6 +353,27 @@ def test_a_worker_beside_the_kit_has_its_time(served):
         kit.advance(hours=1)
         work(served.app, served.blueprint, once=True)
         assert kit.refresh(made).status == "completed"
+
+
+def test_a_test_that_undoes_itself_may_be_isolated_more_strictly(database_url):
+    host = Host(database_url, isolation_level="SERIALIZABLE")
+    begin_by_hand(host)
+
+    def blueprint(model, session, **options):
+        return BackfillBlueprint(model, lambda: host.db.session, **options)
+
+    host.serve(blueprint=blueprint, run_model=host.run_model())
+    host.blueprint.runner(lambda run: {"rows": 1})
+    try:
+        with undone(host), Kit(host.app) as kit:
+            made = kit.create()
+            kit.lose_worker()
+            kit.advance(hours=1)
+            assert len(kit.run_all()) == 3
+            assert kit.refresh(made).metrics == {"rows": 3}
+        assert host.stored("id") == []
+    finally:
+        host.close()
 
 
 # Backfills and runs are made

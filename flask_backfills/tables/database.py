@@ -204,7 +204,10 @@ class Database:
 
     def _begin(self, ranges: bool) -> None:
         """Begin a transaction that sees what others commit, whatever the engine's isolation."""
-        if has_begun(self.session, self.session.get_bind(self.mapper)):
+        bind = self.session.get_bind(self.mapper)
+        # Be it before the session: a test that undoes itself begins on the connection.
+        before = isinstance(bind, sa.Connection) and bind.in_transaction()
+        if before or has_begun(self.session, bind):
             self.is_ours = False
             return
         self.is_ours = True
