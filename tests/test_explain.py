@@ -59,8 +59,7 @@ def test_without_a_worker_it_says_that_none_is_there(runner):
     [told] = why(runner)
     assert told["code"] == "no_worker"
     assert told["message"] == (
-        "Waits for a worker: 7 runs may start, and no worker has renewed a lease or taken a run"
-        " for 60 seconds."
+        "Waits for a worker: 7 runs may start, and no worker has taken a run for 60 seconds."
     )
 
 

@@ -216,7 +216,7 @@ def _cell(
 def _percent(part: float, whole: float) -> str:
     # Neither nothing nor all is told of what is only almost so.
     share = 100 * part / whole
-    return f"{min(max(share, 1), 99) if 0 < part < whole - 1e-6 else share:.0f} %"
+    return f"{min(max(share, 1), 99) if 0 < part < whole - 1e-6 else share:.0f}%"
 
 
 def _lately(host: Host) -> dict[str, str]:

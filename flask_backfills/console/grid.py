@@ -144,8 +144,10 @@ def drawn(
     ]
     kind, units = laid.level
     each = EACH["years" if kind == "year" and units > 1 else kind]
+    # Few quarters have a fourteenth Monday.
+    used = max(len(row.cells) for row in rows) if kind == "week" else None
     return Grid(
-        laid.columns,
+        laid.columns[:used],
         blocks(rows),
         translate(each, units=units) if is_several else None,
         kind,

@@ -67,9 +67,9 @@ REASONS: dict[str, tuple[str, str]] = {
         "A worker that is free, or a higher settings.priority.",
     ),
     "no_worker": (
-        "Waits for a worker: {due:runs} may start, and no worker has renewed a lease or taken a"
-        " run for {seconds} seconds.",
-        "Start a worker: flask backfills work.",
+        "Waits for a worker: {due:runs} may start, and no worker has taken a run for {seconds}"
+        " seconds.",
+        "Start one: flask backfills work",
     ),
     "ready": ("Waits for a worker: {due:runs} may start.", "A worker that is free."),
     "ending": (

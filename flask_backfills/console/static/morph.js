@@ -1,7 +1,7 @@
 // Makes what is on the page like what came, and touches nothing that is the same: what is
 // selected stays selected, and what has the focus keeps it.
 
-// What the scripts or the reader have set since. What is in an element with data-ours is theirs, too.
+// What the scripts or the reader have set since.
 const OURS = { DETAILS: ["open"], A: ["tabindex"], BUTTON: ["tabindex"] };
 
 // Whether one may become the other. A moment may not: another script has its text.
@@ -29,6 +29,9 @@ function become(old, come) {
     if (old.data !== come.data) {
       old.data = come.data;
     }
+  } else if (old.hasAttribute("data-ours")) {
+    // A script fills it.
+    return;
   } else if (old.nodeName === "TIME") {
     // Of the same moment: only "3 minutes ago" goes on.
     if (old.title && old.textContent !== come.textContent) {
@@ -36,9 +39,7 @@ function become(old, come) {
     }
   } else {
     sameAttributes(old, come);
-    if (!old.hasAttribute("data-ours")) {
-      morph(old, come);
-    }
+    morph(old, come);
   }
 }
 export function morph(element, come) {
