@@ -36,6 +36,8 @@ def summaries(
         _summary(host, backfill, more) for backfill, more in zip(backfills, counts, strict=True)
     ]
     waiting = [pair for pair in zip(backfills, found, strict=True) if pair[1]["waits"]]
+    # Of those that run first.
+    waiting.sort(key=lambda pair: pair[1]["status"] != "running")
     for backfill, summary in waiting[:forecasts]:
         forecast = host.backfills.forecast(backfill)
         if forecast and forecast["seconds"]:

@@ -1,0 +1,151 @@
+"""The console's list and its form for a new backfill in a real Chromium, by the keys alone too."""
+
+import os
+
+import pytest
+from conftest import lacking
+from test_browser import app  # noqa: F401
+from test_browser import chromium  # noqa: F401
+from test_browser import expect
+from test_browser import HIDDEN
+from test_browser import OVERLAPS
+from test_browser import page  # noqa: F401
+from test_browser import url  # noqa: F401
+from test_browser import WIDTHS
+
+
+#: Scripts are loaded after the page, which takes its time on a machine that has much to do.
+LOADED = {"timeout": 30_000}
+
+
+def press(page, *keys):  # noqa: F811
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def tab_to(page, name):  # noqa: F811
+    """Go to a control by the tab key, as who has no mouse does."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        found = page.evaluate(
+            """() => {
+              const one = document.activeElement;
+              return one.labels?.[0]?.firstChild.textContent.trim() || one.ariaLabel || one.textContent.trim();
+            }"""
+        )
+        if found == name:
+            return
+    raise AssertionError(f"no way to {name}")
+
+
+def test_filters_submit_by_themselves_and_keep_the_focus(page, url):  # noqa: F811
+    expect(page.get_by_role("button", name="Filter")).to_be_hidden(**LOADED)
+    page.get_by_label("Status").select_option("not-started")
+    expect(page).to_have_url(f"{url}?status=not-started")
+    expect(page.get_by_label("Status")).to_be_focused(**LOADED)
+    page.get_by_label("Name").fill("july")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{url}?q=july&status=not-started")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="Remove the filter Status").click()
+    expect(page).to_have_url(f"{url}?q=july")
+
+
+def test_several_are_started_and_cancelled_by_the_keys_alone(page, url):  # noqa: F811
+    bar = page.locator("#bulk")
+    expect(bar).to_be_hidden(**LOADED)
+    tab_to(page, "Choose Temperatures of July")
+    press(page, "Space")
+    expect(bar).to_contain_text("1 chosen")
+    expect(page.locator("#choose-all")).to_have_js_property("indeterminate", True)
+    tab_to(page, "Start")
+    press(page, "Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Start 1 backfill?")
+    tab_to(page, "Start 1 backfill")
+    press(page, "Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Started 1 of 1")
+    tab_to(page, "Back to the list")
+    press(page, "Enter")
+    expect(bar).to_be_hidden(**LOADED)
+    tab_to(page, "Choose all on this page")
+    press(page, "Space")
+    expect(bar).to_contain_text("2 chosen")
+    tab_to(page, "Cancel")
+    press(page, "Enter")
+    expect(page.locator("main")).to_contain_text("31 runs that have not ended are cancelled.")
+
+
+def test_a_backfill_is_created_by_the_keys_alone(page, url):  # noqa: F811
+    tab_to(page, "New backfill")
+    press(page, "Enter")
+    tab_to(page, "Pipeline")
+    page.keyboard.type("ships")
+    page.wait_for_load_state("networkidle")
+    tab_to(page, "Last 7 days")
+    press(page, "Enter")
+    expect(page.get_by_label("End", exact=True)).to_be_focused()
+    # What was written before stays.
+    expect(page.get_by_label("Pipeline", exact=True)).to_have_value("ships")
+    tab_to(page, "Name")
+    page.keyboard.type("A week")
+    # The Enter key shows the plan, and stores nothing.
+    press(page, "Enter")
+    expect(page.locator(".plan .legend")).to_contain_text("7 to add")
+    tab_to(page, "Name")
+    press(page, "Enter")
+    expect(page.locator(".plan .legend")).to_contain_text("7 to add")
+    tab_to(page, "Create and start")
+    press(page, "Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("A week")
+    expect(page.get_by_text("Started.")).to_be_visible()
+
+
+def pages(page, url, app):  # noqa: F811
+    yield "list"
+    page.locator("[name=chosen]").first.check()
+    yield "chosen"
+    page.goto(f"{url}?q=e&sort=-name&status=not-started")
+    yield "filtered"
+    page.goto(f"{url}?pipeline=nowhere")
+    yield "unknown"
+    page.goto(f"{url}pipeline/bulk?action=cancel&chosen=6&chosen=7&chosen=99")
+    yield "question"
+    page.goto(f"{url}pipeline/bulk?action=start&chosen=7&chosen=99")
+    page.get_by_role("button", name="Start").click()
+    yield "answer"
+    page.goto(f"{url}pipeline/create?from=7")
+    page.get_by_text("More attributes").click()
+    yield "copy"
+    page.get_by_role("button", name="See what will happen").last.click()
+    expect(page.locator(".plan")).to_be_visible()
+    yield "plan"
+    page.get_by_label("Start", exact=True).fill("1/7")
+    page.get_by_label("Every so many").fill("0")
+    page.get_by_role("button", name="See what will happen").last.click()
+    expect(page.locator("#new-every-error")).to_be_visible()
+    yield "errors"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):  # noqa: F811
+    axe = os.environ.get("BACKFILLS_TEST_AXE")
+    if axe is None:
+        lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
+    long = f"a name {HIDDEN} without a space " + "x" * 120
+    app.test_cli_runner().invoke(args=["backfills", "update", "6", f"name={long}"])
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()  # noqa: F811
+    page.goto(url)
+    for name in pages(page, url, app):
+        page.add_script_tag(path=axe)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            where = f"{name}, {scheme}, {width} pixels"
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, where
+            if name != "chosen":
+                # The bar of what is chosen lies over the rows while they are scrolled.
+                assert page.evaluate(OVERLAPS) == [], where
+            found = page.evaluate("axe.run()")["violations"]
+            told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+            assert told == [], where
+    context.close()
