@@ -2,113 +2,20 @@
 
 import os
 import re
-import shutil
-import threading
 
 import pytest
+from browser import app as app
+from browser import chromium as chromium
+from browser import expect
+from browser import HIDDEN
+from browser import OVERLAPS
+from browser import page as page
+from browser import server as server
+from browser import start_july
+from browser import url as url
+from browser import WIDTHS
+from browser import worker as worker
 from conftest import lacking
-from werkzeug.serving import make_server
-
-from flask_backfills.worker import work
-
-try:
-    from playwright.sync_api import expect
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    lacking('no playwright: it is in the extra "check"', allow_module_level=True)
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WIDTHS = (400, 800, 1400)
-
-#: Characters that turn, hide or cut the text around them.
-HIDDEN = "\u202e\u2066\u200b\x1b"
-
-#: Pairs of texts or controls whose boxes overlap, though neither is within the other.
-OVERLAPS = """() => {
-  const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
-    one.checkVisibility() && one.getClientRects().length &&
-    (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
-     [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
-  const found = [];
-  seen.forEach((one, index) => seen.slice(index + 1).forEach((other) => {
-    if (one.contains(other) || other.contains(one)) return;
-    for (const a of one.getClientRects()) for (const b of other.getClientRects()) {
-      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-      if (across > 1 && down > 4) found.push(one.outerHTML + " and " + other.outerHTML);
-    }
-  }));
-  return found;
-}"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        lacking("no chromium: it is in Debian's package of that name")
-    with sync_playwright() as playwright:
-        # Without a sandbox, since tests may run as root.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def app(example, tmp_path):
-    module = example("quickstart/app.py")
-    app = module.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/q.db"})
-    with app.app_context():
-        july = module.db.session.get(module.Backfill, 7)
-        july.variables = {"seconds": 0.4}
-        module.db.session.commit()
-    yield app
-    with app.app_context():
-        module.db.engine.dispose()
-
-
-@pytest.fixture
-def url(app):
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}/backfills/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture
-def page(chromium, url):
-    context = chromium.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    told = []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.goto(url)
-    yield page
-    context.close()
-    # Nothing that the policy keeps from being loaded, and no error.
-    assert told == []
-
-
-@pytest.fixture
-def worker(app):
-    stop = threading.Event()
-    blueprint = app.blueprints["backfills"]
-    options = {"stop": stop, "idle": 0.1, "concurrency": 2}
-    thread = threading.Thread(target=work, args=(app, blueprint), kwargs=options)
-    yield thread
-    stop.set()
-    if thread.ident is not None:
-        thread.join()
-
-
-def start_july(page):
-    page.get_by_role("link", name="Temperatures of July").click()
-    page.get_by_role("link", name="Start").click()
-    expect(page.locator(".plan .cell.is-add")).to_have_count(31 + 1)  # and the legend's
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator(".strip .cell.is-initial")).to_have_count(31)
 
 
 def test_a_backfill_is_started_followed_and_made_longer(page, worker):
@@ -171,14 +78,14 @@ def test_cells_are_told_on_hover_and_reached_by_the_keys(page):
     start_july(page)
     told = page.locator(".told")
     page.locator(".strip .cell").nth(2).hover()
-    expect(told).to_have_text("2023-07-03 00:00:00: waiting")
+    expect(told).to_have_text("2023-07-03: waiting")
     page.get_by_role("link", name="Cancel").focus()
     page.keyboard.press("Tab")
-    expect(told).to_have_text("2023-07-01 00:00:00: waiting")
+    expect(told).to_have_text("2023-07-01: waiting")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
-    expect(told).to_have_text("2023-07-02 00:00:00: waiting")
+    expect(told).to_have_text("2023-07-02: waiting")
     # The strip is one stop for the tab key; what moves keeps what has the focus.
     page.wait_for_timeout(2000)
     expect(page.locator(".strip .cell").nth(1)).to_be_focused()
@@ -212,7 +119,7 @@ def test_what_a_browser_can_not_show_is_not_changed_by_an_edit(page, app):
     page.get_by_label("Interval units").fill("2")
     page.get_by_role("button", name="See what will happen").click()
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("dl")).to_contain_text("interval_units2")
+    expect(page.locator(".attributes")).to_contain_text("interval_units2")
     with app.app_context():
         july = backfills.find(None, 7)
         assert (july.name, july.interval_type) == ("two\r\nlines", "fortnight")
@@ -262,6 +169,11 @@ def pages(page, url, app):
     yield "backfill"
     page.get_by_role("link", name="Cancel").click()
     yield "action"
+    page.get_by_text("List of these runs").click()
+    yield "list of a plan"
+    page.goto(f"{url}pipeline/coverage?pipeline=weather&start=2023-06-20&end=2023-08-20")
+    page.get_by_text("Pieces").click()
+    yield "pipeline"
     page.goto(f"{url}7/edit")
     page.get_by_text("More attributes").click()
     yield "form"

@@ -3,6 +3,7 @@
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -204,6 +205,6 @@ def test_what_spans_fill_is_counted_hour_by_hour(some, edges):
     edges = sorted(edges)
     found = [
         3600.0 * sum(begins <= hour < ends for hour in hours_of(some))
-        for begins, ends in zip(edges, edges[1:], strict=False)
+        for begins, ends in pairwise(edges)
     ]
     assert spread(some, edges) == found

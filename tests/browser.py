@@ -1,0 +1,133 @@
+"""A real Chromium on the quickstart, and on a server that can be stopped: fixtures of the tests."""
+
+import shutil
+import threading
+
+import pytest
+from conftest import lacking
+from werkzeug.serving import make_server
+
+from flask_backfills.worker import work
+
+try:
+    from playwright.sync_api import expect
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    lacking('no playwright: it is in the extra "check"', allow_module_level=True)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WIDTHS = (400, 800, 1400)
+
+#: Characters that turn, hide or cut the text around them.
+HIDDEN = "\u202e\u2066\u200b\x1b"
+
+#: Pairs of texts or controls whose boxes overlap, though neither is within the other.
+OVERLAPS = """() => {
+  const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
+    one.checkVisibility() && one.getClientRects().length &&
+    (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
+     [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
+  const found = [];
+  seen.forEach((one, index) => seen.slice(index + 1).forEach((other) => {
+    if (one.contains(other) || other.contains(one)) return;
+    for (const a of one.getClientRects()) for (const b of other.getClientRects()) {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 1 && down > 4) found.push(one.outerHTML + " and " + other.outerHTML);
+    }
+  }));
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        lacking("no chromium: it is in Debian's package of that name")
+    with sync_playwright() as playwright:
+        # Without a sandbox, since tests may run as root.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def app(example, tmp_path):
+    module = example("quickstart/app.py")
+    app = module.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/q.db"})
+    with app.app_context():
+        july = module.db.session.get(module.Backfill, 7)
+        july.variables = {"seconds": 0.4}
+        module.db.session.commit()
+    yield app
+    with app.app_context():
+        module.db.engine.dispose()
+
+
+class Server:
+    """A server on a port of its own, which can be stopped and started again."""
+
+    def __init__(self, app):
+        self.app = app
+        self.port = 0
+        self.server = None
+        self.start()
+
+    def start(self):
+        self.server = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self.port = self.server.port
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def stop(self):
+        if self.server is not None:
+            self.server.shutdown()
+            self.thread.join()
+            self.server.server_close()
+            self.server = None
+
+
+@pytest.fixture
+def server(app):
+    server = Server(app)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def url(server):
+    return f"http://127.0.0.1:{server.port}/backfills/"
+
+
+@pytest.fixture
+def page(chromium, url):
+    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    told = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.goto(url)
+    yield page
+    context.close()
+    # Nothing that the policy keeps from being loaded, and no error.
+    assert told == []
+
+
+@pytest.fixture
+def worker(app):
+    stop = threading.Event()
+    blueprint = app.blueprints["backfills"]
+    options = {"stop": stop, "idle": 0.1, "concurrency": 2}
+    thread = threading.Thread(target=work, args=(app, blueprint), kwargs=options)
+    yield thread
+    stop.set()
+    if thread.ident is not None:
+        thread.join()
+
+
+def start_july(page):
+    page.get_by_role("link", name="Temperatures of July").click()
+    page.get_by_role("link", name="Start").click()
+    expect(page.locator(".plan .strip .cell.is-add")).to_have_count(31)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".strip .cell.is-initial")).to_have_count(31)

@@ -1,0 +1,81 @@
+"""The grid in a browser: by the keyboard alone, on a phone, and with thousands of runs."""
+
+import pytest
+from browser import app as app
+from browser import chromium as chromium
+from browser import expect
+from browser import page as page
+from browser import server as server
+from browser import start_july
+from browser import url as url
+
+
+def test_the_arrows_move_through_weeks_and_days(page):
+    start_july(page)
+    told = page.locator(".told")
+    page.locator(".strip .cell").first.focus()
+    # July begins on a Saturday.
+    expect(told).to_have_text("2023-07-01: waiting")
+    for key, day in (
+        ("ArrowDown", "08"),
+        ("ArrowDown", "15"),
+        ("ArrowLeft", "14"),
+        ("ArrowUp", "07"),
+        ("Home", "03"),
+        ("ArrowUp", "03"),
+        ("End", "09"),
+        ("ArrowRight", "10"),
+        ("ArrowDown", "17"),
+        ("ArrowDown", "24"),
+        ("ArrowDown", "31"),
+        ("ArrowDown", "31"),
+    ):
+        page.keyboard.press(key)
+        expect(told).to_have_text(f"2023-07-{day}: waiting")
+    page.keyboard.press("Tab")
+    expect(page.locator(".strip .cell:focus")).to_have_count(0)
+    page.keyboard.press("Shift+Tab")
+    expect(told).to_have_text("2023-07-31: waiting")
+
+
+def test_a_backfill_is_paused_and_resumed_by_the_keyboard_alone(page):
+    start_july(page)
+    page.get_by_role("link", name="Pause").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Pause").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".badge.is-paused")).to_be_visible()
+    expect(page.locator("#do-resume")).to_have_class("button primary")
+    page.keyboard.press("Tab")
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+@pytest.mark.parametrize("kind", ["minute", "hour", "day", "week", "month", "year"])
+def test_no_calendar_is_wider_than_the_page_and_cells_can_be_hit(page, app, url, width, kind):
+    backfills = app.blueprints["backfills"].backfills
+    days = {"minute": 0.2, "hour": 12, "day": 300, "week": 900, "month": 5000, "year": 90_000}[kind]
+    # 90,000 days before are in the year 1776.
+    window = {"start_datetime": f"{2023 - days // 366 - 1:.0f}-05-03", "interval_type": kind}
+    window |= {"end_datetime": "2023-05-03", "interval_units": 1, "status": "initial"}
+    if days < 100:
+        window["start_datetime"] = f"2023-04-{30 - days:.0f}"
+        if kind == "minute":
+            window |= {"start_datetime": "2023-05-02 19:00"}
+    with app.app_context():
+        key = backfills.create("weather", window).backfill.id
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{url}{key}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator(".strip .cell").nth(3).bounding_box()
+    least = 28 if width == 400 else 22
+    assert box["width"] >= least and box["height"] >= least
+    # Each cell stands under its heading.
+    places = page.evaluate(
+        """() => [...document.querySelectorAll(".block")].flatMap((block) => {
+          const heads = [...block.querySelectorAll(".heads .slot")];
+          return [...block.querySelectorAll(".line:not(.heads)")].flatMap((line) =>
+            [...line.querySelectorAll(".slot")].map((slot, index) =>
+              slot.getBoundingClientRect().left - heads[index].getBoundingClientRect().left));
+        })"""
+    )
+    assert places and max(map(abs, places)) < 1
