@@ -184,12 +184,19 @@ def pages(page, url, app):
     page.get_by_role("button", name="See what will happen").click()
     yield "errors"
     page.goto(f"{url}7/edit")
+    page.get_by_label("Max failures").fill("0")
+    page.get_by_role("button", name="See what will happen").click()
+    yield "errors of settings"
+    page.goto(f"{url}7/edit")
     page.get_by_label("Name").fill("mine")
     app.test_cli_runner().invoke(args=["backfills", "update", "7", f"name=hers {HIDDEN}"])
     page.get_by_role("button", name="See what will happen").click()
     expect(page.get_by_text("Somebody else has stored: hers [U+202E]")).to_be_visible()
     yield "overtaken"
+    page.goto(f"{url}7/undo")
+    yield "undo"
     page.goto(f"{url}7/delete")
+    yield "delete"
     page.get_by_role("button", name="Delete").click()
     yield "refused"
 
