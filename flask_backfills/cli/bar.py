@@ -28,7 +28,7 @@ class Bar:
 
     def __init__(self, stream: t.TextIO) -> None:
         self.stream = stream
-        #: The moment of the first look at it, and how much was done then.
+        #: The last moment before anything moved, and how much was done by then.
         self.begun: tuple[float, int] | None = None
 
     def __enter__(self) -> Bar:
@@ -46,7 +46,7 @@ class Bar:
         :param info: what there is to say beside it; the first that is cut.
         """
         now = time.monotonic()
-        if self.begun is None:
+        if self.begun is None or done <= self.begun[1]:
             self.begun = now, done
         since, before = self.begun
         left = ""

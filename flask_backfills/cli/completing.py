@@ -57,7 +57,7 @@ def _completer(offer: Callable[[Host, click.Context, str], Offer]) -> _Completer
                 with app.app_context():
                     found = list(offer(ctx.meta[HOST], ctx, incomplete))
         # A database that is away, an argument that names nothing: it is not the time to say so.
-        except Exception:
+        except (Exception, KeyboardInterrupt):
             return []
         return [
             CompletionItem(str(value), help=printable(about) or None)
