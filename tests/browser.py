@@ -27,10 +27,23 @@ OVERLAPS = """() => {
     one.checkVisibility() && one.getClientRects().length &&
     (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
      [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
+  // Lines of a text that is cut are where nobody sees them.
+  const boxes = (one) => {
+    const cuts = [];
+    for (let up = one; up; up = up.parentElement) {
+      if (getComputedStyle(up).overflow === "hidden") cuts.push(up.getBoundingClientRect());
+    }
+    return [...one.getClientRects()].map((box) => ({
+      left: box.left,
+      right: box.right,
+      top: Math.max(box.top, ...cuts.map((cut) => cut.top)),
+      bottom: Math.min(box.bottom, ...cuts.map((cut) => cut.bottom)),
+    }));
+  };
   const found = [];
   seen.forEach((one, index) => seen.slice(index + 1).forEach((other) => {
     if (one.contains(other) || other.contains(one)) return;
-    for (const a of one.getClientRects()) for (const b of other.getClientRects()) {
+    for (const a of boxes(one)) for (const b of boxes(other)) {
       const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
       if (across > 1 && down > 4) found.push(one.outerHTML + " and " + other.outerHTML);

@@ -3,17 +3,20 @@ const filter = document.getElementById("filter");
 const FOCUS = "flask-backfills-filter";
 let timer;
 
-function keep(id) {
+function remember(id) {
   try {
-    if (id) {
-      sessionStorage.setItem(FOCUS, id);
-      return id;
-    }
-    const kept = sessionStorage.getItem(FOCUS);
-    sessionStorage.removeItem(FOCUS);
-    return kept;
+    sessionStorage.setItem(FOCUS, id);
   } catch {
-    return null;
+    // Then the focus is at the top of the new page.
+  }
+}
+function recall() {
+  try {
+    const id = sessionStorage.getItem(FOCUS);
+    sessionStorage.removeItem(FOCUS);
+    return id ?? "";
+  } catch {
+    return "";
   }
 }
 if (filter) {
@@ -30,15 +33,17 @@ if (filter) {
     // Arrow keys go over several choices: who uses them stays where they are, and has a moment.
     clearTimeout(timer);
     timer = setTimeout(() => {
-      keep(event.target.id);
+      remember(event.target.id);
       filter.requestSubmit();
     }, 500);
   });
   filter.addEventListener("submit", () => {
     clearTimeout(timer);
-    keep(filter.contains(document.activeElement) ? document.activeElement.id : "");
+    if (filter.contains(document.activeElement)) {
+      remember(document.activeElement.id);
+    }
   });
-  const field = document.getElementById(keep() ?? "");
+  const field = document.getElementById(recall());
   if (field && filter.contains(field)) {
     field.focus({ preventScroll: true });
     field.setSelectionRange?.(field.value.length, field.value.length);
