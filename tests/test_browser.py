@@ -199,6 +199,63 @@ def pages(page, url, app):
     yield "delete"
     page.get_by_role("button", name="Delete").click()
     yield "refused"
+    fail_some(app)
+    page.goto(f"{url}7/runs")
+    yield "runs"
+    page.get_by_role("link", name="no reading at").first.click()
+    yield "runs of a failure"
+    page.get_by_role("link", name="2023-07-03").click()
+    yield "run"
+    page.get_by_role("link", name="Mark as done").click()
+    yield "question of a run"
+    page.goto(f"{url}7/change-runs/retry?status=failed")
+    yield "question of runs"
+
+
+def fail_some(app):
+    """Let runs of July fail, with short and with long reasons."""
+    host = app.blueprints["backfills"].host
+    session = host.table.session
+    with app.app_context():
+        backfill = host.table.find(None, 7)
+        for number, run in enumerate(host.progress.page(backfill, None, 0, 31)[0]):
+            if number < 20:
+                run.status, run.error = "failed", f"no reading at {number}:00 {HIDDEN}"
+            elif number < 25:
+                run.status, run.error = "failed", "x" * 500
+            run.started_at = run.completed_at = run.execution_date
+            run.metrics, run.worker = {"rows": 10**9, "x" * 90: {"y": "z" * 90}}, "w" * 200
+        session.commit()
+
+
+def test_failed_runs_are_tried_again_with_the_keys_alone(page, url, app):
+    start_july(page)
+    fail_some(app)
+    page.goto(f"{url}7/runs")
+
+    def press_until(name):
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.getAttribute('aria-label')") == name:
+                return
+            if page.evaluate("document.activeElement.innerText") == name:
+                return
+        raise AssertionError(f"no Tab leads to {name}")
+
+    press_until("failed 25")
+    page.keyboard.press("Enter")
+    press_until("Try 25 runs again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Try 25 runs again?")).to_be_visible()
+    press_until("Try 25 runs again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("The runs wait again.")
+    expect(page.locator(".badge.is-failed")).to_have_count(0)
+    press_until("2023-07-01")
+    page.keyboard.press("Enter")
+    press_until("Next run")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="2023-07-02")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
