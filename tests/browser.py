@@ -23,8 +23,9 @@ HIDDEN = "\u202e\u2066\u200b\x1b"
 
 #: Pairs of texts or controls whose boxes overlap, though neither is within the other.
 OVERLAPS = """() => {
+  // What saves a form stays in sight, over what is scrolled past.
   const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
-    one.checkVisibility() && one.getClientRects().length &&
+    !one.closest(".save") && one.checkVisibility() && one.getClientRects().length &&
     (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
      [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
   // Lines of a text that is cut are where nobody sees them.

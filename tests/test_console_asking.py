@@ -118,7 +118,7 @@ def test_where_all_is_completed_everything_is_run_again(console, runner, week):
     page = console.get(f"{week}/start")
     assert heading(page) == "Run all 7 runs of July again?"
     assert button(page) == "Run 7 runs again"
-    assert "All that is to be done is completed already." in page
+    assert "A start as the settings say would run nothing." in page
     assert [kind for kind, _ in labels(page)] == ["redo"] * 7
     console.post(f"{week}/start", fields(page))
     assert runner.statuses(url) == {"initial": 7}

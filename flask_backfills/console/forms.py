@@ -23,10 +23,14 @@ from .field import kind_of
 from .field import text_of
 
 #: Those that people change; the others follow from the status, or are for programs.
-FIRST = ("name", "start_datetime", "end_datetime", "block_uuid", "variables")
+FIRST = ("name", "block_uuid")
 
-#: The step from run to run, in one line.
+#: Of which time there are runs, and the step from run to run, in one line.
+WINDOW = ("start_datetime", "end_datetime")
 STEP = ("interval_units", "interval_type")
+
+#: What each run gets.
+VARIABLES = ("variables",)
 
 #: The settings are in fields of their own.
 SETTINGS = "settings"
@@ -101,6 +105,14 @@ class Form:
         return self._with(FIRST)
 
     @property
+    def span(self) -> list[Field]:
+        return self._with(WINDOW)
+
+    @property
+    def variables(self) -> list[Field]:
+        return self._with(VARIABLES)
+
+    @property
     def step(self) -> list[Field]:
         return self._with(STEP)
 
@@ -111,14 +123,15 @@ class Form:
 
     @property
     def more(self) -> list[Field]:
-        apart = {*FIRST, *STEP, SETTINGS}
+        apart = {*FIRST, *WINDOW, *STEP, *VARIABLES, SETTINGS}
         found = [field for field in self.fields if not self._is_setting(field)]
         return [field for field in found if field.attribute not in apart]
 
     @property
     def wrong(self) -> list[Field]:
         """The fields that the user has to look at."""
-        shown = [*self.first, *self.step, *self.settings, *self.more]
+        first = *self.first, *self.span, *self.step, *self.variables
+        shown = [*first, *self.settings, *self.more]
         return [field for field in shown if field.errors or field.stored is not None]
 
     def sent(self) -> Sent:
