@@ -11,8 +11,6 @@ from flask.typing import ResponseReturnValue
 
 from ..host import Host
 from ..rules.lifecycle import STATUSES
-from ..rules.window_words import say_window
-from ..tables import columns
 from ..tables import lists
 from . import times
 from .access import listable
@@ -20,7 +18,7 @@ from .frame import ASKS
 from .frame import Frame
 from .links import covers
 from .summaries import summaries
-from .wording import Translate
+from .summaries import window_of
 
 #: How many backfills a page of the list shows.
 PAGE = 20
@@ -121,31 +119,6 @@ def _rows(frame: Frame, found: list[t.Any]) -> list[dict[str, t.Any]]:
         }
         rows.append({**summary, **row})
     return rows
-
-
-def window_of(host: Host, backfill: t.Any, shown: dict[str, t.Any], translate: Translate) -> str:
-    """The window of a backfill as people say it; as it is shown where it is of another kind.
-
-    :param shown: its summary, where what the host's schema hides is null.
-    """
-    if shown["start_datetime"] is None or shown["end_datetime"] is None:
-        return ""
-    ends = [getattr(backfill, name, None) for name in ("start_datetime", "end_datetime")]
-    if not all(isinstance(one, datetime) for one in ends):
-        return f"{shown['start_datetime']} - {shown['end_datetime']}"
-    start, end = (columns.in_utc(t.cast("datetime", one), False) for one in ends)
-    # A stored step may be none that is valid, and a host's schema may hide it.
-    values = host.expansion.values(backfill)
-    kind, units = (shown[name] and values[name] for name in ("interval_type", "interval_units"))
-    return say_window(
-        start,
-        end,
-        kind,
-        units,
-        zone=host.zone,
-        inclusive=host.inclusive,
-        translate=translate,
-    )
 
 
 def _moment(shown: t.Any) -> datetime | None:

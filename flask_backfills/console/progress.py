@@ -11,14 +11,13 @@ from ..changes import actions
 from ..rules.forecast import spoken
 from ..rules.reasons import Reason
 from . import timeline
+from .failures import failures_of
 from .frame import ASKS
 from .frame import Frame
 from .links import link
 from .summaries import summaries
+from .summaries import window_of
 from .times import moment_of
-
-#: How many failed runs the page lists.
-FAILED = 10
 
 #: The action that a state asks for most.
 FIRST = {None: "start", "initial": "pause", "running": "pause", "failed": "retry"}
@@ -47,9 +46,6 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
     pipeline_uuid, key = frame.name_of(backfill)
     [summary] = summaries(host, [backfill])
     statuses = dict(summary["statuses"])
-    failed: list[t.Any] = []
-    if progress and statuses.get("failed"):
-        failed = progress.page(backfill, "failed", 0, FAILED)[0]
     may = {action: host.may(action, pipeline_uuid) for action in ("update", "delete", "create")}
     possible = actions.possible(host.backfills, backfill)
     possible = [action for action in possible if may[ASKS.get(action, "update")]]
@@ -58,7 +54,8 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
     return {
         "backfill": summary,
         "strip": timeline.of_runs(host, backfill, frame.translate) if progress else None,
-        "failed": host.run_table.schema.dump(failed, many=True) if failed else [],
+        "failures": failures_of(host, backfill) if statuses.get("failed") else None,
+        "window": window_of(host, backfill, summary, frame.translate),
         "to_runs": lambda status: link("runs", backfill_id=key, status=status),
         "why": _why(frame, backfill, summary["active"]),
         "command": COMMAND,

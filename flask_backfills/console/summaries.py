@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from datetime import datetime
 
 from ..changes.backfills import Saved
 from ..host import Host
@@ -15,6 +16,9 @@ from ..rules.settings import is_paused
 from ..rules.settings import to_do
 from ..rules.sight import is_blank
 from ..rules.sight import seen
+from ..rules.window_words import say_window
+from ..tables import columns
+from .wording import Translate
 
 #: The order of a bar.
 BAR = ("completed", "failed", "cancelled", "running")
@@ -77,6 +81,31 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         "left": None,
         "forecast": None,
     }
+
+
+def window_of(host: Host, backfill: t.Any, shown: dict[str, t.Any], translate: Translate) -> str:
+    """The window of a backfill as people say it; as it is shown where it is of another kind.
+
+    :param shown: its summary, where what the host's schema hides is null.
+    """
+    if shown["start_datetime"] is None or shown["end_datetime"] is None:
+        return ""
+    ends = [getattr(backfill, name, None) for name in ("start_datetime", "end_datetime")]
+    if not all(isinstance(one, datetime) for one in ends):
+        return f"{shown['start_datetime']} - {shown['end_datetime']}"
+    start, end = (columns.in_utc(t.cast("datetime", one), False) for one in ends)
+    # A stored step may be none that is valid, and a host's schema may hide it.
+    values = host.expansion.values(backfill)
+    kind, units = (shown[name] and values[name] for name in ("interval_type", "interval_units"))
+    return say_window(
+        start,
+        end,
+        kind,
+        units,
+        zone=host.zone,
+        inclusive=host.inclusive,
+        translate=translate,
+    )
 
 
 class Segment(t.NamedTuple):
