@@ -359,7 +359,7 @@ def test_actions_say_what_they_do_and_do_it(console, runner, started):
 def test_actions_that_are_not_possible_are_not_shown_and_are_refused(console, runner, started):
     page = console.get(str(started))
     shown = re.findall(r'id="do-(\w+)"', page)
-    assert shown == ["pause", "edit", "cancel"]
+    assert shown == ["pause", "edit", "duplicate", "cancel"]
     token = console.form(f"{started}/pause")["csrf_token"]
     for action, told in {
         "start": "The backfill is already waiting.",
@@ -486,7 +486,8 @@ def test_without_a_run_model_there_is_no_strip(host):
     console = Console(host)
     assert 'class="strip"' not in console.get("6")
     console.post("6/start", console.form("6/start"))
-    assert re.findall(r'id="do-(\w+)"', console.get("6")) == ["edit", "cancel", "delete"]
+    shown = re.findall(r'id="do-(\w+)"', console.get("6"))
+    assert shown == ["edit", "duplicate", "cancel", "delete"]
     form = {**console.form("6/edit"), "new-name": "new", "do": "preview"}
     page = console.post("6/edit", form, 200).text
     assert "No run changes." in page
