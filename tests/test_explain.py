@@ -402,7 +402,7 @@ def test_the_command_says_the_same(runner):
 def test_the_page_of_a_backfill_says_why_nothing_moves(runner):
     start(runner)
     page = runner.client.get("/backfills/6").text
-    assert "7 runs may start, and no worker has renewed a lease" in page
+    assert "7 runs may start, and no worker has taken a run" in page
     runner.claim()
     assert 'class="why"' not in runner.client.get("/backfills/6").text
     runner.put({"status": "cancelled"})

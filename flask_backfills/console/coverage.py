@@ -205,7 +205,7 @@ def _cell(
     start, end = (show(edge) for edge in laid.span(place))
     url = None
     if laid.level.seconds > INTERVAL_TYPES["hour"]:
-        zoned = {"start": f"{start}+00:00", "end": f"{end}+00:00"}
+        zoned: dict[str, t.Any] = {"start": f"{start}+00:00", "end": f"{end}+00:00"}
         url = url_for(".coverage", pipeline=pipeline, **zoned)
     kinds = [*amounts]
     return (

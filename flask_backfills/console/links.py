@@ -22,7 +22,9 @@ def link(name: str, **values: t.Any) -> str | None:
     """The URL of a page; ``None`` where there is none. Moments are naive and in UTC."""
     if not has_page(name):
         return None
-    told = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values.items()}
+    told: dict[str, t.Any] = {
+        k: v.isoformat() if isinstance(v, datetime) else v for k, v in values.items()
+    }
     return url_for(f".{name}", **told)
 
 

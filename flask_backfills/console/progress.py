@@ -113,4 +113,4 @@ def _every(summary: dict[str, t.Any]) -> int:
     """After how many milliseconds a page looks again."""
     seconds = ((summary["forecast"] or {}).get("seconds") or {}).get("p50", 0.0)
     least = LATE // 3 if summary["total"] > MANY else SOON
-    return round(min(max(1000 * seconds / LOOKS, least), LATE))
+    return int(min(max(1000 * seconds / LOOKS, least), LATE))

@@ -70,7 +70,7 @@ class _Shown:
 
     def few(self, found: Iterable[One]) -> list[Grid]:
         """Each run as itself, though some may share a cell."""
-        dated = defaultdict(list)
+        dated: defaultdict[datetime, list[One]] = defaultdict(list)
         undated = []
         for one in found:
             if one.date is None:
@@ -80,7 +80,7 @@ class _Shown:
         grids = []
         if dated:
             laid = self.laid_out(min(dated), max(dated), dated)
-            placed = defaultdict(list)
+            placed: defaultdict[int, list[One]] = defaultdict(list)
             for date, some in dated.items():
                 placed[laid.place(date)] += some
             shown = {place: self.of_some(laid, place, some) for place, some in placed.items()}
@@ -113,10 +113,10 @@ class _Shown:
     def laid_out(self, first: datetime, last: datetime, dates: Iterable[datetime]) -> Layout:
         """The calendar, by the step of the window; for a generator by the dates themselves."""
         values = self.host.expansion.values(self.backfill)
-        step = values["interval_type"], values["interval_units"]
-        if values["block_uuid"] is not None or None in step:
-            step = rules.step_of(dates)
-        return rules.layout(first, last, *step, self.host.zone)
+        kind, units = values["interval_type"], values["interval_units"]
+        if values["block_uuid"] is not None or None in (kind, units):
+            kind, units = rules.step_of(dates)
+        return rules.layout(first, last, kind, units, self.host.zone)
 
     def of_some(self, laid: Layout, place: int, found: list[One]) -> Cell:
         if len(found) == 1:
