@@ -2,9 +2,14 @@
 
 import html
 import re
+from datetime import datetime
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 from pages import Console
 from pages import fields
 from pages import serve_console
@@ -13,6 +18,9 @@ from sqlalchemy import DateTime
 from sqlalchemy import Enum
 from sqlalchemy import Integer
 from sqlalchemy import String
+
+from flask_backfills.rules.spoken import say_window
+from flask_backfills.rules.window import Window
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -291,3 +299,30 @@ def test_only_what_the_user_may_change_can_be_chosen(bare):
     may.add("create:arwen_starlight")
     assert 'id="do-create"' in console.get("")
     assert 'id="do-create"' not in console.get("?pipeline=other")
+
+
+JULY = datetime(2023, 7, 1)
+
+
+@given(
+    st.integers(0, 48),
+    st.integers(0, 96),
+    st.sampled_from([("hour", n) for n in (1, 2, 5, 6, 12, 24, 36)] + [("minute", 90)]),
+)
+@settings(max_examples=200)
+def test_hours_are_said_unless_the_runs_fill_whole_days(begin, length, step):
+    start = JULY + timedelta(hours=begin)
+    window = Window(start, start + timedelta(hours=length), *step)
+    runs = [*window.intervals()]
+    told = say_window(window.start, window.end, *step)
+    if ":" not in told:
+        # From the midnight before the first to that after the last: what is said is what is run.
+        assert (start.hour, runs[-1].end.hour, runs[-1].end.minute) == (0, 0, 0)
+        last = runs[-1].end - timedelta(days=1)
+        assert f"{last.day} Jul 2023" in told
+    elif start.hour == 0 and runs[-1].start == window.end and window.end.hour:
+        assert (
+            runs[-1].end.hour
+            or runs[-1].end.minute
+            or runs[-1].end.date() != (window.end.date() + timedelta(days=1))
+        )

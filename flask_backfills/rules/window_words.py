@@ -87,9 +87,8 @@ def say_window(
     :param translate: gives each text in the words of the reader.
     """
     first, last = _in(zone, start), _in(zone, end)
-    whole = first.time() == _MIDNIGHT and _fills_its_day(
-        last, interval_type, interval_units, inclusive
-    )
+    fills = _fills_its_day(last, last - first, interval_type, interval_units, inclusive)
+    whole = first.time() == _MIDNIGHT and fills
     if whole and not inclusive and last.time() == _MIDNIGHT and last > first:
         last -= _DAY
     span = _days(first, last, translate) if whole else _times(first, last, translate)
@@ -141,7 +140,11 @@ def _in(zone: tzinfo, moment: datetime) -> datetime:
 
 
 def _fills_its_day(
-    last: datetime, interval_type: str | None, interval_units: int | None, inclusive: bool
+    last: datetime,
+    length: timedelta,
+    interval_type: str | None,
+    interval_units: int | None,
+    inclusive: bool,
 ) -> bool:
     """Whether a window that ends so is said in days."""
     if interval_type not in ("minute", "hour"):
@@ -152,7 +155,8 @@ def _fills_its_day(
     # The last run is within the day, and ends with it.
     since = last - datetime.combine(last.date(), _MIDNIGHT)
     step = INTERVAL_TYPES[interval_type] * (interval_units or 1)
-    return bool(since) and since.total_seconds() + step == _DAY.total_seconds()
+    ends_with_it = since.total_seconds() + step == _DAY.total_seconds()
+    return bool(since) and ends_with_it and not length.total_seconds() % step
 
 
 def _days(first: datetime, last: datetime, translate: Translate) -> str:
