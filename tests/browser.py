@@ -23,28 +23,29 @@ HIDDEN = "\u202e\u2066\u200b\x1b"
 
 #: Pairs of texts or controls whose boxes overlap, though neither is within the other.
 OVERLAPS = """() => {
+  // What of an element is seen: less what an element around it cuts off.
+  const rects = (one) => {
+    let found = [...one.getClientRects()].map((r) => ({ left: r.left, right: r.right, top: r.top, bottom: r.bottom }));
+    for (let around = one.parentElement; around; around = around.parentElement) {
+      if (getComputedStyle(around).overflowX === "visible") continue;
+      const box = around.getBoundingClientRect();
+      for (const r of found) {
+        r.left = Math.max(r.left, box.left); r.right = Math.min(r.right, box.right);
+        r.top = Math.max(r.top, box.top); r.bottom = Math.min(r.bottom, box.bottom);
+      }
+    }
+    return found;
+  };
   // What saves a form stays in sight, over what is scrolled past.
   const seen = [...document.querySelectorAll("main *, header *")].filter((one) =>
     !one.closest(".save") && one.checkVisibility() && one.getClientRects().length &&
     (one.matches("button, input, select, textarea, progress, .badge, .cell, a") ||
      [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())));
-  // Lines of a text that is cut are where nobody sees them.
-  const boxes = (one) => {
-    const cuts = [];
-    for (let up = one; up; up = up.parentElement) {
-      if (getComputedStyle(up).overflow === "hidden") cuts.push(up.getBoundingClientRect());
-    }
-    return [...one.getClientRects()].map((box) => ({
-      left: box.left,
-      right: box.right,
-      top: Math.max(box.top, ...cuts.map((cut) => cut.top)),
-      bottom: Math.min(box.bottom, ...cuts.map((cut) => cut.bottom)),
-    }));
-  };
+  const boxes = new Map(seen.map((one) => [one, rects(one)]));
   const found = [];
   seen.forEach((one, index) => seen.slice(index + 1).forEach((other) => {
     if (one.contains(other) || other.contains(one)) return;
-    for (const a of boxes(one)) for (const b of boxes(other)) {
+    for (const a of boxes.get(one)) for (const b of boxes.get(other)) {
       const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
       if (across > 1 && down > 4) found.push(one.outerHTML + " and " + other.outerHTML);

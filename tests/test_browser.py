@@ -215,7 +215,6 @@ def pages(page, url, app):
 def fail_some(app):
     """Let runs of July fail, with short and with long reasons."""
     host = app.blueprints["backfills"].host
-    session = host.table.session
     with app.app_context():
         backfill = host.table.find(None, 7)
         for number, run in enumerate(host.progress.page(backfill, None, 0, 31)[0]):
@@ -225,7 +224,7 @@ def fail_some(app):
                 run.status, run.error = "failed", "x" * 500
             run.started_at = run.completed_at = run.execution_date
             run.metrics, run.worker = {"rows": 10**9, "x" * 90: {"y": "z" * 90}}, "w" * 200
-        session.commit()
+        host.table.session.commit()
 
 
 def test_failed_runs_are_tried_again_with_the_keys_alone(page, url, app):
@@ -244,6 +243,7 @@ def test_failed_runs_are_tried_again_with_the_keys_alone(page, url, app):
 
     press_until("failed 25")
     page.keyboard.press("Enter")
+    expect(page.locator(".choices [aria-current]")).to_have_text("failed 25")
     press_until("Try 25 runs again")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Try 25 runs again?")).to_be_visible()
@@ -253,6 +253,7 @@ def test_failed_runs_are_tried_again_with_the_keys_alone(page, url, app):
     expect(page.locator(".badge.is-failed")).to_have_count(0)
     press_until("2023-07-01")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="2023-07-01")).to_be_visible()
     press_until("Next run")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="2023-07-02")).to_be_visible()
