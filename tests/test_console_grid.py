@@ -18,7 +18,6 @@ from pages import serve_console
 from sqlalchemy.orm import synonym
 
 from flask_backfills import BackfillMixin
-from flask_backfills.console import ConsoleBlueprint
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
@@ -135,33 +134,20 @@ def test_a_hundred_thousand_runs_are_counted_by_the_database(console, runner):
     assert many - len(runner.statements) <= 2 and many <= 20
 
 
-def test_a_cell_leads_to_its_run_or_to_the_list_of_its_runs(own_runner):
-    own_runner.app.secret_key = "secret"
-    pages = ConsoleBlueprint(own_runner.blueprint)
-    for name, path in {"run": "/runs/<run_id>", "runs": "/runs"}.items():
-        pages.shows(f"/<backfill_id>{path}", name, lambda **parts: "")
-    pages.shows("/pipeline/create", "create", lambda: "")
-    own_runner.app.register_blueprint(pages)
-    console = Console(own_runner)
-    key = start(own_runner)
+def test_a_cell_leads_to_its_run_or_to_the_list_of_its_runs(console, runner):
+    key = start(runner)
     page = console.get(str(key))
-    runs = {
-        one["execution_date"][:10]: one["id"] for one in own_runner.rows(f"/api/backfills/{key}")
-    }
+    runs = {one["execution_date"][:10]: one["id"] for one in runner.rows(f"/api/backfills/{key}")}
     links = dict(re.findall(r'title="([\d-]+): waiting"[^>]* href="([^"]*)"', page))
     assert links == {day: f"/backfills/{key}/runs/{run}" for day, run in runs.items()}
     assert f'<a href="/backfills/{key}/runs?status=initial">' in page
     assert f'id="do-duplicate" href="/backfills/pipeline/create?from={key}"' in page
-    key = start(own_runner, interval_type="minute")
+    key = start(runner, interval_type="minute")
     page = console.get(str(key)).replace("&amp;", "&")
-    since = f"/backfills/{key}/runs?since=2023-07-10T01:00:00&until=2023-07-10T02:00:00"
-    assert f'href="{since}"' in page
-
-
-def test_a_link_to_a_page_that_is_not_there_is_none(console, runner):
-    page = console.get(str(start(runner)))
-    assert '<button type="button" class="cell' in page and "/runs" not in page
-    assert "do-duplicate" not in page
+    hour = f"/backfills/{key}/runs?since=2023-07-10T01:00:00&until=2023-07-10T01:59:59"
+    assert f'href="{hour}"' in page
+    # Just those that the cell stands for.
+    assert 'all <span class="number">60</span>' in console.get(hour.removeprefix("/backfills/"))
 
 
 def test_runs_of_a_generator_are_laid_out_by_their_dates_or_in_their_order(console, runner):

@@ -19,7 +19,7 @@ from sqlalchemy import Enum
 from sqlalchemy import Integer
 from sqlalchemy import String
 
-from flask_backfills.rules.spoken import say_window
+from flask_backfills.rules.window_words import say_window
 from flask_backfills.rules.window import Window
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}

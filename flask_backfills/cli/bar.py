@@ -66,7 +66,7 @@ def line(label: str, done: int, of: int | None, left: str, info: str, room: int)
     """The line in so many columns.
 
     >>> line("running", 3, 12, "00:00:09", "3 completed", 60)
-    'running  [####--------------]  3/12  00:00:09  3 completed'
+    'running  [#####---------------]  3/12  00:00:09  3 completed'
     >>> line("running", 3, 12, "00:00:09", "3 completed", 40)
     'running  3/12  00:00:09  3 completed'
     >>> line("running", 3, 12, "00:00:09", "3 completed", 30)

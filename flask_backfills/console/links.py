@@ -1,27 +1,18 @@
-"""Links to pages that may not be there: of runs, of a pipeline, and to create a backfill."""
+"""Links from a page to others: to runs, and to the page of a pipeline, if there is one."""
 
 from __future__ import annotations
 
 import typing as t
 from datetime import datetime
 
-from flask import current_app
-from flask import request
 from flask import url_for
 
 from ..host import Host
 from ..runs.coverage import has_intervals
 
 
-def has_page(name: str) -> bool:
-    """Whether the console has a page of this name."""
-    return f"{request.blueprint}.{name}" in current_app.view_functions
-
-
-def link(name: str, **values: t.Any) -> str | None:
-    """The URL of a page; ``None`` where there is none. Moments are naive and in UTC."""
-    if not has_page(name):
-        return None
+def link(name: str, **values: t.Any) -> str:
+    """The URL of a page. Moments are naive and in UTC."""
     told: dict[str, t.Any] = {
         k: v.isoformat() if isinstance(v, datetime) else v for k, v in values.items()
     }

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Sequence
 from datetime import datetime
+from datetime import timedelta
 from datetime import timezone
 from datetime import tzinfo
 
@@ -128,8 +129,9 @@ class _Shown:
 
     def at(self, laid: Layout, place: int, several: Several) -> Cell:
         """The cell of several runs in a calendar, which leads to their list."""
-        since, until = laid.span(place)
-        url = link("runs", backfill_id=self.key, since=since, until=until)
+        since, end = laid.span(place)
+        # The list has both ends in.
+        url = link("runs", backfill_id=self.key, since=since, until=end - timedelta(seconds=1))
         return self.of_several(several, grid.spanned(laid.name(place), self.translate), url)
 
     def of_one(self, one: One) -> Cell:
