@@ -169,8 +169,6 @@ def pages(page, url, app):
     yield "backfill"
     page.get_by_role("link", name="Cancel").click()
     yield "action"
-    page.get_by_text("List of these runs").click()
-    yield "list of a plan"
     page.goto(f"{url}pipeline/coverage?pipeline=weather&start=2023-06-20&end=2023-08-20")
     page.get_by_text("Pieces").click()
     yield "pipeline"
@@ -179,6 +177,7 @@ def pages(page, url, app):
     yield "form"
     page.get_by_label("End datetime").fill("2023-07-20")
     page.get_by_role("button", name="See what will happen").click()
+    page.get_by_text("List of these runs").click()
     yield "preview"
     page.get_by_label("End datetime").fill("20/07/2023")
     page.get_by_role("button", name="See what will happen").click()
