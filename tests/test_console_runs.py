@@ -132,6 +132,7 @@ def test_history_is_marked_and_left_out_of_the_counts(console, runner, key, url)
     runner.put({"end_datetime": "2023-07-11"}, url)
     page = console.get(f"{key}/runs")
     assert "failed 2" in text(page) and page.count(">history</span>") >= 2
+    assert rows(console.get(f"{key}/runs?status=failed")) == ["2023-07-10", "2023-07-11"]
     history = console.get(f"{key}/runs?status=history")
     assert "2023-07-12" in rows(history) and "2023-07-10" not in rows(history)
     gone = id_of(runner, url, "12")
@@ -287,6 +288,14 @@ def test_failures_without_a_reason_are_one_of_their_own(console, runner, key, ur
     path = f"failure={names(page)['No reason was recorded']}"
     assert len(rows(console.get(f"{key}/runs?{path}"))) == 3
     assert console.form(f"{key}/change-runs/retry?{path}")["count"] == "3"
+
+
+def test_long_errors_are_the_same_if_they_begin_so(console, runner, key, url):
+    key_of_runs = runner.blueprint.host.run_model.key
+    runner.store(error=sa.literal("x" * 600) + sa.func.substr(key_of_runs, 1, 10))
+    [name] = names(console.get(f"{key}/runs")).values()
+    assert len(rows(console.get(f"{key}/runs?failure={name}"))) == 3
+    assert console.form(f"{key}/change-runs/retry?failure={name}")["count"] == "3"
 
 
 def test_a_collation_does_not_join_errors(console, runner, key, url):
