@@ -3,14 +3,15 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
-from test_browser import app  # noqa: F401
-from test_browser import chromium  # noqa: F401
-from test_browser import page  # noqa: F401
-from test_browser import url  # noqa: F401
+from browser import app as app
+from browser import chromium as chromium
+from browser import expect
+from browser import page as page
+from browser import server as server
+from browser import url as url
 
 
-def tab_to(page, name, most=60):  # noqa: F811
+def tab_to(page, name, most=60):
     """Go to a control by the tab key alone."""
     for _ in range(most):
         page.keyboard.press("Tab")
@@ -22,10 +23,10 @@ def tab_to(page, name, most=60):  # noqa: F811
     raise AssertionError(f"the tab key does not reach {name}")
 
 
-def test_a_setting_is_edited_with_the_keyboard_alone(chromium, url, app):  # noqa: F811
+def test_a_setting_is_edited_with_the_keyboard_alone(chromium, url, app):
     # Of its own, since what is refused stands in the browser's console, too.
     context = chromium.new_context()
-    page = context.new_page()  # noqa: F811
+    page = context.new_page()
     page.goto(f"{url}7/edit")
     tab_to(page, "Max failures")
     page.keyboard.type("0")
@@ -55,7 +56,7 @@ def test_a_setting_is_edited_with_the_keyboard_alone(chromium, url, app):  # noq
     context.close()
 
 
-def test_what_is_changed_after_a_look_is_not_saved_unseen(page, url):  # noqa: F811
+def test_what_is_changed_after_a_look_is_not_saved_unseen(page, url):
     page.goto(f"{url}7/edit")
     page.get_by_label("Name").fill("one")
     page.get_by_role("button", name="See what will happen").click()
@@ -69,7 +70,7 @@ def test_what_is_changed_after_a_look_is_not_saved_unseen(page, url):  # noqa: F
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_what_saves_stays_in_sight(page, url, width):  # noqa: F811
+def test_what_saves_stays_in_sight(page, url, width):
     page.set_viewport_size({"width": width, "height": 500})
     page.goto(f"{url}7/edit")
     button = page.get_by_role("button", name="See what will happen")
@@ -78,7 +79,7 @@ def test_what_saves_stays_in_sight(page, url, width):  # noqa: F811
         expect(button).to_be_in_viewport(ratio=1)
 
 
-def test_a_text_grows_up_to_twelve_lines(page, url):  # noqa: F811
+def test_a_text_grows_up_to_twelve_lines(page, url):
     page.goto(f"{url}7/edit")
     area = page.get_by_label("Variables")
     heights = []
@@ -88,7 +89,7 @@ def test_a_text_grows_up_to_twelve_lines(page, url):  # noqa: F811
     assert heights[0] < heights[1] < heights[2] == heights[3]
 
 
-def test_a_start_says_how_many_runs_and_starts_them(page, url):  # noqa: F811
+def test_a_start_says_how_many_runs_and_starts_them(page, url):
     page.goto(f"{url}7/start")
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Start 31 runs of "))
     page.get_by_role("button", name="Start 31 runs").focus()
@@ -101,7 +102,7 @@ def test_a_start_says_how_many_runs_and_starts_them(page, url):  # noqa: F811
 
 
 @pytest.fixture
-def tokyo(chromium, url, page):  # noqa: F811
+def tokyo(chromium, url, page):
     """The page of an undo, in a browser whose zone is nine hours ahead."""
     page.goto(f"{url}7/edit")
     page.get_by_label("Name").fill("edited")
@@ -115,7 +116,7 @@ def tokyo(chromium, url, page):  # noqa: F811
     context.close()
 
 
-def test_times_are_shown_in_the_zone_of_the_reader_if_wanted(tokyo, url):  # noqa: F811
+def test_times_are_shown_in_the_zone_of_the_reader_if_wanted(tokyo, url):
     moment = tokyo.locator("main time").first
     exact = moment.get_attribute("title")
     assert exact.endswith(" UTC")
@@ -143,9 +144,9 @@ def test_how_long_ago_goes_on_while_the_page_is_open(tokyo):
         expect(moment).to_have_text(told)
 
 
-def test_the_form_works_without_javascript(chromium, url, app):  # noqa: F811
+def test_the_form_works_without_javascript(chromium, url, app):
     context = chromium.new_context(java_script_enabled=False)
-    page = context.new_page()  # noqa: F811
+    page = context.new_page()
     page.goto(f"{url}7/edit")
     page.get_by_label("Order").select_option("backwards")
     page.get_by_label("Paused").check()

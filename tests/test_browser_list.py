@@ -3,26 +3,27 @@
 import os
 
 import pytest
+from browser import app as app
+from browser import chromium as chromium
+from browser import expect
+from browser import HIDDEN
+from browser import OVERLAPS
+from browser import page as page
+from browser import server as server
+from browser import url as url
+from browser import WIDTHS
 from conftest import lacking
-from test_browser import app  # noqa: F401
-from test_browser import chromium  # noqa: F401
-from test_browser import expect
-from test_browser import HIDDEN
-from test_browser import OVERLAPS
-from test_browser import page  # noqa: F401
-from test_browser import url  # noqa: F401
-from test_browser import WIDTHS
 
 #: Scripts are loaded after the page, which takes its time on a machine that has much to do.
 LOADED = {"timeout": 30_000}
 
 
-def press(page, *keys):  # noqa: F811
+def press(page, *keys):
     for key in keys:
         page.keyboard.press(key)
 
 
-def tab_to(page, name):  # noqa: F811
+def tab_to(page, name):
     """Go to a control by the tab key, as who has no mouse does."""
     for _ in range(80):
         page.keyboard.press("Tab")
@@ -37,7 +38,7 @@ def tab_to(page, name):  # noqa: F811
     raise AssertionError(f"no way to {name}")
 
 
-def test_filters_submit_by_themselves_and_keep_the_focus(page, url):  # noqa: F811
+def test_filters_submit_by_themselves_and_keep_the_focus(page, url):
     expect(page.get_by_role("button", name="Filter")).to_be_hidden(**LOADED)
     page.locator("#filter-status").select_option("not-started")
     expect(page).to_have_url(f"{url}?status=not-started")
@@ -50,7 +51,7 @@ def test_filters_submit_by_themselves_and_keep_the_focus(page, url):  # noqa: F8
     expect(page).to_have_url(f"{url}?q=july")
 
 
-def test_several_are_started_and_cancelled_by_the_keys_alone(page, url):  # noqa: F811
+def test_several_are_started_and_cancelled_by_the_keys_alone(page, url):
     bar = page.locator("#bulk")
     expect(bar).to_be_hidden(**LOADED)
     tab_to(page, "Choose Temperatures of July")
@@ -75,7 +76,7 @@ def test_several_are_started_and_cancelled_by_the_keys_alone(page, url):  # noqa
     expect(page.locator("main")).to_contain_text("31 runs that have not ended are cancelled.")
 
 
-def test_a_backfill_is_created_by_the_keys_alone(page, url):  # noqa: F811
+def test_a_backfill_is_created_by_the_keys_alone(page, url):
     tab_to(page, "New backfill")
     press(page, "Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("New backfill", **LOADED)
@@ -98,7 +99,7 @@ def test_a_backfill_is_created_by_the_keys_alone(page, url):  # noqa: F811
     expect(page.get_by_text("Started.")).to_be_visible()
 
 
-def pages(page, url, app):  # noqa: F811
+def pages(page, url, app):
     yield "list"
     page.locator("[name=chosen]").first.check()
     yield "chosen"
@@ -125,14 +126,14 @@ def pages(page, url, app):  # noqa: F811
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):  # noqa: F811
+def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
     axe = os.environ.get("BACKFILLS_TEST_AXE")
     if axe is None:
         lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
     long = f"a name {HIDDEN} without a space " + "x" * 120
     app.test_cli_runner().invoke(args=["backfills", "update", "6", f"name={long}"])
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()  # noqa: F811
+    page = context.new_page()
     page.goto(url)
     for name in pages(page, url, app):
         page.add_script_tag(path=axe)

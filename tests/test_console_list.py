@@ -19,8 +19,8 @@ from sqlalchemy import Enum
 from sqlalchemy import Integer
 from sqlalchemy import String
 
-from flask_backfills.rules.window_words import say_window
 from flask_backfills.rules.window import Window
+from flask_backfills.rules.window_words import say_window
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -389,10 +389,12 @@ def test_the_console_says_how_much_is_left(runner, before):
     assert LINE in Console(runner).get(f"{before}/start")
     runner.put({"status": "initial"}, f"{LIST}/{before}")
     page = " ".join(Console(runner).get(str(before)).split())
-    assert "about 4 min left" in page
+    assert "in 4 minutes" in page or "in 3 minutes" in page
     assert "about 4 min left" in " ".join(Console(runner).get("").split())
     runner.put({"settings": {"paused": True}}, f"{LIST}/{before}")
-    assert "min left" not in Console(runner).get(str(before))
+    page = " ".join(Console(runner).get(str(before)).split())
+    assert "in 4 minutes" not in page and "in 3 minutes" not in page and "paused" in page
+    assert "min left" not in Console(runner).get("")
 
 
 def test_the_commands_say_how_long_it_takes(runner, before):

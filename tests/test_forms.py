@@ -102,13 +102,14 @@ def test_a_long_text_that_the_api_has_taken_can_be_edited(host):
     assert (host.get()["name"], host.get()["variables"]) == ("new", long)
 
 
-def urls(app):
+def urls(app, run_id):
     """Each URL of the console, and the methods that its rules name."""
     found = {}
     with app.test_request_context():
         for rule in app.url_map.iter_rules():
             if rule.endpoint.startswith("console."):
-                given = {"backfill_id": 6, "action": "", "filename": "console.js"}
+                given = {"backfill_id": 6, "run_id": run_id, "make": "retry"}
+                given |= {"action": "", "filename": "console.js"}
                 for action in ACTIONS if "action" in rule.arguments else ("",):
                     parts = {key: given[key] for key in rule.arguments} | {"action": action}
                     parts = {key: parts[key] for key in rule.arguments}
@@ -119,10 +120,11 @@ def urls(app):
 
 def test_only_a_post_changes_something(console, runner):
     window = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-12"}
-    runner.put({**window, "interval_type": "day", "interval_units": 1})
+    runner.put({**window, "interval_type": "day", "interval_units": 1, "status": "initial"})
+    runner.put({"status": "cancelled"})
     form = {**console.form("6/edit"), "new-name": "new", "do": "save"}
     tables = f"{[runner.get()]} {runner.rows()} {runner.read('/api/pipelines/x/backfills')}"
-    found = urls(runner.app)
+    found = urls(runner.app, runner.rows()[0]["id"])
     assert {f"/backfills/{path}" for path in POSTS} < found.keys()
     for url, rules in found.items():
         for methods in rules:

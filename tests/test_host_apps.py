@@ -292,7 +292,7 @@ def test_the_console_opens_for_who_may(visit):
     assert visit.client.get(one).status_code == 200
     form = fields(visit.client.get(f"{one}/start").text)
     started = visit.client.post(f"{one}/start", data=form)
-    assert (started.status_code, started.location) == (303, one)
+    assert (started.status_code, started.location) == (303, f"{one}?did=start")
     assert visit.client.get(url).json["backfill"]["status"] == "initial"
     for path in (visit.kind.console, one):
         refused = visit.stranger.get(path)

@@ -15,9 +15,10 @@ COMPARED = 500
 DIFFERS = "\N{HORIZONTAL ELLIPSIS}"
 
 #: A UUID, or words that have a digit, joined by what joins the parts of a number or a date. Each
-#: begins where a word begins, so that a long text takes no longer than its length.
+#: begins where a word begins, so that a long text takes no longer than its length. An error
+#: of HTTP, such as 502, says what went wrong: it is none of them.
 _VARIES = re.compile(
-    r"(?<!\w)(?:"
+    r"(?<!\w)(?![45]\d\d(?!\w|[-+.:,/]\w*?\d))(?:"
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?!\w)"
     r"|[-+]?\w*?\d\w*(?:[-+.:,/]\w*?\d\w*)*"
     r")",
@@ -40,7 +41,7 @@ def shape_of(error: str | None) -> Shape:
     """Take an error apart.
 
     >>> shape_of("502 from shop-7, 2023-07-01T00:00:00")
-    Shape(kept=('', ' from shop-', ', ', ''), varies=('502', '7', '2023-07-01T00:00:00'))
+    Shape(kept=('502 from shop-', ', ', ''), varies=('7', '2023-07-01T00:00:00'))
 
     Of one that has no text, nothing varies:
 
@@ -87,12 +88,14 @@ def failures(seen: Iterable[Seen]) -> list[Failure]:
 
     >>> for one in failures([
     ...     Seen("502 upstream", 30),
+    ...     Seen("404 upstream", 2),
     ...     Seen("no reading at 12:00", 1),
     ...     Seen("no reading at 13:00", 4),
     ... ]):
     ...     print(one.runs, one.message)
     30 502 upstream
     5 no reading at …
+    2 404 upstream
 
     :param seen: each error once.
     """
