@@ -25,6 +25,7 @@ from flask_sqlalchemy import SQLAlchemy
 from hypothesis import HealthCheck
 from hypothesis import settings
 from sqlalchemy import event
+from werkzeug.routing import Rule
 
 # The package is imported where it is used, so that test_architecture.py can name what is wrong
 # when an import of the package fails.
@@ -64,6 +65,30 @@ def forget_the_disk(connection, record):
 for name in ("NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
 
+
+def compile_routes_once() -> None:
+    """Let Werkzeug compile each route once: most apps of the tests have the same.
+
+    It writes a function for each route of each app, which takes longer than most tests. The
+    function depends on the route's text alone, unless parts of it have defaults.
+    """
+    compile_anew = getattr(Rule, "_compile_builder", None)
+    builders: dict[t.Any, t.Any] = {}
+
+    def find(rule: t.Any, append_unknown: bool = True) -> t.Any:
+        if rule.defaults:
+            return compile_anew(rule, append_unknown)
+        key = rule.rule, tuple(rule._trace), append_unknown
+        if key not in builders:
+            builders[key] = compile_anew(rule, append_unknown)
+        return builders[key]
+
+    if compile_anew is not None:
+        Rule._compile_builder = find  # type: ignore[method-assign]
+
+
+compile_routes_once()
+
 # Apps and models are circles that nobody needs to look for all the time.
 gc.set_threshold(5_000, 20, 50)
 
@@ -77,12 +102,33 @@ settings.load_profile("flask_backfills")
 
 
 def often(examples: int) -> int:
-    """So many examples where all is tested; a quarter of them while one works."""
-    return examples if CI else examples // 4
+    """So many examples where all is tested; a fifth of them while one works."""
+    return examples if CI else max(examples // 5, 5)
 
 
 #: For a test of processes or of waiting that takes so long that who works would not wait for it.
 takes_seconds = pytest.mark.skipif(not CI, reason="it takes seconds: CI=true runs it")
+
+
+#: For tests of what people see, in all detail: who works has the other tests of it.
+in_detail = pytest.mark.skipif(not CI, reason="it is tested in detail: CI=true runs it")
+
+#: For tests of what is the same on each database.
+sqlite_alone = pytest.mark.sqlite_alone
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is the same on each database but for the first of them."""
+    apart = [item for item in items if _is_the_same_elsewhere(item)]
+    if apart:
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in set(apart)]
+
+
+def _is_the_same_elsewhere(item) -> bool:
+    if item.get_closest_marker("sqlite_alone") is None or not hasattr(item, "callspec"):
+        return False
+    return item.callspec.params.get("database_url", "sqlite") != "sqlite"
 
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:

@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 import sqlalchemy as sa
 from conftest import lacking
+from conftest import sqlite_alone
 from conftest import takes_seconds
 from flask import abort
 from flask import request
@@ -23,6 +24,8 @@ from sqlalchemy import String
 from flask_backfills import BackfillMixin
 from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.rules.settings import SETTINGS
+
+pytestmark = sqlite_alone
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -4,9 +4,13 @@ import html
 import re
 
 import pytest
+from conftest import in_detail
+from conftest import sqlite_alone
 from pages import Console
 from pages import fields
 from pages import labels
+
+pytestmark = [in_detail, sqlite_alone]
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

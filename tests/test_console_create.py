@@ -7,6 +7,8 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from conftest import in_detail
+from conftest import sqlite_alone
 from pages import Console
 from pages import fields
 from pages import labels
@@ -14,6 +16,8 @@ from pages import serve_console
 from sqlalchemy import Column
 from sqlalchemy import Integer
 from sqlalchemy import String
+
+pytestmark = [in_detail, sqlite_alone]
 
 WEEK = {"new-start_datetime": "2023-07-10", "new-end_datetime": "2023-07-16"}
 WEEK |= {"new-interval_type": "day", "new-interval_units": "1"}

@@ -4,6 +4,8 @@ import html
 import re
 
 import pytest
+from conftest import in_detail
+from conftest import sqlite_alone
 from pages import Console
 from pages import fields
 from pages import serve_console
@@ -14,6 +16,8 @@ from flask_backfills import BackfillSchema
 from flask_backfills.rules.settings import CHOICES
 from flask_backfills.rules.settings import NUMBERS
 from flask_backfills.rules.settings import SWITCHES
+
+pytestmark = [in_detail, sqlite_alone]
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

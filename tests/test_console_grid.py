@@ -9,6 +9,7 @@ from datetime import timezone
 
 import pytest
 import sqlalchemy as sa
+from conftest import in_detail
 from conftest import LIST
 from jinja2 import StrictUndefined
 from pages import Console
@@ -18,6 +19,8 @@ from pages import serve_console
 from sqlalchemy.orm import synonym
 
 from flask_backfills import BackfillMixin
+
+pytestmark = in_detail
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from conftest import in_detail
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from sqlalchemy import String
 
 from flask_backfills.rules.window import Window
 from flask_backfills.rules.window_words import say_window
+
+pytestmark = in_detail
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from conftest import in_detail
 from jinja2 import StrictUndefined
 from pages import Console
 from pages import fields
@@ -14,6 +15,8 @@ from pages import serve_console
 
 from flask_backfills import BackfillRunMixin
 from flask_backfills.runs import failures as reading
+
+pytestmark = in_detail
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16", "name": "July"}
 WEEK |= {"interval_type": "day", "interval_units": 1, "status": "initial"}

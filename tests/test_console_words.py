@@ -7,12 +7,16 @@ from datetime import timedelta
 from datetime import timezone
 
 import pytest
+from conftest import in_detail
+from conftest import sqlite_alone
 from hypothesis import given
 from hypothesis import strategies as st
 from pages import fields
 from pages import serve_console
 
 from flask_backfills.console import times
+
+pytestmark = [in_detail, sqlite_alone]
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

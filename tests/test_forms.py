@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
+from conftest import sqlite_alone
 from flask import url_for
 from flask_wtf import CSRFProtect
 from pages import Console
@@ -14,6 +15,8 @@ from pages import fields
 from pages import serve_console
 
 from flask_backfills.changes.actions import ACTIONS
+
+pytestmark = sqlite_alone
 
 FORM = {"content_type": "application/x-www-form-urlencoded"}
 POSTS = ("6/edit", *(f"6/{action}" for action in ACTIONS))

@@ -662,6 +662,8 @@ sys.modules["pytest"] = sys.modules["_pytest"] = None
 import flask_backfills
 assert not any(name.startswith("flask_backfills.testing") for name in sys.modules)
 from flask_backfills.testing import Kit
+
+pytestmark = in_detail
 """
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}

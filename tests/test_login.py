@@ -9,6 +9,7 @@ import sys
 import flask_login
 import pytest
 from conftest import lacking
+from conftest import sqlite_alone
 from conftest import URL
 from flask import abort
 from flask import redirect
@@ -25,6 +26,8 @@ from flask_backfills import api_key
 from flask_backfills import BackfillBlueprint
 from flask_backfills import oauth_token
 from flask_backfills.console import ConsoleBlueprint
+
+pytestmark = sqlite_alone
 
 PAGES = ("", "6", "6/edit", "6/start", "6/delete")
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

@@ -4,13 +4,17 @@ import re
 import threading
 
 import pytest
+from conftest import in_detail
 from conftest import on_a_terminal
+from conftest import sqlite_alone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_backfills.cli import bar
 from flask_backfills.cli import table
 from flask_backfills.cli import terminal
+
+pytestmark = [in_detail, sqlite_alone]
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1, "status": "initial"}

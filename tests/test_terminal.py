@@ -14,6 +14,7 @@ from conftest import Host
 from conftest import LIST
 from conftest import MOMENT
 from conftest import on_a_terminal
+from conftest import sqlite_alone
 from flask.logging import default_handler
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import mapped_column
@@ -21,6 +22,8 @@ from sqlalchemy.orm import mapped_column
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills.cli import Commands
+
+pytestmark = sqlite_alone
 
 NAMES = sorted(Commands(None).commands)
 
