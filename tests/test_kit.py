@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import Host
+from conftest import in_detail
 from flask import Flask
 from flask import g
 from sqlalchemy import event
@@ -30,6 +31,8 @@ from flask_backfills import current_run
 from flask_backfills import errors
 from flask_backfills.testing import Kit
 from flask_backfills.worker import work
+
+pytestmark = in_detail
 
 ROOT = Path(__file__).parent.parent
 UTC = timezone.utc
@@ -663,7 +666,6 @@ import flask_backfills
 assert not any(name.startswith("flask_backfills.testing") for name in sys.modules)
 from flask_backfills.testing import Kit
 
-pytestmark = in_detail
 """
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
