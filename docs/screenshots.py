@@ -25,8 +25,12 @@ def main() -> None:
         chromium = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 560}, device_scale_factor=2)
-        page.goto(f"http://127.0.0.1:{server.port}/backfills/7/start")
-        page.get_by_role("button", name="Start").click()
+        console = f"http://127.0.0.1:{server.port}/backfills/"
+        page.goto(f"{console}pipeline/create?pipeline=weather&start=2023-08-01&end=2023-08-31")
+        page.get_by_role("button", name="See what will happen").click()
+        take(page, "create", height=1000)
+        page.goto(f"{console}7/start")
+        page.locator("form button.primary").click()
         stop = threading.Event()
         options = {"stop": stop, "concurrency": 2, "idle": 0.1}
         arguments = (app, app.blueprints["backfills"])
@@ -37,19 +41,26 @@ def main() -> None:
         page.emulate_media(color_scheme="dark")
         take(page, "dark")
         page.emulate_media(color_scheme="light")
-        page.goto(f"http://127.0.0.1:{server.port}/backfills/")
-        take(page, "list")
-        page.goto(f"http://127.0.0.1:{server.port}/backfills/7/edit")
+        page.goto(f"{console}7/edit")
         page.get_by_label("End datetime").fill("2023-08-12")
         page.get_by_role("button", name="See what will happen").click()
-        take(page, "edit")
+        take(page, "edit", height=960)
+        page.goto(console)
+        take(page, "list", width=1200, height=360)
+        page.goto(f"{console}7")
+        expect(page.locator(".badge.is-failed")).to_be_visible(timeout=60_000)
+        take(page, "failed", height=720)
+        page.goto(f"{console}7/runs?status=failed")
+        page.get_by_role("link", name="2023-07-13").first.click()
+        take(page, "run", height=720)
         browser.close()
         stop.set()
         worker.join()
         server.shutdown()
 
 
-def take(page, name: str) -> None:
+def take(page, name: str, width: int = 1000, height: int = 560) -> None:
+    page.set_viewport_size({"width": width, "height": height})
     page.screenshot(path=HERE / "_static" / f"{name}.png")
 
 
