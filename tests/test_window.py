@@ -192,4 +192,6 @@ def test_the_ends_of_the_calendar_are_no_error(kind, units, zone):
         assert count >= 1
         page = [*window.intervals(0, 3), *window.intervals(count - 1, 3)]
         assert all(i.start <= i.end for i in page)
+        edges = window.edges(0, 3)
+        assert edges == sorted(edges) and len(edges) == min(count, 3) + 1
         assert window.index(window.date(count - 1)) == count - 1

@@ -186,7 +186,11 @@ class Window:
         elapsed = self.interval_type in _CLOCK or self.zone is timezone.utc
         if self.interval_type in _MONTHS or not elapsed:
             return None
-        return self.interval_units * timedelta(seconds=INTERVAL_TYPES[self.interval_type])
+        try:
+            return self.interval_units * timedelta(seconds=INTERVAL_TYPES[self.interval_type])
+        except OverflowError:
+            # Longer than all time: the start is the only date.
+            return None
 
     @cached_property
     def _local(self) -> datetime:
