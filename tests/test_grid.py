@@ -149,6 +149,9 @@ def test_all_of_time_has_a_calendar(kind, zone):
     assert [laid.name(place) for place in (0, len(laid) - 1)]
     for moment in (datetime.min, datetime.max):
         assert len(layout(moment, moment, kind, 1, zone)) == 1
+    for first, last in ((datetime.min, datetime(1, 1, 1, 2)), (datetime(9999, 12, 31, 20), datetime.max)):
+        laid = layout(first, last, kind, 1, zone)
+        assert [*laid.rows()] and all(map(laid.name, range(len(laid))))
 
 
 def test_a_day_that_a_zone_left_out_is_empty():

@@ -129,7 +129,7 @@ class Layout:
         """When a cell begins, as the clock shows it there."""
         begins = start_of(self.level, number)
         if self.level.kind == "minute":
-            return local(begins - self.offset, self.zone).replace(tzinfo=None)
+            return local(_shifted(begins, -self.offset), self.zone).replace(tzinfo=None)
         return begins
 
     def _row(self, number: int) -> int:
