@@ -582,6 +582,24 @@ def test_what_is_missing_is_named_with_its_cure(own_runner):
             kit.run_all()
 
 
+def test_a_block_in_a_block_leaves_no_clock_that_stands_still(served):
+    clock = served.blueprint.host.table.database.clock
+    before = dict(vars(clock))
+    with Kit(served.app) as kit:
+        for inner in (kit, kit.of("backfills")):
+            with pytest.raises(RuntimeError, match="Leave this one out"), inner:
+                pass
+        assert kit.run(status="running").started_at == kit.now.replace(tzinfo=None)
+        with Kit(served.app) as other:
+            other.advance(days=1)
+    assert vars(clock) == before
+    with pytest.raises(RuntimeError, match=r"with Kit\(app\) as backfills"):
+        kit.advance(days=1)
+    with kit:
+        kit.advance(days=1)
+    assert vars(clock) == before
+
+
 # In a run of pytest
 
 
