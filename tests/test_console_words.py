@@ -88,6 +88,21 @@ def test_every_text_of_an_undo_is_translated(bare):
     assert "\u2039Undo the edit\u203a" in page and unmarked(page) == []
 
 
+@pytest.mark.parametrize("told", ["{anzahl} B", "{count", "100 % {} B", "{count.real} B"])
+def test_a_translation_that_can_not_be_filled_in_is_refused_at_once(own_runner, told):
+    with pytest.raises(ValueError, match="can have only the names of '{count} backfills'"):
+        serve_console(own_runner, translations={"{count} backfills": told})
+
+
+def test_a_translation_may_leave_names_out_and_have_an_example_of_its_own(own_runner):
+    words = {"{count} backfills": "viele {{B}}", "1 backfill": "ein B"}
+    words['A JSON object, such as {"depth": 5}'] = 'JSON, etwa {"tiefe": 5}'
+    console = serve_console(own_runner, translations=words)
+    assert "ein B" in console.get("") and "{&#34;tiefe&#34;: 5}" in console.get("6/edit")
+    own_runner.post({"name": "two"})
+    assert "viele {B}" in console.get("")
+
+
 def test_a_text_is_replaced_with_what_is_filled_in(own_runner):
     words = {"Start {count} runs of {name}?": "{name}: {count} Läufe starten?", "Save": "Sichern"}
     words |= {"Start {count} runs": "{count} Läufe starten", "en": "de"}
