@@ -433,3 +433,21 @@ def test_models_with_other_names_other_keys_and_time_zones(bare):
     console.post(f"{key}/runs/{run}/retry", fields(page))
     since = console.get(f"{key}/runs?since=2023-07-11T00:00:00-04:00")
     assert rows(since) == ["2023-07-11", "2023-07-12"]
+
+
+def test_who_may_change_and_not_see_is_told_in_the_list_what_was_done(lent):
+    allowed = {"create", "list", "detail", "update"}
+    host = lent(authorize=lambda action, pipeline_uuid: action in allowed)
+    console = Console(host)
+    started = host.post({**WEEK, "status": "initial"}).json["backfill"]["id"]
+    [run] = host.claim()
+    host.finish(run, "failed")
+    allowed -= {"detail"}
+    for path, did in (
+        (f"{started}/runs/{run.id}/retry", "run-retry"),
+        (f"{started}/change-runs/cancel?status=initial", "runs-cancel"),
+        (f"{started}/start", "start"),
+    ):
+        location = console.post(path, console.form(path)).location
+        assert location == f"/backfills/?did={did}"
+        assert 'role="status"' in console.get(location.removeprefix("/backfills/"))

@@ -104,7 +104,7 @@ def act_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue:
     # Without a plan the user has not seen what will happen.
     plan, again = request.form.get("plan", ""), _again(action, request.form.get("again"))
     frame.host.backfills.update(*of, sent, if_plan_match=plan, reprocess=again)
-    return frame.back(of[1], action)
+    return frame.back(of, action)
 
 
 def _again(action: str, asked: str | None) -> str | None:

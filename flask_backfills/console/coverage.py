@@ -87,10 +87,10 @@ def fill_view(frame: Frame) -> ResponseReturnValue:
         saved = host.backfills.create(pipeline, keyed)
     except errors.Refused as refused:
         return _page(frame, pipeline, sent, refused.errors), 422
-    page = {"backfill_id": host.table.key_of(saved.backfill)}
+    key = host.table.key_of(saved.backfill)
     if host.may("update", pipeline):
-        return redirect(url_for(".action", action="start", **page), 303)
-    return redirect(url_for(".detail", **page), 303)
+        return redirect(url_for(".action", action="start", backfill_id=key), 303)
+    return frame.back((pipeline, key), "created")
 
 
 def _page(

@@ -9,9 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import redirect
 from flask import request
-from flask import url_for
 from flask.typing import ResponseReturnValue
 from werkzeug import exceptions as http
 
@@ -165,9 +163,7 @@ def _store(
         if_plan_match=plan if start else None,
     )
     did = "start" if start and _started(host) else "created"
-    if host.may("detail", pipeline):
-        return frame.back(host.table.key_of(saved.backfill), did)
-    return redirect(url_for(".list", did=did), 303)
+    return frame.back((pipeline, host.table.key_of(saved.backfill)), did)
 
 
 def _previewed(host: Host, pipeline: str, sent: dict[str, t.Any]) -> tuple[Saved, Preview]:

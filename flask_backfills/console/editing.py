@@ -42,7 +42,7 @@ def save_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue
             # Without a plan the user has not seen what will happen.
             plan = request.form.get("plan", "")
             backfills.update(*of, form.sent(), check=check, if_plan_match=plan)
-            return frame.back(of[1])
+            return frame.back(of)
         would, preview = frame.preview(*of, form.sent(), check=check)
     except errors.PlanMismatch:
         would, preview = frame.preview(*of, form.sent(), check=check)

@@ -153,9 +153,20 @@ class Frame(Blueprint):
             **values,
         )
 
-    def back(self, backfill_id: t.Any, did: str = "saved") -> ResponseReturnValue:
-        """Go to the page of a backfill, and say there what was done; one of :data:`DONE`."""
-        return redirect(url_for(".detail", backfill_id=backfill_id, did=did), 303)
+    def back(
+        self, of: tuple[str, t.Any], did: str = "saved", page: str = "detail", **values: t.Any
+    ) -> ResponseReturnValue:
+        """Go to a page of a backfill, and say there what was done; one of :data:`DONE`.
+
+        Who may not see the backfill is told in the list: a page that is not there would say that
+        nothing was done.
+
+        :param of: the pipeline and the key of the backfill.
+        """
+        pipeline_uuid, key = of
+        if not self.host.may("detail", pipeline_uuid):
+            return redirect(url_for(".list", did=did), 303)
+        return redirect(url_for(f".{page}", backfill_id=key, did=did, **values), 303)
 
     def _notice(self) -> str | None:
         """What was done on the page before."""

@@ -58,7 +58,7 @@ def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnVal
     of, sent = frame.name_of(backfill), _sent(frame, request.form.get("edit", ""))
     plan = request.form.get("plan", "")
     frame.host.backfills.update(*of, sent, if_plan_match=plan)
-    return frame.back(of[1], "undone")
+    return frame.back(of, "undone")
 
 
 def _ends(frame: Frame, changes: t.Any) -> list[dict[str, t.Any]]:

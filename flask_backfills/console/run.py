@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
 
-from flask import redirect
 from flask import url_for
 from flask.typing import ResponseReturnValue
 
@@ -86,8 +85,7 @@ def change_view(
     host, of = frame.host, frame.name_of(backfill)
     run = host.progress.find(backfill, host.run_table.known(run_id))
     host.changed_runs.set_status(*of, _only(host, run), MAKES[make], _status_of(host))
-    page = url_for(".run", backfill_id=of[1], run_id=run_id, did=f"run-{make}")
-    return redirect(page, 303)
+    return frame.back(of, f"run-{make}", "run", run_id=run_id)
 
 
 def told_of(host: Host, backfill: t.Any, run: t.Any, run_url: RunURL | None) -> dict[str, t.Any]:

@@ -7,7 +7,6 @@ from datetime import datetime
 from datetime import timezone
 from functools import partial
 
-from flask import redirect
 from flask import request
 from flask import url_for
 from flask.typing import ResponseReturnValue
@@ -174,7 +173,7 @@ def change_runs_view(frame: Frame, backfill: t.Any, action: str, make: str) -> R
         notice = "The number of runs has changed since you saw it. Nothing was changed."
         backfill = frame.host.backfills.find(*of)
         return _ask(frame, backfill, make, frame.translate(notice)), 412
-    return redirect(url_for(".runs", backfill_id=of[1], did=f"runs-{make}"), 303)
+    return frame.back(of, f"runs-{make}", "runs")
 
 
 def _ask(frame: Frame, backfill: t.Any, make: str, notice: str | None = None) -> str:
