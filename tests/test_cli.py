@@ -163,6 +163,10 @@ def test_refusals_are_those_of_the_api_and_change_nothing(flask, runner, line, t
         ("list --limit 0", "--limit"),
         ("list --offset 99999999999999999999", "--offset"),
         ("recover --older-than inf", "--older-than"),
+        ("recover --older-than nan", "--older-than"),
+        ("watch 6 --interval nan", "--interval"),
+        ("watch 6 --interval inf", "--interval"),
+        ("work --grace 1e300", "--grace"),
         ("list --status lost", "--status"),
     ],
 )

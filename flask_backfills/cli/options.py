@@ -49,6 +49,18 @@ WATCH = click.option(
 )
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds that can be waited for: not ``nan``, nor more than a lifetime."""
+
+    def convert(
+        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> t.Any:
+        found = super().convert(value, param, ctx)
+        if not found <= 10**9:
+            self.fail(f"{value} is not a number of seconds up to {10**9:,}.", param, ctx)
+        return found
+
+
 class Command(click.Command):
     """A command whose help ends with an example."""
 

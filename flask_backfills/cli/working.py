@@ -20,6 +20,7 @@ from .moving import telling_runs
 from .options import command
 from .options import ID
 from .options import JSON
+from .options import Seconds
 from .options import UNREADABLE
 from .printing import print_json
 from .text import tell
@@ -28,7 +29,7 @@ from .text import tell
 @command(
     ID,
     click.option(
-        "--interval", type=click.FloatRange(0.1), default=1.0, help="Seconds between two checks."
+        "--interval", type=Seconds(0.1), default=1.0, help="Seconds between two checks."
     ),
     JSON,
     example="watch 6",
@@ -54,7 +55,7 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     click.option("--once", is_flag=True, help="Stop when no run is waiting."),
     click.option(
         "--grace",
-        type=click.FloatRange(0),
+        type=Seconds(0),
         metavar="SECONDS",
         help="How long runs may take to end once the worker is told to stop. Default: no limit.",
     ),
@@ -121,7 +122,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
 @command(
     click.option(
         "--older-than",
-        type=click.FloatRange(0, 10**9),
+        type=Seconds(0, 10**9),
         metavar="SECONDS",
         help="Only runs whose worker has been silent for longer. Default: BACKFILLS_LEASE.",
     ),
