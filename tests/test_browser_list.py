@@ -119,9 +119,9 @@ def pages(page, url, app):
     expect(page.locator(".plan")).to_be_visible()
     yield "plan"
     page.get_by_label("Start", exact=True).fill("1/7")
-    page.get_by_label("Every so many").fill("0")
+    page.get_by_label("Interval units").fill("0")
     page.get_by_role("button", name="See what will happen").last.click()
-    expect(page.locator("#new-every-error")).to_be_visible()
+    expect(page.locator("#field-interval_units-error")).to_be_visible()
     yield "errors"
 
 

@@ -86,7 +86,7 @@ def test_errors_stand_at_their_fields_and_nothing_is_lost(console, runner):
     wrong = {"new-start_datetime": "10/07/2023", "new-interval_units": "0", "new-name": "kept"}
     form = {**console.form(PATH), **WEEK, **wrong, "pipeline": "weather", "do": "preview"}
     page = console.post(PATH, form, 422).text
-    for name in ("new-start", "new-every"):
+    for name in ("field-start_datetime", "field-interval_units"):
         assert f'id="{name}-error"' in page
         [tag] = re.findall(rf'<input[^>]*id="{name}"[^>]*>', page)
         assert 'aria-invalid="true"' in tag and f"{name}-error" in tag

@@ -149,7 +149,10 @@ def test_all_of_time_has_a_calendar(kind, zone):
     assert [laid.name(place) for place in (0, len(laid) - 1)]
     for moment in (datetime.min, datetime.max):
         assert len(layout(moment, moment, kind, 1, zone)) == 1
-    for first, last in ((datetime.min, datetime(1, 1, 1, 2)), (datetime(9999, 12, 31, 20), datetime.max)):
+    for first, last in (
+        (datetime.min, datetime(1, 1, 1, 2)),
+        (datetime(9999, 12, 31, 20), datetime.max),
+    ):
         laid = layout(first, last, kind, 1, zone)
         assert [*laid.rows()] and all(map(laid.name, range(len(laid))))
 

@@ -28,9 +28,7 @@ from .text import tell
 
 @command(
     ID,
-    click.option(
-        "--interval", type=Seconds(0.1), default=1.0, help="Seconds between two checks."
-    ),
+    click.option("--interval", type=Seconds(0.1), default=1.0, help="Seconds between two checks."),
     JSON,
     example="watch 6",
     exit_code=UNREADABLE,

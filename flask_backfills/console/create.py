@@ -21,11 +21,11 @@ from ..changes.replan import Preview
 from ..host import Host
 from ..rules.lifecycle import refusal
 from ..rules.sight import is_blank
-from ..rules.window import INTERVAL_TYPES
 from ..rules.window_words import known_days
 from ..tables import columns
 from ..tables import lists
 from . import forms
+from . import settings_form
 from . import timeline
 from .field import Field
 from .frame import Frame
@@ -83,15 +83,15 @@ def create_view(frame: Frame) -> ResponseReturnValue:
     host, args = frame.host, request.args
     original = frame.find("detail", args["from"]) if args.get("from") else None
     pipeline = args.get("pipeline", "")
-    values: dict[str, str] = {"interval_units": "1", "interval_type": "day"}
+    posted = _posted(host, {"interval_units": "1", "interval_type": "day"})
     if original is not None:
         pipeline = str(original.pipeline_uuid)
-        values = _copied(host, original)
-    values |= {name: args[word] for word, name in SHORT.items() if word in args}
+        posted = _copied(host, original)
+    posted |= _posted(host, {name: args[word] for word, name in SHORT.items() if word in args})
     known = creatable(host, pipeline)
     if host.pipelines is not None and len(known) == 1:
         pipeline = pipeline or known[0]
-    draft = Draft(pipeline, _form(host, _posted(host, values)), _new_key(host))
+    draft = Draft(pipeline, _form(host, posted), _new_key(host))
     return _page(frame, draft, known)
 
 
@@ -110,8 +110,9 @@ def made_view(frame: Frame) -> ResponseReturnValue:
     do = form.get("do")
     stores = do in ("create", "start")
     try:
-        # Without fields for settings, it is just what was written.
-        sent = t.cast("dict[str, t.Any]", draft.form.sent())
+        sent = draft.form.sent()
+        # What there is before: nothing.
+        sent = sent(None) if callable(sent) else sent
         if stores and host.run_model is None:
             # There is no plan to be seen.
             return _store(frame, draft, sent, start=do == "start")
@@ -199,19 +200,18 @@ def _page(
 ) -> str:
     host = frame.host
     fields = draft.by_attribute(host)
-    more = [(name, field) for name, field in fields.items() if name not in FIRST]
+    more = [field for name, field in fields.items() if name not in (*FIRST, forms.SETTINGS)]
     today = datetime.now(host.zone).date()
     return frame.render(
         "create",
         draft=draft,
         fields=fields,
         more=more,
-        is_open=any(field.text or field.errors for _, field in more),
+        is_open=any(field.text or field.errors for field in more),
         other_errors=draft.form.other_errors,
         pipelines=known,
         is_fixed=host.pipelines is not None,
         presets=known_days(today, host.inclusive),
-        interval_types=INTERVAL_TYPES,
         may_start=bool(_started(host)),
         has_runs=host.run_model is not None,
         plan=plan_of(would),
@@ -221,12 +221,8 @@ def _page(
 
 def _form(host: Host, posted: Mapping[str, str]) -> forms.Form:
     # Nothing is stored yet: what has a text was changed.
-    return forms.Form(host.schema, {}, posted, host.local_window)
-
-
-def _posted(host: Host, values: Mapping[str, str]) -> dict[str, str]:
-    """What a form sends for the texts of attributes."""
-    return {f"new-{host.schema.key_of(name)}": text for name, text in values.items()}
+    names = settings_form.named(host)
+    return forms.Form(host.schema, {}, posted, host.local_window, names)
 
 
 def _started(host: Host) -> dict[str, str]:
@@ -240,8 +236,13 @@ def _started(host: Host) -> dict[str, str]:
     return {host.schema.key_of("status"): "initial"}
 
 
+def _posted(host: Host, values: Mapping[str, str]) -> dict[str, str]:
+    """What a form sends for the texts of attributes."""
+    return {f"new-{host.schema.key_of(name)}": text for name, text in values.items()}
+
+
 def _copied(host: Host, original: t.Any) -> dict[str, str]:
-    """The texts of a copy, which is not paused."""
+    """What a form sends for a copy, which is not paused."""
     shown = host.backfills.by_attribute(host.backfills.show(original))
     values = {name: shown[name] for name in COPIED if shown.get(name) is not None}
     if isinstance(values.get("settings"), dict):
@@ -250,9 +251,8 @@ def _copied(host: Host, original: t.Any) -> dict[str, str]:
         values["name"] = _name_of_copy(host, values["name"])
     keyed = {host.schema.key_of(name): value for name, value in values.items() if value != {}}
     # As text, with the window in the zone.
-    form = forms.Form(host.schema, keyed, {}, host.local_window)
-    texts = {field.key: field.text for field in form.fields}
-    return {name: texts.get(host.schema.key_of(name), "") for name in values}
+    form = forms.Form(host.schema, keyed, {}, host.local_window, settings_form.named(host))
+    return {f"new-{field.key}": field.text for field in form.fields if field.text}
 
 
 def _name_of_copy(host: Host, name: str) -> str:

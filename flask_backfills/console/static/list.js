@@ -85,9 +85,9 @@ for (const link of document.querySelectorAll("a[data-start]")) {
       return;
     }
     event.preventDefault();
-    for (const [id, day] of [["new-start", link.dataset.start], ["new-end", link.dataset.end]]) {
-      document.getElementById(id).value = day;
-    }
-    document.getElementById("new-end").focus();
+    const { start, end, startId, endId } = link.dataset;
+    document.getElementById(startId).value = start;
+    document.getElementById(endId).value = end;
+    document.getElementById(endId).focus();
   });
 }
