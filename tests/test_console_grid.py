@@ -19,6 +19,7 @@ from pages import serve_console
 from sqlalchemy.orm import synonym
 
 from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 
 pytestmark = in_detail
 
@@ -321,6 +322,26 @@ def test_the_pages_of_a_plan_that_was_asked_for_by_a_link_are_links(console, run
     assert "Page 4 of 4" in page
     [url] = re.findall(r'<a href="([^"]*entries=[^"]*)"', page)
     assert url.replace("&amp;", "&") == f"/backfills/{key}/start?_scheme=javascript&entries=3"
+
+
+def test_the_pages_of_a_plan_are_those_of_a_key_with_signs_of_a_url(bare):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id = sa.Column(sa.String(20), primary_key=True)
+
+    class BackfillRun(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        backfill_id = sa.Column(sa.String(20))
+
+    window = {"start_datetime": datetime(2023, 7, 1), "end_datetime": datetime(2023, 12, 31)}
+    window |= {"interval_type": "day", "interval_units": 1}
+    bare.serve(
+        Backfill, run_model=BackfillRun, seed={"id": "a?b#%25", "pipeline_uuid": "p", **window}
+    )
+    console = serve_console(bare)
+    page = console.get("a%3Fb%23%2525/start")
+    [url] = re.findall(r'<a href="/backfills/([^"]*entries=2)"', page)
+    assert "Page 2 of 4" in console.get(url)
 
 
 def test_what_a_plan_skips_and_a_generators_runs_are_in_its_grid(console, runner):
