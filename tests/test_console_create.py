@@ -108,7 +108,8 @@ def test_a_copy_has_window_step_variables_and_settings(console, runner):
     sent |= {"settings": {"pipeline_run_limit": 2, "paused": True}}
     key = runner.post(sent).json["backfill"]["id"]
     form = console.form(f"{PATH}?from={key}")
-    assert form["pipeline"] == "arwen_starlight" and form["new-settings"]
+    assert form["pipeline"] == "arwen_starlight" and not form["new-settings"]
+    assert form["new-settings.pipeline_run_limit"] == "2"
     assert len(form["new-name"]) == 255 and form["new-name"].endswith("x (copy)")
     page = console.post(PATH, {**form, "do": "preview"}, 200).text
     console.post(PATH, {**fields(page), "do": "create"})

@@ -90,7 +90,7 @@ def test_every_text_of_an_undo_is_translated(bare):
 
 @pytest.mark.parametrize("told", ["{anzahl} B", "{count", "100 % {} B", "{count.real} B"])
 def test_a_translation_that_can_not_be_filled_in_is_refused_at_once(own_runner, told):
-    with pytest.raises(ValueError, match="can have only the names of '{count} backfills'"):
+    with pytest.raises(ValueError, match=r"can have only the names of '\{count\} backfills'"):
         serve_console(own_runner, translations={"{count} backfills": told})
 
 

@@ -78,6 +78,9 @@ def test_the_gaps_are_one_click_away(console, worked):
     form = console.form(f"{PAGE}&{SPAN}")
     assert (form["interval_type"], form["interval_units"]) == ("day", "1")
     there = console.post(PAGE, form).headers["Location"]
+    # Whoever clicks twice gets the same one.
+    assert console.post(PAGE, form).headers["Location"] == there
+    assert "Idempotency-Key" in console.post(PAGE, {**form, "interval_units": "2"}, 422).text
     [made, *_] = worked.read(LIST)["backfills"]
     assert there == f"/backfills/{made['id']}/start"
     assert (made["status"], made["settings"]) == (None, {"skip_covered": True})

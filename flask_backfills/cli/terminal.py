@@ -64,7 +64,7 @@ def width() -> int | None:
     if not is_terminal():
         return None
     asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked):
+    if asked.isdecimal() and len(asked) < 6 and int(asked):
         return int(asked)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or _COLUMNS

@@ -26,6 +26,7 @@ from ..rules.coverage import shared
 from ..rules.coverage import spread
 from ..rules.window import INTERVAL_TYPES
 from ..tables.zoned import read_span
+from .create import new_key
 from .frame import Frame
 from .grid import Cell
 from .grid import drawn
@@ -84,7 +85,9 @@ def fill_view(frame: Frame) -> ResponseReturnValue:
             **{name: sent[name] for name in _STEP},
         }
         keyed = {host.schema.key_of(name): value for name, value in values.items()}
-        saved = host.backfills.create(pipeline, keyed)
+        # A form that is sent twice makes one.
+        key = request.form.get("key") or None
+        saved = host.backfills.create(pipeline, keyed, idempotency_key=key)
     except errors.Refused as refused:
         return _page(frame, pipeline, sent, refused.errors), 422
     key = host.table.key_of(saved.backfill)
@@ -108,6 +111,7 @@ def _page(
     return frame.render(
         "coverage",
         pipeline=pipeline,
+        key=new_key(host),
         asked={**step, **asked},
         kinds=KINDS,
         named=NAMED,

@@ -91,7 +91,7 @@ def create_view(frame: Frame) -> ResponseReturnValue:
     known = creatable(host, pipeline)
     if host.pipelines is not None and len(known) == 1:
         pipeline = pipeline or known[0]
-    draft = Draft(pipeline, _form(host, posted), _new_key(host))
+    draft = Draft(pipeline, _form(host, posted), new_key(host))
     return _page(frame, draft, known)
 
 
@@ -102,7 +102,7 @@ def made_view(frame: Frame) -> ResponseReturnValue:
     creatable(host, "")
     check_token()
     pipeline = form.get("pipeline", "").strip()
-    draft = Draft(pipeline, _form(host, form), form.get("key", "") or _new_key(host))
+    draft = Draft(pipeline, _form(host, form), _key_of(form, host))
     if is_blank(pipeline):
         error = frame.translate("Choose a pipeline, or write the name of one.")
         return _page(frame, draft._replace(pipeline_error=error), creatable(host, "")), 422
@@ -181,7 +181,7 @@ def _refused(frame: Frame, draft: Draft, known: list[str], refused: t.Any) -> tu
         return _page(frame, draft._replace(pipeline_error=str(refused.description)), known), 422
     if isinstance(refused, errors.KeyRefused):
         told = "This form has made a backfill already. Create another one with the same button."
-        draft = draft._replace(key=_new_key(frame.host), notice=frame.translate(told))
+        draft = draft._replace(key=new_key(frame.host), notice=frame.translate(told))
         return _page(frame, draft, known), 422
     wrong = dict(refused.errors)
     of_pipeline = wrong.pop(frame.host.schema.key_of("pipeline_uuid"), [])
@@ -262,7 +262,15 @@ def _name_of_copy(host: Host, name: str) -> str:
     return name + COPY if length is None else name[: max(length - len(COPY), 0)] + COPY[-length:]
 
 
-def _new_key(host: Host) -> str:
+def _key_of(form: Mapping[str, str], host: Host) -> str:
+    """What the form was given to mark its backfill; another one where that was tampered with."""
+    key = form.get("key", "")
+    return (
+        key if key.isascii() and key.isalnum() and len(key) <= len(new_key(host)) else new_key(host)
+    )
+
+
+def new_key(host: Host) -> str:
     """What marks the backfill that a form makes; empty where the model can't hold it."""
     longest = once.longest(host.table)
     return uuid.uuid4().hex[:longest] if longest >= _SHORTEST_KEY else ""
