@@ -189,7 +189,11 @@ def _fail(host: Host, run: t.Any, error: str) -> str | None:
 def _words(raised: BaseException) -> str:
     """The text of what was raised, even if it can't tell its own."""
     try:
-        return dbapi.words(raised)
+        told = dbapi.words(raised)
+        if raised.args and type(raised).__str__ is KeyError.__str__:
+            # Its text is the key alone, which says nothing of what is wrong with it.
+            return f"{type(raised).__name__}: {told}"
+        return told
     except Exception:
         return type(raised).__name__
 

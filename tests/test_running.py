@@ -19,6 +19,7 @@ from conftest import SERVERS
 from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
+from werkzeug.exceptions import BadRequestKeyError
 
 from flask_backfills import BackfillRunMixin
 
@@ -217,6 +218,27 @@ def test_nothing_that_a_runner_does_ends_its_worker(runner, function):
     assert status == "failed" and error
     assert rows == [("completed", None)] * 6
     assert (runner.get()["status"], runner.get()["metrics"]) == ("failed", {"rows": 6})
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        (KeyError("degrees"), "KeyError: 'degrees'"),
+        (KeyError(), "KeyError"),
+        (BadRequestKeyError("degrees"), "400 Bad Request"),
+        (ValueError("no file"), "no file"),
+    ],
+    ids=repr,
+)
+def test_an_error_whose_text_is_a_key_alone_says_what_it_is(runner, raised, error):
+    @runner.blueprint.runner
+    def run(run):
+        raise raised
+
+    runner.put({**START, "end_datetime": "2023-03-01"})
+    runner.work()
+    [told] = runner.stored("error")
+    assert told.startswith(error)
 
 
 def test_numbers_of_any_type_are_metrics(runner):
