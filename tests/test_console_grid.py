@@ -210,14 +210,14 @@ def test_the_figures_say_how_far_it_is_and_when_it_ends(console, runner):
         found = re.search(rf"<dt>{name}</dt><dd[^>]*>(.*?)</dd>", page)
         return found and re.sub("<[^>]*>", "", found[1]).strip()
 
-    assert figure("done") == "5 of 7" and figure("failed") == "1"
+    assert figure("ended") == "5 of 7" and figure("failed") == "1"
     assert float(figure("runs a minute")) > 0
     assert "at the latest with 90%" in figure("finish")
     assert "<title>5/7 - " in page and 'data-title="5/7 - ' in page
     for run in runner.claim(limit=5):
         runner.end(run)
     page = " ".join(console.get(str(key)).split())
-    assert figure("took") and figure("ended").startswith(("now", "1 second ago", "2 seconds ago"))
+    assert figure("took") and figure("finished").startswith(("now", "1 second ago", "2 seconds ago"))
     assert figure("runs a minute") is None and "/7 - " not in page.split("</title>")[0]
 
 
