@@ -78,6 +78,15 @@ def test_what_is_selected_and_focused_stays_so(page, app):
     expect(page.locator(".strip .cell[tabindex='0']")).to_have_count(1)
 
 
+def test_what_was_done_is_not_told_any_more_once_it_has_ended(page, app):
+    look_at_july(page, app)
+    expect(page.locator(".strip .cell.is-completed")).to_have_count(3)
+    expect(page.locator("main > .done")).to_have_text("Started.")
+    finish(app, 31)
+    expect(page.locator(".named .badge")).to_have_text("completed")
+    expect(page.locator("main > .done")).to_have_count(0)
+
+
 def test_it_says_how_old_it_is_and_how_far_in_the_tab(page, app):
     look_at_july(page, app)
     expect(page.locator(FRESH)).to_have_text(re.compile(r"^Updated \d s ago$"))

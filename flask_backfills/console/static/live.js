@@ -40,6 +40,8 @@ function show(html) {
   document.title = state().title ?? document.title;
   if (wasActive && !isActive()) {
     ended.textContent = state().told;
+    // That it was started is old news, and "wait again" is wrong by now.
+    document.querySelector("main > .done")?.remove();
   }
 }
 function tell(text, isAway = false) {
