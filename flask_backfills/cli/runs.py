@@ -46,7 +46,7 @@ _WORDS = {
 _MAKE = click.option(
     "--make",
     type=click.Choice(list(MAKES)),
-    help="Try them again, cancel them, or mark them as done.",
+    help="Try again, cancel, or mark as done.",
 )
 
 
