@@ -34,7 +34,12 @@ from .text import tell
         metavar="WHEN",
         help='The start: a date, yesterday, or such as "2 weeks ago".',
     ),
-    click.option("--to", "last", metavar="WHEN", help="The end, in the same words."),
+    click.option(
+        "--to",
+        "last",
+        metavar="WHEN",
+        help="The end, in the same words. Included, unless the app leaves it out.",
+    ),
     click.option("--start", "starting", is_flag=True, help="Start it, so that workers run it."),
     WATCH,
     click.option(
