@@ -12,7 +12,7 @@ from ..tables.fields import UTCDateTime
 
 #: What stands under a field, by its kind.
 HINTS = {
-    "moment": "Times are in {zone} unless you add an offset.",
+    "moment": "Such as 2023-07-31 or 2023-07-31 06:00. Times are in {zone} unless you add an offset.",
     "json": 'A JSON object, such as {"depth": 5}',
 }
 
