@@ -217,7 +217,9 @@ def test_the_figures_say_how_far_it_is_and_when_it_ends(console, runner):
     for run in runner.claim(limit=5):
         runner.end(run)
     page = " ".join(console.get(str(key)).split())
-    assert figure("took") and figure("finished").startswith(("now", "1 second ago", "2 seconds ago"))
+    assert figure("took") and figure("finished").startswith(
+        ("now", "1 second ago", "2 seconds ago")
+    )
     assert figure("runs a minute") is None and "/7 - " not in page.split("</title>")[0]
 
 
