@@ -131,12 +131,12 @@ def _is_the_same_elsewhere(item) -> bool:
     return item.callspec.params.get("database_url", "sqlite") != "sqlite"
 
 
-def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60) -> t.Any:
-    """What a condition gives, once that is something."""
+def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60, every: float = 0.05) -> t.Any:
+    """What a condition gives, once that is something; it is asked every so many seconds."""
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
+        time.sleep(every)
     return found
 
 
@@ -441,15 +441,21 @@ def event_model(models):
     return host.event_model()
 
 
+@contextmanager
+def of_models(url: str, db: SQLAlchemy) -> t.Iterator[Host]:
+    """A host that serves nothing yet, with models that others have too."""
+    host = Host(url, db)
+    with host.app.app_context():
+        db.engines[None] = engine_for(url)
+    yield host
+    host.close()
+
+
 @pytest.fixture
 def modelled(database_url, models):
     """A host that serves nothing yet, with the models of many."""
-    db, *_ = models
-    host = Host(database_url, db)
-    with host.app.app_context():
-        db.engines[None] = engine_for(database_url)
-    yield host
-    host.close()
+    with of_models(database_url, models[0]) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

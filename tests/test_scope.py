@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from conftest import Host
 from conftest import LIST
+from conftest import of_models
 from conftest import wait_for
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm import with_loader_criteria
@@ -77,10 +79,11 @@ SCOPES += [joins_what_is_grouped, joins_an_alias, names_two_tables, asks_whether
 SCOPES += [asks_in_a_list, compares_a_column, filters_by_name, has_criteria_in_options]
 
 
-@pytest.fixture
-def scoped(bare):
-    """From a scope to a host with 5 backfills that it shows, and 5 that it hides."""
-    db = bare.db
+@pytest.fixture(scope="module")
+def granted():
+    """The models of all hosts of these tests, since to make them takes longer than a test."""
+    host = Host("sqlite://")
+    db = host.db
 
     class Backfill(BackfillMixin, db.Model):
         __tablename__ = "backfill"
@@ -94,15 +97,22 @@ def scoped(bare):
         backfill_id = sa.Column(sa.Integer)
         who = sa.Column(sa.String(20))
 
+    return db, Backfill, Grant, host.run_model()
+
+
+@pytest.fixture
+def scoped(database_url, granted):
+    """From a scope to a host with 5 backfills that it shows, and 5 that it hides."""
+    db, Backfill, Grant, run_model = granted
+
     def serve(scope):
         def narrow(query):
             return scope(query, Backfill, Grant)
 
-        run_model = bare.run_model()
-        bare.register(Backfill, run_model=run_model, scope=narrow)
-        bare.app.secret_key = "secret"
-        bare.app.register_blueprint(ConsoleBlueprint(bare.blueprint))
-        with bare.app.app_context():
+        host.register(Backfill, run_model=run_model, scope=narrow)
+        host.app.secret_key = "secret"
+        host.app.register_blueprint(ConsoleBlueprint(host.blueprint))
+        with host.app.app_context():
             db.create_all()
             for number in range(1, 11):
                 whose = "mine" if number % 2 else "theirs"
@@ -114,10 +124,11 @@ def scoped(bare):
                     who = ["me", "me"]
                 db.session.add_all(Grant(backfill_id=number, who=one) for one in who)
             db.session.commit()
-        bare.open()
-        return bare
+        host.open()
+        return host
 
-    return serve
+    with of_models(database_url, db) as host:
+        yield serve
 
 
 @pytest.mark.parametrize("scope", SCOPES)
