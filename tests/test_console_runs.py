@@ -272,7 +272,7 @@ def test_failures_are_grouped_by_what_they_say(console, runner, key, url):
     page = console.get(f"{key}/runs")
     assert set(names(page)) == {"502 upstream, shop …", '"><script>alert(1)</script>'}
     told = text(page)
-    assert "502 upstream, shop … 2 times 2023-07-10 to 2023-07-12" in told and "once" in told
+    assert "502 upstream, shop … 2 runs 2023-07-10 to 2023-07-12" in told and "1 run" in told
     name = names(page)["502 upstream, shop …"]
     assert rows(console.get(f"{key}/runs?failure={name}")) == ["2023-07-10", "2023-07-12"]
     path = f"{key}/change-runs/retry?failure={name}"
@@ -321,7 +321,7 @@ def test_of_too_many_errors_the_most_frequent_are_read(console, runner):
     key = runner.post({**WEEK, **window}).json["backfill"]["id"]
     runner.store(status="failed", error=runner.blueprint.host.run_model.key)
     page = console.get(f"{key}/runs")
-    assert f"… at least {reading.MOST:,} times" in text(page)
+    assert f"… at least {reading.MOST:,} runs" in text(page)
     assert "There are too many different errors" in page
     # All are changed that are of this kind.
     [name] = names(page).values()

@@ -6,6 +6,7 @@ import typing as t
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping
+from datetime import date
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -25,7 +26,10 @@ from ..rules.coverage import KINDS
 from ..rules.coverage import shared
 from ..rules.coverage import spread
 from ..rules.window import INTERVAL_TYPES
+from ..rules.window import local
+from ..tables import columns
 from ..tables.zoned import read_span
+from ..tables.zoned import WINDOW
 from .create import new_key
 from .frame import Frame
 from .grid import Cell
@@ -53,7 +57,7 @@ NAMED = {
 }
 ORDER = ("completed", "twice", "running", "failed", "missing")
 
-#: How many days the page shows of itself, up to today.
+#: How many days the page shows up to today, where no backfill has a window.
 _DAYS = 30
 
 #: What a backfill of the gaps is asked for beside its window.
@@ -63,8 +67,8 @@ _STEP = ("interval_type", "interval_units")
 def coverage_view(frame: Frame) -> ResponseReturnValue:
     pipeline = request.args.get("pipeline", "")
     frame.host.allow("list", pipeline)
-    lately = _lately(frame.host)
-    return _page(frame, pipeline, {key: request.args.get(key, lately[key]) for key in lately})
+    asked = {key: request.args[key] for key in ("start", "end") if key in request.args}
+    return _page(frame, pipeline, asked)
 
 
 def fill_view(frame: Frame) -> ResponseReturnValue:
@@ -101,7 +105,7 @@ def _page(
 ) -> str:
     host = frame.host
     found, total = host.backfills.page([pipeline], None, 0, BACKFILLS)
-    step = _step(host, found)
+    asked, step = {**_span(host, found), **asked}, _step(host, found)
     shown: dict[str, t.Any] = {"coverage": None}
     try:
         span = read_span(asked["start"], asked["end"], host.local_window.zone)
@@ -223,10 +227,19 @@ def _percent(part: float, whole: float) -> str:
     return f"{min(max(share, 1), 99) if 0 < part < whole - 1e-6 else share:.0f}%"
 
 
-def _lately(host: Host) -> dict[str, str]:
-    """The span that is shown if nobody asks for another."""
-    today = datetime.now(host.local_window.zone or timezone.utc).date()
-    return {"start": str(today - timedelta(days=_DAYS)), "end": str(today)}
+def _span(host: Host, found: list[t.Any]) -> dict[str, str]:
+    """The span that is shown if nobody asks for another: that of the newest backfills."""
+    ends = [
+        local(columns.in_utc(moment, False), host.zone).date()
+        for backfill in found
+        for moment in (getattr(backfill, name, None) for name in WINDOW)
+        if isinstance(moment, datetime)
+    ]
+    today = datetime.now(host.zone).date()
+    first, last = (min(ends), max(ends)) if ends else (today - timedelta(days=_DAYS), today)
+    # The end of the span is not a part of it.
+    after = min(last, date.max - timedelta(days=1)) + timedelta(days=1)
+    return {"start": str(first), "end": str(after)}
 
 
 def _step(host: Host, found: list[t.Any]) -> dict[str, t.Any]:
