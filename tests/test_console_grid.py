@@ -438,3 +438,15 @@ def test_the_runs_a_minute_are_those_of_the_last_minutes(console, runner):
         runner.db.session.commit()
     page = " ".join(console.get(str(key)).split())
     assert re.search(r"<dt>runs a minute</dt><dd[^>]*>0\.2", page)
+
+
+def test_what_a_longer_window_lacks_is_said(console, runner):
+    key = start(runner)
+    for run in runner.claim(limit=100):
+        runner.end(run)
+    page = console.get(str(key))
+    assert "completed" in page and "missing" not in page
+    last = runner.get(f"/api/backfills/{key}")["end_datetime"]
+    later = datetime.fromisoformat(last) + timedelta(days=2)
+    runner.put({"end_datetime": str(later)}, f"/api/backfills/{key}")
+    assert "2 runs are missing: a start adds them." in console.get(str(key))
