@@ -80,6 +80,33 @@ def test_every_text_of_ours_is_translated(own_runner):
         assert "\u2039" in page and unmarked(page) == [], path
 
 
+def test_every_text_of_the_other_pages_is_translated(own_runner):
+    runner = own_runner
+    console = serve_console(runner, title="7", translations=Marked())
+    new = {**WEEK, "variables": {"a": 1}, "name": "12"}
+    key = runner.post({**new, "status": "initial"}).json["backfill"]["id"]
+    pages = {path: console.get(path) for path in ("", str(key), f"{key}/live", f"{key}/runs")}
+    for run in runner.claim(limit=7):
+        error = ("failed", None, "17") if "-13T" in run.key else ("completed",)
+        runner.finish(run, *error)
+    [failed] = runner.read(f"/api/backfills/{key}/runs?status=failed")["runs"]
+    coverage = "pipeline/coverage?pipeline=arwen_starlight"
+    paths = ["", "?q=99", "?pipeline=99", "?page=9", str(key), f"{key}/live", coverage]
+    paths += [f"{key}/runs", f"{key}/runs?status=failed", f"{key}/runs?since=2023-07-12"]
+    paths += [f"{key}/runs/{failed['id']}", f"{key}/change-runs/retry?status=failed"]
+    paths += ["pipeline/create", f"pipeline/create?from={key}"]
+    paths += [f"pipeline/bulk?action=delete&chosen={key}&chosen=6&chosen=99"]
+    pages |= {f"then {path}": console.get(path) for path in paths}
+    form = {**console.form("pipeline/create?pipeline=x"), "do": "preview"}
+    form |= {"new-start_datetime": "2023-07-10", "new-end_datetime": "2023-07-16"}
+    pages["plan"] = console.post("pipeline/create", form, 200).text
+    left = {
+        path: unmarked(page.replace("arwen_starlight", "").replace("&times;", ""))
+        for path, page in pages.items()
+    }
+    assert {path: found for path, found in left.items() if found} == {}
+
+
 def test_every_text_of_an_undo_is_translated(bare):
     bare.serve(run_model=bare.run_model(), event_model=bare.event_model(), actor=lambda: "ann")
     console = serve_console(bare, title="7", translations=Marked())
