@@ -61,6 +61,8 @@ def test_what_is_changed_after_a_look_is_not_saved_unseen(page, url):
     page.get_by_label("Name").fill("one")
     page.get_by_role("button", name="See what will happen").click()
     expect(page.get_by_role("button", name="Save")).to_be_visible()
+    # The scripts come after the page.
+    page.wait_for_load_state("networkidle")
     page.get_by_label("Name").fill("two")
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
     expect(page.get_by_text("You have changed more since.")).to_be_visible()
