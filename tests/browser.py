@@ -1,5 +1,6 @@
 """A real Chromium on the quickstart, and on a server that can be stopped: fixtures of the tests."""
 
+import os
 import shutil
 import threading
 
@@ -146,3 +147,22 @@ def start_july(page):
     expect(page.locator(".plan .strip .cell.is-add")).to_have_count(31)
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".strip .cell.is-initial")).to_have_count(31)
+
+
+def assert_looks_right(page, where, *, overlaps=True):
+    """What may be wrong with a page at each width: it scrolls sideways, overlaps, or axe objects.
+
+    :param overlaps: ``False`` where something lies over the rest on purpose.
+    """
+    axe = os.environ.get("BACKFILLS_TEST_AXE")
+    if axe is None:
+        lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
+    page.add_script_tag(path=axe)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        at = f"{where}, {width} pixels"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, at
+        assert not overlaps or page.evaluate(OVERLAPS) == [], at
+        found = page.evaluate("axe.run()")["violations"]
+        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert told == [], at

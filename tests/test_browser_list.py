@@ -1,18 +1,14 @@
 """The console's list and its form for a new backfill in a real Chromium, by the keys alone too."""
 
-import os
-
 import pytest
 from browser import app as app
+from browser import assert_looks_right
 from browser import chromium as chromium
 from browser import expect
 from browser import HIDDEN
-from browser import OVERLAPS
 from browser import page as page
 from browser import server as server
 from browser import url as url
-from browser import WIDTHS
-from conftest import lacking
 
 #: Scripts are loaded after the page, which takes its time on a machine that has much to do.
 LOADED = {"timeout": 30_000}
@@ -127,24 +123,12 @@ def pages(page, url, app):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
-    axe = os.environ.get("BACKFILLS_TEST_AXE")
-    if axe is None:
-        lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
     long = f"a name {HIDDEN} without a space " + "x" * 120
     app.test_cli_runner().invoke(args=["backfills", "update", "6", f"name={long}"])
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
     page.goto(url)
     for name in pages(page, url, app):
-        page.add_script_tag(path=axe)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            where = f"{name}, {scheme}, {width} pixels"
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, where
-            if name != "chosen":
-                # The bar of what is chosen lies over the rows while they are scrolled.
-                assert page.evaluate(OVERLAPS) == [], where
-            found = page.evaluate("axe.run()")["violations"]
-            told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
-            assert told == [], where
+        # The bar of what is chosen lies over the rows while they are scrolled.
+        assert_looks_right(page, f"{name}, {scheme}", overlaps=name != "chosen")
     context.close()

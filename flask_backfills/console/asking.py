@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from collections.abc import Mapping
 
 from flask import redirect
 from flask import request
@@ -130,14 +131,12 @@ def _render(
     [shown] = summaries(frame.host, [backfill])
     there = dict(shown["statuses"])
     counts: list[tuple[str, int]] = [(word, there[word]) for word in ABOUT.get(asked, ())]
-    count = sum(there[word] for word, _ in counts)
-    if asked == "delete" and frame.host.backfills.progress:
+    if would is not None:
+        count = runs_of(asked, there, would)
+    else:
         # With those that are kept as history.
-        count = frame.host.backfills.progress.page(backfill, None, 0, 1)[1]
-    elif asked in ("pause", "resume"):
-        count = there["initial"]
-    elif would is not None and would.plan is not None:
-        count = would.plan.statuses["initial"]
+        progress = frame.host.backfills.progress
+        count = progress.page(backfill, None, 0, 1)[1] if progress else 0
     if asked == "retry" and preview is not None:
         again = Counter(
             one.run.status for one in preview.entries if one.run and one.action == "redo"
@@ -163,6 +162,16 @@ def _render(
         plan=plan_of(would),
         strip=preview and timeline.of_plan(preview.entries),
     )
+
+
+def runs_of(action: str, statuses: Mapping[str, int], would: Saved) -> int:
+    """How many runs an action is about: those that wait after it, or that it holds or cancels.
+
+    :param statuses: how many runs have each status before it.
+    """
+    if would.plan is not None:
+        return would.plan.statuses["initial"]
+    return sum(statuses[word] for word in (ACTIVE if action == "cancel" else ("initial",)))
 
 
 def _counted(texts: Texts, count: int, name: t.Any, translate: Translate) -> str:

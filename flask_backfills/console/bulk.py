@@ -12,8 +12,8 @@ from werkzeug import exceptions as http
 from .. import errors
 from ..changes import actions
 from ..changes.replan import Preview
-from ..rules.lifecycle import ACTIVE
 from .access import listable
+from .asking import runs_of
 from .frame import ASKS
 from .frame import Frame
 from .guard import check_origin
@@ -47,9 +47,6 @@ ASKED = {
     "cancel": ("Cancel 1 backfill", "Cancel {count} backfills"),
     "delete": ("Delete 1 backfill", "Delete {count} backfills"),
 }
-
-#: The statuses of the runs that an action is about, where no plan says so.
-_ABOUT = {"pause": ("initial",), "resume": ("initial",), "cancel": ACTIVE}
 
 #: What a page says once it is done.
 DONE = {
@@ -149,11 +146,7 @@ def _look(frame: Frame, action: str, key: str) -> One:
         would = host.backfills.update(*frame.name_of(backfill), sent, preview=Preview(0, 0))
     except _REFUSED as refused:
         return one._replace(reason=_told(refused))
-    if action in ("start", "retry"):
-        runs = would.tally.statuses["initial"]
-    else:
-        runs = sum(statuses[word] for word in _ABOUT[action])
-    return one._replace(runs=runs, plan=would.tally.hash())
+    return one._replace(runs=runs_of(action, statuses, would), plan=would.tally.hash())
 
 
 def _do(frame: Frame, action: str, key: str, plan: str) -> One:

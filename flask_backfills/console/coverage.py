@@ -90,8 +90,8 @@ def fill_view(frame: Frame) -> ResponseReturnValue:
         }
         keyed = {host.schema.key_of(name): value for name, value in values.items()}
         # A form that is sent twice makes one.
-        key = request.form.get("key") or None
-        saved = host.backfills.create(pipeline, keyed, idempotency_key=key)
+        mark = request.form.get("key") or None
+        saved = host.backfills.create(pipeline, keyed, idempotency_key=mark)
     except errors.Refused as refused:
         return _page(frame, pipeline, sent, refused.errors), 422
     key = host.table.key_of(saved.backfill)

@@ -264,10 +264,8 @@ def _name_of_copy(host: Host, name: str) -> str:
 
 def _key_of(form: Mapping[str, str], host: Host) -> str:
     """What the form was given to mark its backfill; another one where that was tampered with."""
-    key = form.get("key", "")
-    return (
-        key if key.isascii() and key.isalnum() and len(key) <= len(new_key(host)) else new_key(host)
-    )
+    key, new = form.get("key", ""), new_key(host)
+    return key if key.isascii() and key.isalnum() and len(key) <= len(new) else new
 
 
 def new_key(host: Host) -> str:

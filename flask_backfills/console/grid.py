@@ -9,8 +9,9 @@ from datetime import datetime
 from datetime import tzinfo
 
 from ..rules.grid import Layout
+from ..rules.shares import shares
 from ..rules.sight import seen
-from ..rules.window import local
+from ..rules.window import wall
 from .wording import Translate
 
 #: How many cells a row has where there is no calendar.
@@ -114,20 +115,16 @@ def parts(amounts: Mapping[str, float]) -> list[Part]:
     >>> parts({"completed": 167, "failed": 1})[0]
     Part(kind='failed', start=0.0, height=14)
     """
-    total = sum(amounts.values())
-    shares = {k: max(100 * n / total, LEAST) for k, n in amounts.items() if n > 0}
-    beyond = sum(shares.values()) - 100
-    if beyond > 0:
-        shares[max(shares, key=lambda kind: shares[kind])] -= beyond
+    filled = shares(amounts, sum(amounts.values()), LEAST)
     found, top, bottom = [], 0.0, 100.0
     for kind in TOP:
-        if kind in shares:
-            found.append(Part(kind, round(top, 2), round(shares[kind], 2)))
-            top += shares[kind]
+        if kind in filled:
+            found.append(Part(kind, round(top, 2), round(filled[kind], 2)))
+            top += filled[kind]
     for kind in reversed(BOTTOM):
-        if kind in shares:
-            bottom -= shares[kind]
-            found.append(Part(kind, round(bottom, 2), round(shares[kind], 2)))
+        if kind in filled:
+            bottom -= filled[kind]
+            found.append(Part(kind, round(bottom, 2), round(filled[kind], 2)))
     return found
 
 
@@ -189,7 +186,7 @@ def named(date: datetime, zone: tzinfo) -> str:
     >>> named(datetime(2023, 7, 1), timezone.utc), named(datetime(2023, 7, 1, 6), timezone.utc)
     ('2023-07-01', '2023-07-01 06:00')
     """
-    there = local(date, zone).replace(tzinfo=None)
+    there = wall(date, zone)
     if (there.hour, there.minute, there.second, there.microsecond) == (0, 0, 0, 0):
         return there.date().isoformat()
     spec = "minutes" if not (there.second or there.microsecond) else "auto"

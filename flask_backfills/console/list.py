@@ -17,6 +17,7 @@ from .access import listable
 from .frame import ASKS
 from .frame import Frame
 from .links import covers
+from .summaries import ENDED
 from .summaries import summaries
 from .summaries import window_of
 
@@ -37,9 +38,6 @@ SORTS = {
 
 #: What the list can be filtered by, beside the statuses.
 BESIDE = ("active", "not-started")
-
-#: When a backfill with a status ended.
-_ENDS = {"completed": "completed_at", "failed": "failed_at"}
 
 
 class Asked(t.NamedTuple):
@@ -115,7 +113,7 @@ def _rows(frame: Frame, found: list[t.Any]) -> list[dict[str, t.Any]]:
             "can_change": may[pipeline],
             "window": window_of(host, backfill, summary, frame.translate),
             "created": _moment(summary["created_at"]),
-            "finished": _moment(summary.get(_ENDS.get(summary["status"], ""))),
+            "finished": _moment(summary.get(ENDED.get(summary["status"], ""))),
         }
         rows.append({**summary, **row})
     return rows

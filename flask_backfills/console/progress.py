@@ -15,15 +15,13 @@ from .failures import failures_of
 from .frame import ASKS
 from .frame import Frame
 from .links import link
+from .summaries import ENDED
 from .summaries import summaries
 from .summaries import window_of
 from .times import moment_of
 
 #: The action that a state asks for most.
 FIRST = {None: "start", "initial": "pause", "running": "pause", "failed": "retry"}
-
-#: The attribute that says when a backfill has ended, by its status.
-ENDED = {"completed": "completed_at", "failed": "failed_at"}
 
 #: Reasons that are told of a backfill that moves, too.
 ALWAYS = ("canary", "canary_ended", "lease_over")

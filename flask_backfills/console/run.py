@@ -45,7 +45,7 @@ def run_view(
     may = host.may("update", str(backfill.pipeline_uuid))
     return frame.render(
         "run",
-        backfill=summaries(host, [backfill])[0],
+        backfill=summaries(host, [backfill], forecasts=0)[0],
         run=shown,
         before=before,
         after=after,
@@ -63,7 +63,7 @@ def ask_view(frame: Frame, backfill_id: t.Any, run_id: t.Any, make: str) -> Resp
     )
     # What was rolled back has to be read again.
     backfill, run = _find(frame, "update", backfill_id, run_id)
-    shown = summaries(host, [backfill])[0]
+    shown = summaries(host, [backfill], forecasts=0)[0]
     return frame.render(
         "change_runs",
         backfill=shown,

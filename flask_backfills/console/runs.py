@@ -134,7 +134,7 @@ def runs_view(frame: Frame, run_url: RunURL | None, backfill_id: t.Any) -> Respo
     makes = BULK.get(chosen.status or "", ()) if may and total and failure is None else ()
     return frame.render(
         "runs",
-        backfill=summaries(host, [backfill])[0],
+        backfill=summaries(host, [backfill], forecasts=0)[0],
         runs=[told_of(host, backfill, run, run_url) for run in found],
         has_logs=run_url is not None,
         counts=[(word, counts[word]) for word in (*STATUSES, HISTORY)],
@@ -184,7 +184,7 @@ def _ask(frame: Frame, backfill: t.Any, make: str, notice: str | None = None) ->
     failure = chosen.failure and failure_of(host, backfill, chosen.failure)
     return frame.render(
         "change_runs",
-        backfill=summaries(host, [backfill])[0],
+        backfill=summaries(host, [backfill], forecasts=0)[0],
         make=make,
         run=None,
         count=count,

@@ -14,11 +14,15 @@ from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
 from ..rules.settings import to_do
+from ..rules.shares import shares
 from ..rules.sight import is_blank
 from ..rules.sight import seen
 from ..rules.window_words import say_window
 from ..tables import columns
 from .wording import Translate
+
+#: The attribute that says when a backfill has ended, by its status.
+ENDED = {"completed": "completed_at", "failed": "failed_at"}
 
 #: The order of a bar.
 BAR = ("completed", "failed", "cancelled", "running")
@@ -129,17 +133,11 @@ def segments(statuses: Mapping[str, int], total: int) -> list[Segment]:
     >>> segments({"completed": 9999, "failed": 1}, 10_000)[1].width
     2.0
     """
-    shares = {
-        word: max(100 * count / total, LEAST_SEEN)
-        for word in BAR
-        if total and (count := statuses.get(word, 0))
-    }
-    # What is shown larger than it is takes its place from the largest.
-    beyond = sum(shares.values()) - 100
-    if shares and beyond > 0:
-        shares[max(shares, key=lambda word: shares[word])] -= beyond
+    if not total:
+        return []
     found, start = [], 0.0
-    for word, share in shares.items():
+    amounts = {word: statuses.get(word, 0) for word in BAR}
+    for word, share in shares(amounts, total, LEAST_SEEN).items():
         found.append(Segment(word, round(start, 3), round(share, 3)))
         start += share
     return found

@@ -26,12 +26,13 @@ from .levels import number_of
 from .levels import start_of
 from .window import INTERVAL_TYPES
 from .window import local
+from .window import wall
+from .window_words import MONTHS
 from .zones import moment_of
 
 #: The most cells that are looked at as one.
 MOST = 400
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _QUARTER = 3
@@ -129,7 +130,7 @@ class Layout:
         """When a cell begins, as the clock shows it there."""
         begins = start_of(self.level, number)
         if self.level.kind == "minute":
-            return local(_shifted(begins, -self.offset), self.zone).replace(tzinfo=None)
+            return wall(_shifted(begins, -self.offset), self.zone)
         return begins
 
     def _row(self, number: int) -> int:
@@ -212,7 +213,7 @@ def _there(level: Level, date: datetime, zone: tzinfo, offset: timedelta) -> dat
     if level.kind == "minute":
         # Clocks that are put back show each minute of an hour twice.
         return _shifted(date, offset)
-    return local(date, zone).replace(tzinfo=None)
+    return wall(date, zone)
 
 
 def _utc(there: datetime, zone: tzinfo) -> datetime:

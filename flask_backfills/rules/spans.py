@@ -6,7 +6,7 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import tzinfo
 
-from .window import local
+from .window import wall
 
 _DAY = timedelta(days=1)
 
@@ -29,10 +29,10 @@ def span(start: datetime, end: datetime | None, zone: tzinfo) -> str:
     :param start: naive and in UTC, as ``end``; ``None`` where nobody knows when it ends.
     :param zone: where the calendar hangs.
     """
-    first = _wall(start, zone)
+    first = wall(start, zone)
     if end is None or end <= start:
         return _time(first)
-    last = _wall(end, zone)
+    last = wall(end, zone)
     if not (_is_midnight(first) and _is_midnight(last)):
         same = last.date() in (first.date(), _next(first).date()) and last <= _next(first)
         ends = _clock(last) if same else _time(last)
@@ -66,14 +66,10 @@ def between(first: datetime, last: datetime, zone: tzinfo) -> str:
     >>> between(datetime(2023, 7, 1), datetime(2023, 7, 1, 5), timezone.utc)
     '2023-07-01 00:00 to 2023-07-01 05:00'
     """
-    ends = _wall(first, zone), _wall(last, zone)
+    ends = wall(first, zone), wall(last, zone)
     if all(map(_is_midnight, ends)):
         return dates(*(one.date() for one in ends))
     return dates(*map(_time, ends))
-
-
-def _wall(moment: datetime, zone: tzinfo) -> datetime:
-    return local(moment, zone).replace(tzinfo=None, fold=0)
 
 
 def _next(midnight: datetime) -> datetime:

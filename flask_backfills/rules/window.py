@@ -194,7 +194,7 @@ class Window:
 
     @cached_property
     def _local(self) -> datetime:
-        return local(self.start, self.zone).replace(tzinfo=None, fold=0)
+        return wall(self.start, self.zone)
 
     def _over_skipped_days(self, there: datetime) -> datetime:
         for day in _skipped_days(self.zone):
@@ -218,6 +218,11 @@ def local(moment: datetime, zone: tzinfo) -> datetime:
         return utc.astimezone(zone)
     except OverflowError:
         return utc
+
+
+def wall(moment: datetime, zone: tzinfo) -> datetime:
+    """The same as clocks show it, without the zone: an hour that comes twice looks the same."""
+    return local(moment, zone).replace(tzinfo=None, fold=0)
 
 
 def _months_later(moment: datetime, months: int) -> datetime:

@@ -15,7 +15,7 @@ from datetime import timezone
 from datetime import tzinfo
 
 from .window import INTERVAL_TYPES
-from .window import local
+from .window import wall
 
 #: Gives a text in the words of the reader, with its values filled in.
 Translate = Callable[..., str]
@@ -86,7 +86,7 @@ def say_window(
     :param inclusive: whether the end itself may be a date.
     :param translate: gives each text in the words of the reader.
     """
-    first, last = _in(zone, start), _in(zone, end)
+    first, last = wall(start, zone), wall(end, zone)
     fills = _fills_its_day(last, last - first, interval_type, interval_units, inclusive)
     whole = first.time() == _MIDNIGHT and fills
     if whole and not inclusive and last.time() == _MIDNIGHT and last > first:
@@ -133,10 +133,6 @@ def known_days(today: date, inclusive: bool = True) -> list[Days]:
     }
     after = _DAY if inclusive else timedelta(0)
     return [Days(name, start, end - after) for name, (start, end) in spans.items() if start < end]
-
-
-def _in(zone: tzinfo, moment: datetime) -> datetime:
-    return local(moment, zone).replace(tzinfo=None, fold=0)
 
 
 def _fills_its_day(

@@ -62,12 +62,7 @@ def _order(table: BackfillTable, order: Order | None) -> list[t.Any]:
 
 def can_search(table: BackfillTable) -> bool:
     """Whether backfills can be found by a part of their name."""
-    column = columns.column_of(table.mapper, "name")
-    return (
-        column is not None
-        and isinstance(column.type, sa.String)
-        and not isinstance(column.type, sa.Enum)
-    )
+    return _is_text(columns.column_of(table.mapper, "name"))
 
 
 def has_in_name(table: BackfillTable, text: str) -> t.Any:
@@ -119,7 +114,13 @@ def pipelines(table: BackfillTable) -> list[str]:
 
 def _exact(table: BackfillTable) -> t.Any:
     """The pipeline as its column holds it; ``None`` for no plain text."""
-    column = table.pipeline_column
-    if column is None or not isinstance(column.type, sa.String) or isinstance(column.type, sa.Enum):
+    if not _is_text(table.pipeline_column):
         return None
     return columns.exact(table.model.pipeline_uuid, table.database.dialect)
+
+
+def _is_text(column: sa.Column[t.Any] | None) -> bool:
+    """Whether a column holds plain text, and not what a type of the host's makes of it."""
+    if column is None or isinstance(column.type, sa.Enum):
+        return False
+    return isinstance(column.type, sa.String)
