@@ -129,16 +129,32 @@ def page(chromium, url):
     assert told == []
 
 
+class Worker:
+    """A worker in a thread, which can be stopped and started again."""
+
+    def __init__(self, app):
+        self.app = app
+        self.thread = None
+
+    def start(self):
+        self.stopping = threading.Event()
+        options = {"stop": self.stopping, "idle": 0.1, "concurrency": 2}
+        arguments = (self.app, self.app.blueprints["backfills"])
+        self.thread = threading.Thread(target=work, args=arguments, kwargs=options)
+        self.thread.start()
+
+    def stop(self):
+        if self.thread is not None:
+            self.stopping.set()
+            self.thread.join()
+            self.thread = None
+
+
 @pytest.fixture
 def worker(app):
-    stop = threading.Event()
-    blueprint = app.blueprints["backfills"]
-    options = {"stop": stop, "idle": 0.1, "concurrency": 2}
-    thread = threading.Thread(target=work, args=(app, blueprint), kwargs=options)
-    yield thread
-    stop.set()
-    if thread.ident is not None:
-        thread.join()
+    worker = Worker(app)
+    yield worker
+    worker.stop()
 
 
 def start_july(page):

@@ -20,6 +20,8 @@ def test_a_backfill_is_started_followed_and_made_longer(page, worker):
     worker.start()
     expect(page.locator(".strip .cell.is-completed")).not_to_have_count(0)
     expect(page.locator(".badge.is-running")).to_be_visible()
+    # It is not to end before it is saved, however slow the browser is.
+    worker.stop()
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("End datetime").fill("2023-08-12")
     page.get_by_role("button", name="See what will happen").click()
@@ -27,6 +29,7 @@ def test_a_backfill_is_started_followed_and_made_longer(page, worker):
     expect(page.locator(".strip .cell.is-add")).to_have_count(12)
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".strip .cell")).to_have_count(43)
+    worker.start()
     # One reading is missing, so it ends as failed, and the page says why without a reload.
     expect(page.locator(".badge.is-failed")).to_be_visible(timeout=30_000)
     expect(page.locator(".strip .cell.is-completed")).to_have_count(42)

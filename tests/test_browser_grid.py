@@ -1,5 +1,6 @@
 """The grid in a browser: by the keyboard alone, on a phone, and with thousands of runs."""
 
+import pytest
 from browser import app as app
 from browser import chromium as chromium
 from browser import expect
@@ -8,6 +9,7 @@ from browser import server as server
 from browser import start_july
 from browser import url as url
 from browser import WIDTHS
+from browser import worker as worker
 
 
 def test_the_arrows_move_through_weeks_and_days(page):
@@ -36,6 +38,27 @@ def test_the_arrows_move_through_weeks_and_days(page):
     expect(page.locator(".strip .cell:focus")).to_have_count(0)
     page.keyboard.press("Shift+Tab")
     expect(told).to_have_text("2023-07-31: waiting")
+
+
+@pytest.mark.parametrize("points", ["focus", "hover"])
+def test_a_cell_is_told_though_the_scripts_come_late(page, points):
+    start_july(page)
+    held = []
+    page.route("**/grid.js", lambda route: held.append(route))
+    page.reload(wait_until="commit")
+    getattr(page.locator(".strip .cell").nth(2), points)()
+    expect(page.locator(".told")).to_have_text("")
+    for route in held:
+        route.continue_()
+    expect(page.locator(".told")).to_have_text("2023-07-03: waiting")
+
+
+def test_what_is_told_of_a_cell_follows_its_run(page, worker):
+    start_july(page)
+    page.locator(".strip .cell").nth(2).focus()
+    expect(page.locator(".told")).to_have_text("2023-07-03: waiting")
+    worker.start()
+    expect(page.locator(".told")).to_contain_text("2023-07-03: completed", timeout=30_000)
 
 
 def test_a_backfill_is_paused_and_resumed_by_the_keyboard_alone(page):

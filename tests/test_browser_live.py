@@ -9,7 +9,6 @@ from browser import expect
 from browser import server as server
 from browser import start_july
 from browser import url as url
-from browser import worker as worker
 from flask import redirect
 from flask import request
 

@@ -1,12 +1,15 @@
 // What a cell stands for, on hover and focus, and arrow keys to go through a grid.
 const STEPS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
 
-function cellOf(event) {
-  return event.target.closest?.(".strip .cell");
+// The cell that is told of.
+let told;
+
+function cellOf(element) {
+  return element?.closest?.(".strip .cell");
 }
-function tell(event) {
-  const cell = cellOf(event);
-  if (cell) {
+function tell(cell) {
+  told = cell;
+  if (cell?.isConnected) {
     cell.closest(".strip").nextElementSibling.textContent = cell.title;
   }
 }
@@ -34,16 +37,16 @@ function end(cell, key) {
   const cells = cellsOf(cell.closest(".line")).filter(Boolean);
   return key === "Home" ? cells[0] : cells.at(-1);
 }
-document.addEventListener("mouseover", tell);
+document.addEventListener("mouseover", (event) => tell(cellOf(event.target) ?? told));
 document.addEventListener("focusin", (event) => {
-  const cell = cellOf(event);
+  const cell = cellOf(event.target);
   if (cell) {
-    tell(event);
+    tell(cell);
     enter(cell.closest(".strip"), cell);
   }
 });
 document.addEventListener("keydown", (event) => {
-  const cell = cellOf(event);
+  const cell = cellOf(event.target);
   if (!cell || event.altKey || event.ctrlKey || event.metaKey) {
     return;
   }
@@ -68,5 +71,7 @@ export function enterAll() {
       enter(strip, entered);
     }
   }
+  // Its state may have changed; and who points at it may have come before this script.
+  tell(told ?? cellOf(document.activeElement) ?? document.querySelector(".strip .cell:hover"));
 }
 enterAll();
