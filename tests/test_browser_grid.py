@@ -45,8 +45,10 @@ def test_a_cell_is_told_though_the_scripts_come_late(page, points):
     start_july(page)
     held = []
     page.route("**/grid.js", lambda route: held.append(route))
-    page.reload(wait_until="commit")
+    with page.expect_request("**/grid.js"):
+        page.reload(wait_until="commit")
     getattr(page.locator(".strip .cell").nth(2), points)()
+    expect(page.locator(f".cell:{points}")).to_have_count(1)
     expect(page.locator(".told")).to_have_text("")
     for route in held:
         route.continue_()
