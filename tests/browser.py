@@ -165,20 +165,24 @@ def start_july(page):
     expect(page.locator(".strip .cell.is-initial")).to_have_count(31)
 
 
-def assert_looks_right(page, where, *, overlaps=True):
+def assert_looks_right(page, where, scheme, *, overlaps=True):
     """What may be wrong with a page at each width: it scrolls sideways, overlaps, or axe objects.
 
+    :param scheme: ``"dark"`` differs in its colours alone.
     :param overlaps: ``False`` where something lies over the rest on purpose.
     """
     axe = os.environ.get("BACKFILLS_TEST_AXE")
     if axe is None:
         lacking("no axe-core: BACKFILLS_TEST_AXE does not name its axe.min.js")
     page.add_script_tag(path=axe)
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    rules |= {"resultTypes": ["violations"]}
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        at = f"{where}, {width} pixels"
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, at
-        assert not overlaps or page.evaluate(OVERLAPS) == [], at
-        found = page.evaluate("axe.run()")["violations"]
+        at = f"{where}, {scheme}, {width} pixels"
+        if scheme == "light":
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, at
+            assert not overlaps or page.evaluate(OVERLAPS) == [], at
+        found = page.evaluate("(rules) => axe.run(rules)", rules)["violations"]
         told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
         assert told == [], at

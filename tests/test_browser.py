@@ -268,7 +268,7 @@ def test_nothing_overlaps_and_axe_finds_nothing(chromium, url, app, scheme):
     page = context.new_page()
     page.goto(url)
     for name in pages(page, url, app):
-        assert_looks_right(page, f"{name}, {scheme}")
+        assert_looks_right(page, name, scheme)
     context.close()
 
 
