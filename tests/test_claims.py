@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import URL
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
@@ -96,7 +97,7 @@ IDLE = {
 }
 
 
-@pytest.mark.parametrize("why", IDLE)
+@pytest.mark.parametrize("why", few(IDLE))
 def test_a_claim_takes_as_many_statements_among_many_idle_backfills(runner, why):
     def idle(count):
         two = {"end_datetime": "2023-03-02", "settings": {**IDLE[why], "priority": 1}}

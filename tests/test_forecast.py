@@ -9,6 +9,7 @@ from datetime import timezone
 import pytest
 import sqlalchemy as sa
 from conftest import CI
+from conftest import few
 from conftest import LIST
 from conftest import often
 from conftest import takes_seconds
@@ -57,7 +58,7 @@ def drifted(chance, age):
 @pytest.mark.parametrize(
     ("runs", "times"), [(10, 120), (100, 60), pytest.param(1000, 60, marks=takes_seconds)]
 )
-@pytest.mark.parametrize("duration", [lognormal, two_peaked, drifted])
+@pytest.mark.parametrize("duration", few([lognormal, two_peaked, drifted]))
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):
     chance = random.Random(f"{duration.__name__} {runs}")
     times *= 2 if CI else 1

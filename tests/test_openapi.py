@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import takes_seconds
 from conftest import URL
 from flask import Flask
@@ -40,7 +41,7 @@ def routes(app):
                 yield path.replace("<", "{").replace(">", "}"), method.lower()
 
 
-@pytest.mark.parametrize("with_runs", [True, False])
+@pytest.mark.parametrize("with_runs", few([True, False]))
 def test_the_document_is_valid_and_has_every_route(bare, with_runs):
     runs = {"run_model": bare.run_model()} if with_runs else {}
     bare.serve(openapi=True, event_model=bare.event_model(), **runs)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import Host
 from conftest import LIST
 from conftest import of_models
@@ -131,7 +132,7 @@ def scoped(database_url, granted):
         yield serve
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", few(SCOPES))
 def test_a_scope_may_join_group_and_ask(scoped, scope):
     host = scoped(scope)
     for page in (f"{LIST}?", "/api/backfills?pipeline_uuid=arwen_starlight&"):

@@ -10,6 +10,7 @@ import click
 import pytest
 import sqlalchemy as sa
 from conftest import CI
+from conftest import few
 from conftest import Host
 from conftest import LIST
 from conftest import MOMENT
@@ -153,7 +154,7 @@ def lines_of(host, name, ids, *flags):
         yield [name, *flags, *first, option, *([] if is_flag else [HOSTILE])]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES))
 def test_nothing_that_callers_have_written_is_obeyed_by_a_terminal(hostile, ids, name):
     assert obeyed(HOSTILE) == set(HOSTILE) - set("\n[2J")
     runner = hostile.app.test_cli_runner()
@@ -168,7 +169,7 @@ def test_nothing_that_callers_have_written_is_obeyed_by_a_terminal(hostile, ids,
             assert all(json.loads(one) for one in out.splitlines()), line
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES))
 def test_on_a_terminal_neither(hostile, ids, name):
     for line in itertools.islice(lines_of(hostile, name, ids, "--yes"), 0, None, 1 if CI else 4):
         with contextlib.suppress(click.ClickException):
@@ -200,7 +201,7 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"work"}))
+@pytest.mark.parametrize("name", few(sorted({*NAMES} - {"work"})))
 def test_ctrl_c_ends_a_command_with_130_and_changes_nothing(modelled, models, event_model, name):
     # ``work`` lets its runs end: see test_cli.py.
     host, allowed, state = modelled, [], BEFORE.get(name)
