@@ -11,6 +11,7 @@ from ..rules.lifecycle import refusal
 from ..rules.lifecycle import SHOWN
 from ..rules.settings import is_paused
 from .backfills import Backfills
+from .backfills import Saved
 
 #: The status that each action sends.
 STATUS = {"start": "initial", "retry": "running", "cancel": "cancelled"}
@@ -35,6 +36,15 @@ def sent(backfills: Backfills, action: str) -> Callable[[t.Any], dict[str, t.Any
         return {schema.key_of("status"): STATUS[action]}
 
     return send
+
+
+def act(backfills: Backfills, of: tuple[str, t.Any], action: str, **options: t.Any) -> Saved:
+    """Do an action. A backfill that has ended has been started again then, be it by a retry.
+
+    :param of: the pipeline and the key of the backfill.
+    :param options: those of :meth:`Backfills.update`.
+    """
+    return backfills.update(*of, sent(backfills, action), again=True, **options)
 
 
 def possible(backfills: Backfills, backfill: t.Any) -> list[str]:

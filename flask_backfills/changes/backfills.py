@@ -125,7 +125,7 @@ class Backfills(Reading):
             return saved
 
         while True:
-            if mark is not None and (before := self._made_before(pipeline_uuid, mark)):
+            if mark is not None and (before := _made_before(self, pipeline_uuid, mark)):
                 return before
             try:
                 saved = change(self.table.database, create, keep=preview is None)
@@ -139,15 +139,6 @@ class Backfills(Reading):
             saved.shown[self.schema.fields["id"].data_key or "id"] = None
         return saved
 
-    def _made_before(self, pipeline_uuid: str, mark: Mark) -> Saved | None:
-        """The answer of a request that was sent before; ``None`` if this is the first."""
-
-        def look() -> Saved | None:
-            backfill = once.made_before(self.table, pipeline_uuid, mark)
-            return backfill and Saved(backfill, {}, self.show(backfill), None, None)
-
-        return self.table.database.again(look, keep=False)
-
     def update(
         self,
         pipeline_uuid: str,
@@ -158,6 +149,7 @@ class Backfills(Reading):
         if_plan_match: str | None = None,
         preview: Preview | None = None,
         reprocess: str | None = None,
+        again: bool = False,
     ) -> Saved:
         """Write the values that were sent, and update the runs accordingly.
 
@@ -167,6 +159,7 @@ class Backfills(Reading):
         :param preview: if given, it is filled with the plan, and nothing is stored.
         :param reprocess: if this is a start, it counts instead of ``settings.reprocess``, for
             this start alone.
+        :param again: if this is a retry, the backfill has started now, and no longer has an end.
         """
 
         def write() -> Saved:
@@ -178,7 +171,7 @@ class Backfills(Reading):
                 check(backfill)
             values = sent(backfill) if callable(sent) else sent
             before = self.show(backfill) if self.events is not None else {}
-            saved = self._save(backfill, values, {}, if_plan_match, preview, reprocess=reprocess)
+            saved = self._save(backfill, values, {}, if_plan_match, preview, None, reprocess, again)
             if preview is None:
                 then = saved.shown, saved.changes
                 history.edited(self.events, self.schema, backfill, before, *then)
@@ -228,6 +221,7 @@ class Backfills(Reading):
         preview: Preview | None,
         mark: Mark | None = None,
         reprocess: str | None = None,
+        again: bool = False,
     ) -> Saved:
         """Write the values and update the runs, within the caller's transaction.
 
@@ -238,7 +232,7 @@ class Backfills(Reading):
             runs = self.planned.table
             sent, wrong_settings = with_settings(self.schema, runs, sent, backfill)
             wrong = {**wrong, **wrong_settings, **wrong_variables(self.schema, sent, backfill)}
-        changes = update(backfill, sent, self.schema, self.transitions, wrong)
+        changes = update(backfill, sent, self.schema, self.transitions, wrong, again)
         if preview is None:
             flush(self.table, self.schema, backfill, sent)
         if mark is not None:
@@ -256,6 +250,16 @@ class Backfills(Reading):
         if if_plan_match is not None:
             _check_plan(if_plan_match, saved)
         return saved
+
+
+def _made_before(backfills: Backfills, pipeline_uuid: str, mark: Mark) -> Saved | None:
+    """The answer of a request that was sent before; ``None`` if this is the first."""
+
+    def look() -> Saved | None:
+        backfill = once.made_before(backfills.table, pipeline_uuid, mark)
+        return backfill and Saved(backfill, {}, backfills.show(backfill), None, None)
+
+    return backfills.table.database.again(look, keep=False)
 
 
 def _plan(

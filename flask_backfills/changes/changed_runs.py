@@ -195,6 +195,8 @@ class ChangedRuns:
     def _mark_as_done(self, *criteria: t.Any) -> int:
         done = self.runs.row(
             status="completed",
+            # Nothing was executed, so it took no time: not since an attempt that has failed, either.
+            started_at=None,
             completed_at=self.runs.now(),
             error=None,
             heartbeat_at=None,

@@ -19,10 +19,13 @@ def update(
     schema: BackfillSchema,
     transitions: lifecycle.Transitions | None,
     wrong: errors.Errors,
+    again: bool = False,
 ) -> Changes:
     """Set what was sent on a backfill that is locked; the caller flushes and commits.
 
     :param wrong: what the caller has found already, to be told with the rest.
+    :param again: whether a status that starts a backfill starts it again. Otherwise ``running``
+        goes on with what was started before.
     :raises flask_backfills.errors.Refused: with everything that is wrong; what was set
         until then is for the caller to roll back.
     :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
@@ -39,11 +42,11 @@ def update(
     refusal = None
     if "status" in values:
         status = t.cast(str, schema.word("status", values["status"]))
-        stamped = stamps(backfill, status, schema)
+        old = schema.word("status", backfill.status)
+        stamped = stamps(backfill, status, schema, again and lifecycle.starts(old, status))
         stamped = {a: moment for a, moment in stamped.items() if schema.key_of(a) not in sent}
         values = {**stamped, **values}
         if transitions is not None:
-            old = schema.word("status", backfill.status)
             refusal = lifecycle.refusal(transitions, old, status)
     changes = assign(backfill, values, schema, wrong)
     if refusal and not wrong:

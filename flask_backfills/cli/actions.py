@@ -39,7 +39,7 @@ def _action(name: str, doc: str, example: str, *params: Callable[..., t.Any]) ->
         if run is not None:
             make_of_run(host, backfill_id, run, "again", as_json)
         else:
-            change(host, backfill_id, actions.sent(host.backfills, name), yes, as_json)
+            change(host, backfill_id, actions.sent(host.backfills, name), yes, as_json, again=True)
         if watching:
             follow(host, backfill_id, as_json)
 

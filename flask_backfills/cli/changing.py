@@ -39,11 +39,16 @@ def parsed(changes: tuple[str, ...]) -> dict[str, t.Any]:
     return sent
 
 
-def change(host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool) -> None:
-    """Change a backfill. Ask for confirmation if the change would remove or repeat runs."""
+def change(
+    host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool, again: bool = False
+) -> None:
+    """Change a backfill. Ask for confirmation if the change would remove or repeat runs.
+
+    :param again: whether a backfill that has ended has been started again then.
+    """
     backfill = find(host, backfill_id)
     pipeline_uuid, key = str(backfill.pipeline_uuid), host.table.key_of(backfill)
-    update = partial(host.backfills.update, pipeline_uuid, key, sent)
+    update = partial(host.backfills.update, pipeline_uuid, key, sent, again=again)
     plan_hash = None
     if not yes:
         active = is_active(host, backfill)

@@ -101,10 +101,9 @@ def act_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue:
     if action == "delete":
         frame.host.backfills.delete(*of)
         return redirect(url_for(".list", did="delete"), 303)
-    sent = actions.sent(frame.host.backfills, action)
     # Without a plan the user has not seen what will happen.
     plan, again = request.form.get("plan", ""), _again(action, request.form.get("again"))
-    frame.host.backfills.update(*of, sent, if_plan_match=plan, reprocess=again)
+    actions.act(frame.host.backfills, of, action, if_plan_match=plan, reprocess=again)
     return frame.back(of, action)
 
 

@@ -140,10 +140,10 @@ def _look(frame: Frame, action: str, key: str) -> One:
     statuses = dict(summary["statuses"])
     if action == "delete":
         return one._replace(runs=sum(statuses.values()))
-    sent = actions.sent(host.backfills, action)
+    of = frame.name_of(backfill)
     try:
         # No page of its entries: only how many there are.
-        would = host.backfills.update(*frame.name_of(backfill), sent, preview=Preview(0, 0))
+        would = actions.act(host.backfills, of, action, preview=Preview(0, 0))
     except _REFUSED as refused:
         return one._replace(reason=_told(refused))
     return one._replace(runs=runs_of(action, statuses, would), plan=would.tally.hash())
@@ -161,7 +161,7 @@ def _do(frame: Frame, action: str, key: str, plan: str) -> One:
         if action == "delete":
             host.backfills.delete(*of)
             return one._replace(is_there=False)
-        host.backfills.update(*of, actions.sent(host.backfills, action), if_plan_match=plan)
+        actions.act(host.backfills, of, action, if_plan_match=plan)
     except errors.PlanMismatch:
         told = "The plan has changed since you saw it. Nothing was changed."
         return one._replace(reason=frame.translate(told))

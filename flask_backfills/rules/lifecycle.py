@@ -65,16 +65,26 @@ def refusal(
     )
 
 
-def stamps(status: str, now: datetime, started_at: datetime | None) -> dict[str, datetime | None]:
+#: The timestamps that a backfill has.
+Stamps = dict[str, t.Optional[datetime]]
+
+
+def stamps(status: str, now: datetime, started_at: datetime | None, again: bool = False) -> Stamps:
     """The timestamps that entering a status sets or clears.
 
     >>> now = datetime(2023, 7, 18)
     >>> stamps("completed", now, None)
     {'completed_at': datetime.datetime(2023, 7, 18, 0, 0)}
+    >>> stamps("running", now, datetime(2023, 7, 1))
+    {'started_at': datetime.datetime(2023, 7, 1, 0, 0)}
+
+    :param again: whether this starts a backfill again that has ended. Then it has started now,
+        and has not ended, whatever the status is.
     """
-    by_status: dict[str, dict[str, datetime | None]] = {
-        "initial": {"started_at": now, "completed_at": None, "failed_at": None},
-        "running": {"started_at": started_at or now},
+    started: Stamps = {"started_at": now, "completed_at": None, "failed_at": None}
+    by_status: dict[str, Stamps] = {
+        "initial": started,
+        "running": started if again else {"started_at": started_at or now},
         "completed": {"completed_at": now},
         "failed": {"failed_at": now},
     }

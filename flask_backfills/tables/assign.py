@@ -30,12 +30,17 @@ def enter(backfill: t.Any, status: str, schema: BackfillSchema) -> Changes:
     return assign(backfill, values, schema, {})
 
 
-def stamps(backfill: t.Any, status: str, schema: BackfillSchema) -> dict[str, datetime | None]:
-    """The timestamps that entering a status sets or clears."""
-    stamped: dict[str, datetime | None] = {}
+def stamps(
+    backfill: t.Any, status: str, schema: BackfillSchema, again: bool = False
+) -> lifecycle.Stamps:
+    """The timestamps that entering a status sets or clears.
+
+    :param again: whether this starts a backfill again that has ended.
+    """
+    stamped: lifecycle.Stamps = {}
     now = datetime.now(timezone.utc)
     started_at = getattr(backfill, "started_at", None)
-    for attribute, moment in lifecycle.stamps(status, now, started_at).items():
+    for attribute, moment in lifecycle.stamps(status, now, started_at, again).items():
         column = columns.column_of(schema.mapper, attribute)
         if column is None or moment is started_at is not None:
             continue
