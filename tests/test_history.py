@@ -1,6 +1,7 @@
 """The history of a backfill: what was changed, from what to what, by whom."""
 
 import enum
+import html
 import json
 import os
 import socket
@@ -22,6 +23,8 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 from marshmallow import fields
+from pages import Console
+from pages import fields as sent_by
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import sessionmaker
@@ -287,6 +290,47 @@ def test_a_change_of_some_runs_is_one_event_and_what_follows_another(recorded, w
     assert (follows["action"], event["action"], event["run_count"]) == ("reopen", "update_runs", 1)
     assert follows["changes"]["status"] == {"from": "failed", "to": "initial"}
     assert len(history(recorded, week)) == 6
+
+
+@pytest.mark.parametrize(
+    ("reprocess", "runs_again", "words"),
+    [
+        ("all", {"reprocess": "all"}, "completed -> initial (everything runs again)"),
+        ("failed", {}, "completed -> initial"),
+        ("none", {"reprocess": "none"}, "completed -> initial (nothing runs again)"),
+    ],
+)
+def test_a_start_says_what_it_runs_again(recorded, reprocess, runs_again, words):
+    """Be it the settings that say so. Otherwise two starts look alike, of which one ran all."""
+    sent = {**WEEK, "settings": {"reprocess": reprocess}, "status": "initial"}
+    url = recorded.post(sent).headers["Location"]
+    # Of the first start, there was nothing to run again.
+    assert "reprocess" not in history(recorded, url)[0]["changes"]["status"]
+    for run in recorded.claim(limit=7):
+        recorded.end(run)
+    # There is something to run in any case.
+    recorded.put({"end_datetime": "2023-07-20", "status": "initial"}, url)
+    change = {"from": "completed", "to": "initial", **runs_again}
+    assert history(recorded, url)[0]["changes"]["status"] == change
+    key = url.rsplit("/")[-1]
+    shown = recorded.app.test_cli_runner().invoke(
+        args=["backfills", "history", key], terminal_width=500
+    )
+    page = html.unescape(Console(recorded).get(key))
+    for text in (shown.output, page):
+        told = " ".join(text.split())
+        assert f"status: {words}" in told
+        assert ("again)" in told) == bool(runs_again)
+
+
+def test_everything_run_again_once_is_in_the_history(recorded):
+    url = recorded.post({**WEEK, "status": "initial"}).headers["Location"]
+    for run in recorded.claim(limit=7):
+        recorded.end(run)
+    console, path = Console(recorded), f"{url.rsplit('/')[-1]}/start?again=all"
+    console.post(path, sent_by(console.get(path)))
+    event = history(recorded, url)[0]
+    assert event["changes"]["status"] == {"from": "completed", "to": "initial", "reprocess": "all"}
 
 
 def test_mages_paths_write_events_too(recorded, week):

@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ..rules.coverage import KINDS
+from ..rules.history import AGAIN
 from ..rules.reasons import reason
 from .answers import Document
 from .answers import list_of
@@ -73,10 +74,12 @@ def history(event: Document) -> dict[str, Document]:
     size: Document = {"type": "integer", "minimum": 0}
     sizes = {end: told(size, f"How many bytes `{end}` has as JSON.", 2_097_160) for end in _ENDS}
     change: Document = {end: told({}, what, example) for end, (what, example) in _ENDS.items()}
+    which = f"Of a start that does not run again what has failed: {' or '.join(AGAIN)}."
+    again = told({"type": "string"}, which, "all")
     words = {key: event["properties"]["changes"][key] for key in ("description", "examples")}
     properties = {**event["properties"], "changes": {**ref("Changes"), **words}}
     return {
-        "Change": object_of({**change, "too_large": ref("ChangeSizes")}, _ENDS),
+        "Change": object_of({**change, "reprocess": again, "too_large": ref("ChangeSizes")}, _ENDS),
         "ChangeSizes": object_of(sizes),
         "Changes": {"type": "object", "additionalProperties": ref("Change")},
         "Event": {**event, "properties": properties},

@@ -173,7 +173,7 @@ class Backfills(Reading):
             before = self.show(backfill) if self.events is not None else {}
             saved = self._save(backfill, values, {}, if_plan_match, preview, None, reprocess, again)
             if preview is None:
-                then = saved.shown, saved.changes
+                then = saved.shown, saved.changes, saved.plan
                 history.edited(self.events, self.schema, backfill, before, *then)
             return saved
 

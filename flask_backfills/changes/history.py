@@ -9,6 +9,8 @@ import typing as t
 from collections.abc import Mapping
 
 from ..rules.history import differences
+from ..rules.plan import Tally
+from ..rules.plan import USUALLY
 from ..tables.assign import Changes
 from ..tables.event_table import acting
 from ..tables.event_table import EventTable
@@ -35,10 +37,12 @@ def edited(
     before: Shown,
     after: Shown,
     changes: Changes,
+    plan: Tally | None,
 ) -> None:
     """Write an edit, if it has changed anything.
 
     :param changes: what was asked for, and what follows of it.
+    :param plan: what became of the runs.
     """
     if events is None:
         return
@@ -46,6 +50,10 @@ def edited(
     others = {schema.key_of("updated_at")}
     others |= {schema.key_of("metrics")} if "metrics" not in changes else set()
     told = differences(before, after, others)
+    status = schema.key_of("status")
+    if status in told and (which := _again(plan)) is not None:
+        # Otherwise, a start that runs everything again looks like any other.
+        told[status]["reprocess"] = which
     hidden = [
         attribute
         for attribute, (old, new) in changes.items()
@@ -53,6 +61,13 @@ def edited(
     ]
     if told or hidden:
         events.add(backfill, "update", told, by=acting.get())
+
+
+def _again(plan: Tally | None) -> str | None:
+    """Which of its runs a start runs again, if there were any and it is not as usual."""
+    if plan is None or plan.reprocess in (None, USUALLY):
+        return None
+    return plan.reprocess if plan.counts["keep"] or plan.counts["redo"] else None
 
 
 def changed_runs(

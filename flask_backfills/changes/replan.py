@@ -15,6 +15,7 @@ from ..rules.plan import Entry
 from ..rules.plan import plan
 from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
+from ..rules.plan import USUALLY
 from ..rules.plan import Wanted
 from ..rules.settings import skips_covered
 from ..rules.window import Window
@@ -85,7 +86,7 @@ def follow(
     status = rollup.status_of(backfill)
     old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
-        reprocess = reprocess or settings_of(backfill).get("reprocess") or "failed"
+        reprocess = reprocess or settings_of(backfill).get("reprocess") or USUALLY
         canary.lift(runs.table.backfills, backfill)
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):
@@ -128,6 +129,7 @@ def _replan(
         runs.rollup.fold(backfill, flight)
     values = expansion.values(backfill)
     tally = Tally([values, getattr(backfill, "variables", None), reprocess])
+    tally.reprocess = reprocess
     asked = expansion.of(backfill)
     criteria: tuple[t.Any, ...] = ()
     same = range(0)

@@ -68,6 +68,9 @@ def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
     return {**kept, "too_large": large}
 
 
+#: What a start says that does not run again what has failed or was cancelled, by ``reprocess``.
+AGAIN = {"all": "everything runs again", "none": "nothing runs again"}
+
 #: Characters that people are shown of a value in a list of changes.
 _SHORT = 60
 
@@ -80,6 +83,12 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
     >>> changes = {"status": {"from": "failed", "to": "initial"}}
     >>> told({"action": "update_runs", "run_count": 35, "changes": changes})
     ['35 runs', 'status: failed -> initial']
+
+    A start that runs again what others don't says so:
+
+    >>> changes = {"status": {"from": "completed", "to": "initial", "reprocess": "all"}}
+    >>> told({"action": "update", "changes": changes})
+    ['status: completed -> initial (everything runs again)']
 
     :param event: as the API shows it.
     """
@@ -96,7 +105,8 @@ def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
     )
     # Of what is new or gone, the other end is nothing.
     by_action = {"create": new, "delete": old}
-    return f"{key}: {by_action.get(action or '', f'{old} -> {new}')}"
+    again = f" ({AGAIN[which]})" if (which := change.get("reprocess")) in AGAIN else ""
+    return f"{key}: {by_action.get(action or '', f'{old} -> {new}')}{again}"
 
 
 def _short(value: t.Any) -> str:

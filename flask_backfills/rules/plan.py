@@ -23,6 +23,9 @@ REPROCESS = {
     "none": (),
 }
 
+#: What a start runs again if nobody says otherwise.
+USUALLY = "failed"
+
 #: What a plan can do with a run.
 ACTIONS = ("keep", "add", "drop", "redo", "skip")
 
@@ -169,6 +172,8 @@ class Tally:
         self.counts = dict.fromkeys(ACTIONS, 0)
         #: How many of the wanted runs have each status once the plan is applied.
         self.statuses: Counter[str] = Counter()
+        #: For a start, which runs it runs again; one of :data:`REPROCESS`.
+        self.reprocess: str | None = None
         self._digest = hashlib.sha256(canonical(about).encode())
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Entry]:
