@@ -102,6 +102,53 @@ def test_errors_stand_at_their_fields_and_nothing_is_lost(console, runner):
     assert listed(runner) == []
 
 
+@pytest.mark.parametrize("pipelines", [False, True])
+def test_all_that_is_missing_is_told_at_once(own_runner, pipelines):
+    """Be there pipelines already, or not."""
+    console = serve_console(own_runner)
+    if not pipelines:
+        own_runner.client.delete("/api/backfills/6")
+    form = {**console.form(PATH), "do": "preview"}
+    for more in ({}, {"pipeline": " "}, {"new-variables": ""}):
+        page = console.post(PATH, {**form, **more}, 422).text
+        errors = dict(re.findall(r'class="error" id="([\w-]+)">(?:<bdi>)?([^<]*)', page))
+        assert errors.keys() == {
+            "new-pipeline-error",
+            "field-start_datetime-error",
+            "field-end_datetime-error",
+        }
+        assert errors["new-pipeline-error"] == "Choose a pipeline, or write the name of one."
+    page = console.post(PATH, {**form, **WEEK, "new-interval_units": "0"}, 422).text
+    assert set(re.findall(r'class="error" id="([\w-]+)"', page)) == {
+        "new-pipeline-error",
+        "field-interval_units-error",
+    }
+    # What is right but for the pipeline is only asked for it.
+    page = console.post(PATH, {**form, **WEEK}, 422).text
+    assert re.findall(r'class="error" id="([\w-]+)"', page) == ["new-pipeline-error"]
+    assert "What will happen when it starts" not in page
+
+
+@pytest.mark.parametrize(
+    ("end", "told"), [("inclusive", "Included"), ("exclusive", "Not included")]
+)
+def test_the_form_says_whether_the_end_is_included(lent, end, told):
+    """As the plan then does it."""
+    host = lent(end=end)
+    console = Console(host)
+    for page in (console.get(PATH), console.get("6/edit")):
+        [hint] = re.findall(r'id="field-end_datetime-hint">([^<]*)', page)
+        assert hint.startswith(f"{told}: the last run begins ")
+        assert 'aria-describedby="field-end_datetime-hint"' in page
+    days = [label for _, label in labels(previewed(console))]
+    assert days[-1].startswith("2023-07-16" if end == "inclusive" else "2023-07-15")
+
+
+def test_where_nothing_is_run_no_run_is_told_of(host):
+    page = Console(host).get(PATH)
+    assert "the last run" not in page and 'id="field-end_datetime-hint"' in page
+
+
 def test_a_copy_has_window_step_variables_and_settings(console, runner):
     sent = {"name": "x" * 250, "start_datetime": "2023-07-10 06:00", "end_datetime": "2023-07-12"}
     sent |= {"interval_type": "hour", "interval_units": 6, "variables": {"a": "ü"}}

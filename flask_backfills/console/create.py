@@ -51,6 +51,12 @@ SHORT = {
     "name": "name",
 }
 
+#: A pipeline where none is known, whatever type its column has.
+ANY = "0"
+
+#: What may be wrong with a pipeline that was not named.
+_OF_PIPELINE: tuple[type[Exception], ...] = (http.HTTPException, *errors.DATABASE_ERRORS)
+
 #: The shortest key that no two forms have.
 _SHORTEST_KEY = 16
 
@@ -104,8 +110,7 @@ def made_view(frame: Frame) -> ResponseReturnValue:
     pipeline = form.get("pipeline", "").strip()
     draft = Draft(pipeline, _form(host, form), _key_of(form, host))
     if is_blank(pipeline):
-        error = frame.translate("Choose a pipeline, or write the name of one.")
-        return _page(frame, draft._replace(pipeline_error=error), creatable(host, "")), 422
+        return _without_pipeline(frame, draft)
     known = creatable(host, pipeline)
     do = form.get("do")
     stores = do in ("create", "start")
@@ -128,6 +133,24 @@ def made_view(frame: Frame) -> ResponseReturnValue:
         return _page(frame, draft, known, would, preview)
     notice = frame.translate("Nothing was stored yet. This is the plan by now:")
     return _page(frame, draft._replace(notice=notice), known, would, preview), 412
+
+
+def _without_pipeline(frame: Frame, draft: Draft) -> tuple[str, int]:
+    """The form with all that is missing or wrong, beside the pipeline."""
+    host, known = frame.host, creatable(frame.host, "")
+    error = frame.translate("Choose a pipeline, or write the name of one.")
+    draft = draft._replace(pipeline_error=error)
+    try:
+        sent = draft.form.sent()
+        # Nothing is stored: any pipeline tells what is wrong with the rest.
+        pipeline = known[0] if known else ANY
+        _previewed(host, pipeline, sent(None) if callable(sent) else sent)
+    except (errors.Refused, forms.NotJSON) as refused:
+        return _refused(frame, draft, known, refused)
+    except _OF_PIPELINE:
+        # Nobody has named one yet.
+        pass
+    return _page(frame, draft, known), 422
 
 
 def creatable(host: Host, pipeline: str) -> list[str]:
@@ -186,9 +209,8 @@ def _refused(frame: Frame, draft: Draft, known: list[str], refused: t.Any) -> tu
     wrong = dict(refused.errors)
     of_pipeline = wrong.pop(frame.host.schema.key_of("pipeline_uuid"), [])
     draft.form.refused(wrong)
-    return _page(
-        frame, draft._replace(pipeline_error=" ".join(errors.flat(of_pipeline))), known
-    ), 422
+    told = draft.pipeline_error or " ".join(errors.flat(of_pipeline))
+    return _page(frame, draft._replace(pipeline_error=told), known), 422
 
 
 def _page(
@@ -221,8 +243,9 @@ def _page(
 
 def _form(host: Host, posted: Mapping[str, str]) -> forms.Form:
     # Nothing is stored yet: what has a text was changed.
+    inclusive = host.inclusive if host.run_model is not None else None
     names = settings_form.named(host)
-    return forms.Form(host.schema, {}, posted, host.local_window, names)
+    return forms.Form(host.schema, {}, posted, host.local_window, names, inclusive)
 
 
 def _started(host: Host) -> dict[str, str]:

@@ -61,7 +61,8 @@ def save_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue
 def _form(frame: Frame, backfill: t.Any) -> forms.Form:
     host = frame.host
     shown, names = host.backfills.show(backfill), settings_form.named(host)
-    return forms.Form(host.schema, shown, request.form, host.local_window, names)
+    inclusive = host.inclusive if host.run_model is not None else None
+    return forms.Form(host.schema, shown, request.form, host.local_window, names, inclusive)
 
 
 def _differences(

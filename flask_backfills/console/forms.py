@@ -35,6 +35,13 @@ VARIABLES = ("variables",)
 #: The settings are in fields of their own.
 SETTINGS = "settings"
 
+#: Whether the end is a part of a window, and what a date without a time is.
+END_IN = (
+    "Included: the last run begins then, or on the last date before it."
+    " Without a time of day, that is midnight."
+)
+END_OUT = "Not included: the last run begins before it. Without a time of day, that is midnight."
+
 #: The actions change it.
 APART = ("status",)
 
@@ -68,6 +75,7 @@ class Form:
     :param posted: what the user has sent; empty at first.
     :param window: turns windows into those on the wire.
     :param names: the settings that have fields of their own.
+    :param inclusive: whether the end is a part of a window; ``None`` where nothing is run.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class Form:
         posted: Mapping[str, str],
         window: LocalWindow,
         names: tuple[str, ...] = (),
+        inclusive: bool | None = None,
     ) -> None:
         self.window = window
         #: The name of the settings on the wire, and those that have fields.
@@ -84,6 +93,10 @@ class Form:
         self.names: tuple[str, ...] = ()
         fields = _fields_of(schema, window)
         by_key = {field.key: field for field in fields}
+        end = by_key.get(schema.key_of("end_datetime"))
+        if inclusive is not None and end is not None:
+            by_key[end.key] = end._replace(own_hint=END_IN if inclusive else END_OUT)
+            fields = [*by_key.values()]
         settings = by_key.get(self.settings_key)
         if names and settings is not None and settings.kind == "json":
             self.names = tuple(
