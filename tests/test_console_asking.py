@@ -154,3 +154,58 @@ def test_what_others_have_completed_is_not_run_again(console, runner, week):
     end_all(runner)
     runner.put({**WEEK, "settings": {"skip_covered": True}})
     assert "settings.skip_covered" in console.get("6/start", 409)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {},
+            "Retry runs again: 2 failed, 1 cancelled."
+            " Start does the same, or runs all 7 runs again.",
+        ),
+        (
+            {"reprocess": "all"},
+            "Retry runs again: 4 completed, 2 failed, 1 cancelled. Start does the same.",
+        ),
+        ({"reprocess": "none"}, "Retry and Start run nothing again: settings.reprocess is none."),
+    ],
+)
+def test_a_failed_backfill_says_what_each_button_would_run(console, runner, week, settings, told):
+    """As the buttons then do it."""
+    url = f"/api/backfills/{week}"
+    runner.put({"settings": settings}, url)
+    [third] = [run["id"] for run in runner.rows(url) if "-12T" in run["key"]]
+    runner.client.put(f"{url}/runs/{third}", json={"run": {"status": "cancelled"}})
+    end_all(runner, d11="failed", d13="failed")
+    page = console.get(str(week))
+    assert re.findall(r'id="hints">([^<]*)<', page) == [told]
+    assert "Try again runs only the runs with that error." in page
+    if "nothing" in told:
+        console.get(f"{week}/retry", 409)
+        return
+    counted = told.removeprefix("Retry runs again: ").partition(".")[0].split(", ")
+    asked = [console.get(f"{week}/{action}") for action in ("retry", "start")]
+    assert legend(asked[0]) == counted
+    count = sum(int(one.split()[0]) for one in counted)
+    assert [button(page) for page in asked] == [f"Retry {count} runs", f"Start {count} runs"]
+    for page in asked:
+        assert ("Completed runs run again, too." in page) == ("completed" in told)
+    assert ("everything again" in asked[1]) == ("or runs all" in told)
+    if "or runs all" in told:
+        assert button(console.get(f"{week}/start?again=all")) == "Run 7 runs again"
+
+
+def test_only_what_can_be_retried_and_started_is_explained(console, runner, week):
+    assert 'id="hints"' not in console.get(str(week))
+    end_all(runner)
+    page = console.get(str(week))
+    assert 'id="hints"' not in page and "with that error" not in page
+
+
+def test_a_first_start_creates_what_there_is_not(console, runner, week):
+    runner.put(WEEK)
+    assert "This creates the runs." in console.get("6/start")
+    end_all(runner, d11="failed")
+    page = console.get(f"{week}/start")
+    assert "This creates the runs." not in page and "The others stay." in page

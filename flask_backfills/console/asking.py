@@ -70,8 +70,15 @@ BUTTONS: dict[str, Texts] = {
     ),
 }
 
-#: What a start does that runs again what is completed.
+#: What a start that runs again what is completed does.
 AGAIN = "Completed runs run again, too. Their results are replaced. A worker then executes them."
+
+#: What a start or a retry does where there are runs already, by what it runs again.
+RESTARTS = {
+    "failed": "Failed and cancelled runs run again. Missing runs are added. The others stay.",
+    "all": AGAIN,
+    "none": "Missing runs are added. The others stay: settings.reprocess is none.",
+}
 
 #: The statuses of the runs that each action is about.
 ABOUT = {"pause": ACTIVE, "resume": ACTIVE, "cancel": ACTIVE, "delete": STATUSES}
@@ -154,13 +161,21 @@ def _render(
         backfill=shown,
         question=_counted(QUESTIONS[asked], **texts),
         heading=_counted(QUESTIONS[asked], **{**texts, "name": name}),
-        told=AGAIN if asked == "again" else timeline.DOES[asked],
+        told=_told(asked, there, would),
         button=_counted(BUTTONS[asked], **texts),
         danger=asked in DANGEROUS,
         counts=counts,
         plan=plan_of(would),
         strip=preview and timeline.of_plan(preview.entries),
     )
+
+
+def _told(asked: str, there: Mapping[str, int], would: Saved | None) -> str:
+    """What an action does, in a sentence."""
+    which = would and would.tally.reprocess
+    if which and any(there.values()):
+        return RESTARTS[which]
+    return timeline.DOES["start" if asked == "again" else asked]
 
 
 def runs_of(action: str, statuses: Mapping[str, int], would: Saved) -> int:

@@ -9,7 +9,12 @@ from datetime import timezone
 
 from ..changes import actions
 from ..rules.forecast import spoken
+from ..rules.lifecycle import SHOWN
+from ..rules.lifecycle import STATUSES
+from ..rules.plan import REPROCESS
+from ..rules.plan import USUALLY
 from ..rules.reasons import Reason
+from ..tables.settings import settings_of
 from . import timeline
 from .failures import failures_of
 from .frame import ASKS
@@ -56,6 +61,7 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
         "window": window_of(host, backfill, summary, frame.translate),
         "to_runs": lambda status: link("runs", backfill_id=key, status=status),
         "why": _why(frame, backfill, summary["active"]),
+        "hints": _hints(frame, backfill, statuses, possible),
         "command": COMMAND,
         "may_edit": may["update"],
         "actions": sorted(possible, key=lambda one: one != first),
@@ -66,6 +72,29 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
         "took": _took(_moment(backfill, summary, "started_at"), ended_at),
         "every": _every(summary),
     }
+
+
+def _hints(
+    frame: Frame, backfill: t.Any, statuses: dict[str, int], possible: list[str]
+) -> list[str]:
+    """What a retry and a start would run, side by side, for a backfill that has failed."""
+    if frame.host.run_model is None or not {"retry", "start"} <= {*possible}:
+        return []
+    _ = frame.translate
+    which = settings_of(backfill).get("reprocess") or USUALLY
+    again = {word: statuses[word] for word in STATUSES if word in REPROCESS[which]}
+    if not any(again.values()):
+        return [_("Retry and Start run nothing again: settings.reprocess is none.")]
+    each = ", ".join(
+        _("{count} {what}", count=f"{count:,}", what=_(SHOWN[word]))
+        for word, count in again.items()
+        if count
+    )
+    hints = [_("Retry runs again: {runs}.", runs=each)]
+    if statuses["completed"] and "completed" not in again:
+        count = f"{sum(statuses.values()):,}"
+        return [*hints, _("Start does the same, or runs all {count} runs again.", count=count)]
+    return [*hints, _("Start does the same.")]
 
 
 def _why(frame: Frame, backfill: t.Any, active: bool) -> list[Reason]:

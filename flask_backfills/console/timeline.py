@@ -44,7 +44,7 @@ DOES = {
     "start": "This creates the runs. A worker then executes them.",
     "pause": "No more runs start until you resume the backfill. Running runs continue.",
     "resume": "Waiting runs can start again.",
-    "retry": "Failed and cancelled runs run again. Missing runs are added.",
+    "retry": "Failed and cancelled runs run again.",
     "cancel": "All waiting and running runs are cancelled.",
     "delete": "This deletes the backfill and its runs. You can't undo it.",
 }
