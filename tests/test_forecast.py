@@ -383,7 +383,7 @@ def test_other_names_and_zones_of_columns_are_read(bare):
 # Elsewhere
 
 
-LINE = "The forecast: about 4 min for 7 runs, 2 at once. With a chance of 90 %, at most 4 min."
+LINE = "The forecast: about 4 min for 7 runs, 2 at once."
 
 
 def test_the_console_says_how_much_is_left(runner, before):

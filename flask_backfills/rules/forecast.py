@@ -217,9 +217,15 @@ def spoken(seconds: float) -> str:
 
     >>> spoken(0.2), spoken(840), spoken(5_500), spoken(200_000)
     ('1 s', '14 min', '2 h', '2 d')
+
+    What would be rounded to 60 minutes is an hour:
+
+    >>> spoken(59.4), spoken(59.6), spoken(3_599), spoken(86_000)
+    ('59 s', '1 min', '1 h', '1 d')
     """
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
+    # Half of what the unit before counts.
+    for unit, size, half in (("d", 86_400, 1_800), ("h", 3_600, 30), ("min", 60, 0.5)):
+        if seconds >= size - half:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 1):.0f} s"
 
@@ -230,6 +236,11 @@ def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:
     >>> sentence({"seconds": {"p50": 840, "p90": 1020}, "runs": 31, "at_once": 4})
     'The forecast: about 14 min for 31 runs, 4 at once. With a chance of 90 %, at most 17 min.'
 
+    Where both ends are the same to people, it is one figure:
+
+    >>> sentence({"seconds": {"p50": 840, "p90": 850}, "runs": 31, "at_once": 4})
+    'The forecast: about 14 min for 31 runs, 4 at once.'
+
     :param forecast: as the API shows it.
     """
     if not forecast or not forecast["seconds"]:
@@ -237,4 +248,5 @@ def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:
     half, most = (spoken(forecast["seconds"][one]) for one in ("p50", "p90"))
     runs, at_once = forecast["runs"], forecast["at_once"]
     counted = "1 run" if runs == 1 else f"{runs:,} runs, {at_once:,} at once"
-    return f"The forecast: about {half} for {counted}. With a chance of 90 %, at most {most}."
+    likely = f"The forecast: about {half} for {counted}."
+    return likely if half == most else f"{likely} With a chance of 90 %, at most {most}."
