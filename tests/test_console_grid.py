@@ -385,6 +385,22 @@ def test_the_coverage_of_a_pipeline_is_a_calendar(console, runner):
         ), share
 
 
+@pytest.mark.parametrize(
+    ("days", "completed", "failed"),
+    [("18", "95%", "5%"), ("50", "99.9%", "0.1%")],
+)
+def test_what_is_completed_is_one_figure_on_the_page(console, runner, days, completed, failed):
+    """It stands above and beside the colour, and is not all where something failed."""
+    hours = {"18": 19, "50": 1_200}[days]
+    end = datetime(2023, 7, 10) + timedelta(hours=hours)
+    until = str(end - timedelta(hours=1))
+    work(runner, datetime(2023, 7, 10, 5), end_datetime=until, interval_type="hour")
+    page = console.get(f"{PIPELINE}&start=2023-07-10&end={end}")
+    assert re.findall(r"<strong>([^<]*)</strong> completed", page) == [completed]
+    legend = re.findall(r'<span class="number">([^<]*%)</span> (\w+)', page)
+    assert legend == [(completed, "completed"), (failed, "failed")]
+
+
 def test_a_day_of_the_coverage_leads_to_its_hours(console, runner):
     work(runner)
     page = console.get(f"{PIPELINE}&start=2023-07-08&end=2023-07-18").replace("&amp;", "&")

@@ -56,7 +56,7 @@ def test_the_page_shows_what_is_done_and_what_is_missing(console):
         ("missing", "2023-07-05", "2023-07-09", 0),
         ("completed ", "2023-07-04", "2023-07-05", 2),
     ]
-    assert "<strong>50.00%</strong>" in page
+    assert "<strong>50%</strong>" in page
     # Of itself it shows what its backfills are about.
     form = re.search(
         r'name="start" value="([^"]*)".*?name="end" value="([^"]*)"', console.get(PAGE), re.S

@@ -25,6 +25,7 @@ from ..rules.coverage import Coverage
 from ..rules.coverage import KINDS
 from ..rules.coverage import shared
 from ..rules.coverage import spread
+from ..rules.shares import percent
 from ..rules.window import INTERVAL_TYPES
 from ..rules.window import local
 from ..tables import columns
@@ -151,10 +152,11 @@ def _covered(
         totals.update(some)
     whole = (span[1] - span[0]).total_seconds()
     return {
-        "coverage": {**pieces, "share": found.share},
+        "coverage": pieces,
+        "share": percent(totals["completed"] + totals["twice"], whole),
         "more": max(one.total for one in found.pieces.values()) > PAGE,
         "strip": [drawn(laid, cells, frame.translate, is_several=True)],
-        "legend": [(kind, _percent(totals[kind], whole)) for kind in ORDER if totals[kind]],
+        "legend": [(kind, percent(totals[kind], whole)) for kind in ORDER if totals[kind]],
     }
 
 
@@ -205,7 +207,7 @@ def _cell(
     told = ", ".join(
         _(NAMED[kind])
         if len(amounts) == 1
-        else _("{share} {what}", share=_percent(amounts[kind], whole), what=_(NAMED[kind]))
+        else _("{share} {what}", share=percent(amounts[kind], whole), what=_(NAMED[kind]))
         for kind in ORDER
         if kind in amounts
     )
@@ -219,12 +221,6 @@ def _cell(
     return (
         Cell(kinds[0], label, url) if len(kinds) == 1 else Cell("some", label, url, parts(amounts))
     )
-
-
-def _percent(part: float, whole: float) -> str:
-    # Neither nothing nor all is told of what is only almost so.
-    share = 100 * part / whole
-    return f"{min(max(share, 1), 99) if 0 < part < whole - 1e-6 else share:.0f}%"
 
 
 def _span(host: Host, found: list[t.Any]) -> dict[str, str]:
