@@ -55,6 +55,26 @@ def test_a_cell_is_told_though_the_scripts_come_late(page, points):
     expect(page.locator(".told")).to_have_text("2023-07-03: waiting")
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_told_takes_the_place_of_the_caption_and_moves_nothing(page, width):
+    """However long it is."""
+    page.set_viewport_size({"width": width, "height": 900})
+    start_july(page)
+    caption, cell = page.locator(".caption"), page.locator(".strip .cell").nth(2)
+    expect(caption).to_have_text("Each cell is one run.")
+    page.mouse.move(0, 0)
+    strip = page.locator(".strip")
+    before = caption.bounding_box(), strip.bounding_box()
+    cell.evaluate("(one) => { one.title = 'long '.repeat(200); }")
+    cell.hover()
+    expect(page.locator(".told")).to_contain_text("long long")
+    # It is still said to those who hear the page.
+    expect(caption).to_contain_text("Each cell is one run.")
+    assert page.locator(".each").bounding_box()["width"] <= 1
+    assert (caption.bounding_box(), strip.bounding_box()) == before
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_what_is_told_of_a_cell_follows_its_run(page, worker):
     start_july(page)
     page.locator(".strip .cell").nth(2).focus()

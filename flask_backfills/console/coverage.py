@@ -156,6 +156,7 @@ def _covered(
         "share": percent(totals["completed"] + totals["twice"], whole),
         "more": max(one.total for one in found.pieces.values()) > PAGE,
         "strip": [drawn(laid, cells, frame.translate, is_several=True)],
+        "are_twice": bool(totals["twice"]),
         "legend": [(kind, percent(totals[kind], whole)) for kind in ORDER if totals[kind]],
     }
 

@@ -10,7 +10,8 @@ function cellOf(element) {
 function tell(cell) {
   told = cell;
   if (cell?.isConnected) {
-    cell.closest(".strip").nextElementSibling.textContent = cell.title;
+    const caption = cell.closest(".strip").previousElementSibling;
+    caption.querySelector(".told").textContent = cell.title;
   }
 }
 function cellsOf(line) {
