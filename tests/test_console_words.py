@@ -107,6 +107,52 @@ def test_every_text_of_the_other_pages_is_translated(own_runner):
     assert {path: found for path, found in left.items() if found} == {}
 
 
+GERMAN = {
+    "{first} to {last}": "{first} bis {last}",
+    "from {date}": "ab {date}",
+    "to {date}": "bis {date}",
+    "about {span} left": "noch etwa {span}",
+    "{count} s": "{count} Sek.",
+    "{count} min": "{count} Min.",
+    "{count} h": "{count} Std.",
+}
+
+
+def test_spans_of_time_are_told_in_the_hosts_words(own_runner):
+    """Of dates, of runs and cells, and of what is taken or left. They stand within other texts."""
+    runner = own_runner
+    console = serve_console(runner, translations=GERMAN)
+    hours = {**WEEK, "end_datetime": "2023-07-22", "interval_type": "hour", "status": "initial"}
+    key = runner.post(hours).json["backfill"]["id"]
+    for run in runner.claim(limit=6):
+        runner.end(run, *(("failed", None, "17") if run.key[11:13] < "02" else ()))
+    [_, *rest] = [run["id"] for run in runner.rows(f"/api/backfills/{key}")]
+    since, until = "since=2023-07-11T00:00:00", "until=2023-07-12T00:00:00"
+    for query, told in {
+        since: "ab 2023-07-11",
+        until: "bis 2023-07-12",
+        f"{since}&{until}": "2023-07-11 bis 2023-07-12",
+    }.items():
+        assert f"Dates: {told} <a" in console.get(f"{key}/runs?{query}"), query
+    page = console.get(f"{key}/runs/{rest[0]}")
+    assert "2023-07-10 01:00 bis 02:00" in page
+    run_page = console.get(f"{key}/runs?status=failed")
+    assert "2023-07-10 00:00 bis 2023-07-10 01:00" in run_page and " Sek.<" in run_page
+    left = re.findall(r"noch etwa (\d+ (?:Sek|Min|Std)\.)", console.get(""))
+    assert len(left) == 1
+    runner.put({"status": "cancelled"}, f"/api/backfills/{key}")
+    runner.put({"status": "initial", "started_at": "2023-07-10"}, f"/api/backfills/{key}")
+    runner.put({"status": "completed", "completed_at": "2023-07-10T01:00"}, f"/api/backfills/{key}")
+    assert "1 Std." in console.get(str(key))
+    # A cell of several runs: two weeks and more are too long for an hour each.
+    long = {**hours, "start_datetime": "2022-01-01", "end_datetime": "2023-12-31"}
+    key = runner.post(long).json["backfill"]["id"]
+    assert 'title="2022-01-03 bis 2022-01-09: ' in console.get(str(key))
+    for path in ("", str(key), f"{key}/runs"):
+        text = re.sub(r"<[^>]*>", " ", console.get(path))
+        assert not re.search(r"\d to \d|\d (?:s|min|h)\b| left\b", text), path
+
+
 def test_every_text_of_an_undo_is_translated(bare):
     bare.serve(run_model=bare.run_model(), event_model=bare.event_model(), actor=lambda: "ann")
     console = serve_console(bare, title="7", translations=Marked())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from datetime import timezone
+from datetime import tzinfo
 
 from ..host import Host
 from ..rules.failures import Failure
@@ -11,6 +12,7 @@ from ..rules.failures import failures
 from ..rules.sight import seen
 from ..rules.spans import between
 from ..runs import failures as reading
+from .frame import Frame
 
 #: How many kinds of errors a page shows.
 SHOWN = 5
@@ -27,7 +29,7 @@ class Failures(t.NamedTuple):
     are_cut: bool
 
 
-def failures_of(host: Host, backfill: t.Any, shown: int = SHOWN) -> Failures:
+def failures_of(frame: Frame, backfill: t.Any, shown: int = SHOWN) -> Failures:
     """Group the errors of the failed runs of a backfill, the most frequent first. One SELECT.
 
     At most :data:`flask_backfills.runs.failures.MOST` different errors are read, the most frequent
@@ -36,18 +38,24 @@ def failures_of(host: Host, backfill: t.Any, shown: int = SHOWN) -> Failures:
 
     :param shown: how many groups are wanted.
     """
-    found, are_cut = _found(host, backfill)
-    zone = host.local_window.zone or timezone.utc
+    found, are_cut = _found(frame.host, backfill)
+    zone = frame.host.local_window.zone or timezone.utc
     told = [
         {
             "name": one.name,
             "message": seen(one.message),
             "runs": one.runs,
-            "dates": one.first and one.last and between(one.first, one.last, zone),
+            "dates": _dates(frame, one, zone),
         }
         for one in found[:shown]
     ]
     return Failures(told, max(len(found) - shown, 0), are_cut)
+
+
+def _dates(frame: Frame, one: Failure, zone: tzinfo) -> str | None:
+    if one.first is None or one.last is None:
+        return None
+    return between(one.first, one.last, zone, frame.translate)
 
 
 def failure_of(host: Host, backfill: t.Any, name: str) -> Failure | None:

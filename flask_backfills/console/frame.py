@@ -36,6 +36,7 @@ from .guard import refusals
 from .guard import require_secret
 from .guard import token_name
 from .links import pipeline_link
+from .summaries import time_left
 from .wording import translator
 from .wording import words
 
@@ -147,6 +148,7 @@ class Frame(Blueprint):
             csrf_token=generate_csrf,
             csrf_name=token_name(),
             does=timeline.DOES,
+            time_left=partial(time_left, translate=self.translate),
             seen=seen,
             words=words,
             zone=self.host.local_window.zone,

@@ -57,7 +57,7 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
     return {
         "backfill": summary,
         "strip": timeline.of_runs(host, backfill, frame.translate) if progress else None,
-        "failures": failures_of(host, backfill) if statuses.get("failed") else None,
+        "failures": failures_of(frame, backfill) if statuses.get("failed") else None,
         "window": window_of(host, backfill, summary, frame.translate),
         "to_runs": lambda status: link("runs", backfill_id=key, status=status),
         "why": _why(frame, backfill, summary["active"]),
@@ -69,7 +69,7 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
         "duplicate": link("create", **{"from": key}) if may["create"] else None,
         "rate": _rate(frame, backfill, summary) if summary["active"] else None,
         "ended_at": ended_at,
-        "took": _took(_moment(backfill, summary, "started_at"), ended_at),
+        "took": _took(frame, _moment(backfill, summary, "started_at"), ended_at),
         "every": _every(summary),
     }
 
@@ -129,11 +129,11 @@ def _moment(backfill: t.Any, summary: dict[str, t.Any], name: str) -> datetime |
     return moment_of(at).astimezone(timezone.utc) if isinstance(at, datetime) else None
 
 
-def _took(started: datetime | None, ended: datetime | None) -> str | None:
+def _took(frame: Frame, started: datetime | None, ended: datetime | None) -> str | None:
     """How long a backfill that has ended took."""
     if started is None or ended is None or ended < started:
         return None
-    return spoken((ended - started).total_seconds())
+    return spoken((ended - started).total_seconds(), frame.translate)
 
 
 def _every(summary: dict[str, t.Any]) -> int:

@@ -41,7 +41,7 @@ def run_view(
     backfill, run = _find(frame, "detail", backfill_id, run_id)
     before, after = host.listing.beside(backfill, run)
     why = host.explaining.explain(backfill, key=run.key)
-    shown = told_of(host, backfill, run, run_url)
+    shown = told_of(frame, backfill, run, run_url)
     may = host.may("update", str(backfill.pipeline_uuid))
     return frame.render(
         "run",
@@ -68,7 +68,7 @@ def ask_view(frame: Frame, backfill_id: t.Any, run_id: t.Any, make: str) -> Resp
         "change_runs",
         backfill=shown,
         make=make,
-        run=told_of(host, backfill, run, None),
+        run=told_of(frame, backfill, run, None),
         count=1,
         failure=None,
         narrowed=None,
@@ -88,8 +88,9 @@ def change_view(
     return frame.back(of, f"run-{make}", "run", run_id=run_id)
 
 
-def told_of(host: Host, backfill: t.Any, run: t.Any, run_url: RunURL | None) -> dict[str, t.Any]:
+def told_of(frame: Frame, backfill: t.Any, run: t.Any, run_url: RunURL | None) -> dict[str, t.Any]:
     """What the pages show of a run: its attributes as in the API, and what is made of them."""
+    host, _ = frame.host, frame.translate
     runs = host.run_table
     shown = host.backfills.show_run(backfill, run)
     now = columns.in_utc(runs.now(), False)
@@ -99,7 +100,7 @@ def told_of(host: Host, backfill: t.Any, run: t.Any, run_url: RunURL | None) -> 
     is_running = shown["status"] == "running"
     until = now if is_running else ended
     zone = host.local_window.zone or timezone.utc
-    span = None if date is None else spans.span(date, end, zone)
+    span = None if date is None else spans.span(date, end, zone, _)
     # The key of most runs is their date.
     says_more = date is None or run.key != date.isoformat()
     return {
@@ -110,7 +111,7 @@ def told_of(host: Host, backfill: t.Any, run: t.Any, run_url: RunURL | None) -> 
         "name": run.key if says_more else span,
         "is_named": says_more,
         "is_history": runs.knows_history and not run.wanted,
-        "took": spans.took((until - began).total_seconds()) if began and until else None,
+        "took": spans.took((until - began).total_seconds(), _) if began and until else None,
         "is_running": is_running,
         "line": first_line(shown["error"] or ""),
         "numbers": numbers_of(shown["metrics"]),

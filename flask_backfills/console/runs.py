@@ -135,14 +135,14 @@ def runs_view(frame: Frame, run_url: RunURL | None, backfill_id: t.Any) -> Respo
     return frame.render(
         "runs",
         backfill=summaries(host, [backfill], forecasts=0)[0],
-        runs=[told_of(host, backfill, run, run_url) for run in found],
+        runs=[told_of(frame, backfill, run, run_url) for run in found],
         has_logs=run_url is not None,
         counts=[(word, counts[word]) for word in (*STATUSES, HISTORY)],
         all=counts.total(),
         status=chosen.status,
-        narrowed=narrowed(host, chosen),
+        narrowed=narrowed(frame, chosen),
         failure=failure and seen(failure.message),
-        failures=failures_of(host, backfill, 20) if shows_failures else None,
+        failures=failures_of(frame, backfill, 20) if shows_failures else None,
         makes=makes,
         may_edit=may,
         query=chosen.query,
@@ -189,7 +189,7 @@ def _ask(frame: Frame, backfill: t.Any, make: str, notice: str | None = None) ->
         run=None,
         count=count,
         failure=failure and seen(failure.message),
-        narrowed=narrowed(host, chosen),
+        narrowed=narrowed(frame, chosen),
         follows=None,
         notice=notice,
         back=url_for(".runs", backfill_id=of[1], **chosen.query),
@@ -217,16 +217,16 @@ def _alike(host: Host, failure: str, backfill: t.Any) -> list[t.Any]:
     return alike(host.run_table, backfill, failure)
 
 
-def narrowed(host: Host, chosen: Filter) -> str | None:
+def narrowed(frame: Frame, chosen: Filter) -> str | None:
     """The dates that a filter asks for, as people read them."""
     if chosen.since is None and chosen.until is None:
         return None
-    zone = host.local_window.zone or timezone.utc
+    zone, _ = frame.host.local_window.zone or timezone.utc, frame.translate
     since, until = chosen.since or chosen.until, chosen.until or chosen.since
-    told = between(t.cast(datetime, since), t.cast(datetime, until), zone)
-    return (
-        told if chosen.since and chosen.until else f"from {told}" if chosen.since else f"to {told}"
-    )
+    told = between(t.cast(datetime, since), t.cast(datetime, until), zone, _)
+    if chosen.since and chosen.until:
+        return told
+    return _("from {date}", date=told) if chosen.since else _("to {date}", date=told)
 
 
 def _sort(host: Host) -> tuple[str, bool]:

@@ -50,8 +50,13 @@ def summaries(
         forecast = host.backfills.forecast(backfill)
         if forecast and forecast["seconds"]:
             summary["forecast"] = forecast
-            summary["left"] = f"about {spoken(forecast['seconds']['p50'])} left"
+            summary["left"] = forecast["seconds"]["p50"]
     return found
+
+
+def time_left(seconds: float, translate: Translate) -> str:
+    """How long a backfill may still take."""
+    return translate("about {span} left", span=spoken(seconds, translate))
 
 
 def title_of(key: t.Any, name: t.Any) -> str:
@@ -82,6 +87,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         "ended": ended,
         "bar": segments(statuses, total),
         "waits": bool(active and waiting and not paused),
+        # In seconds.
         "left": None,
         "forecast": None,
     }

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from .window_words import Translate
+
 #: How many finished runs are asked for.
 MOST = 1_000
 
@@ -212,7 +214,7 @@ def _steps(spans: Sequence[Span]) -> Iterator[tuple[float, int]]:
     yield from sorted(ordered)
 
 
-def spoken(seconds: float) -> str:
+def spoken(seconds: float, translate: Translate = str.format) -> str:
     """About how long, for people.
 
     >>> spoken(0.2), spoken(840), spoken(5_500), spoken(200_000)
@@ -226,8 +228,8 @@ def spoken(seconds: float) -> str:
     # Half of what the unit before counts.
     for unit, size, half in (("d", 86_400, 1_800), ("h", 3_600, 30), ("min", 60, 0.5)):
         if seconds >= size - half:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
+            return translate(f"{{count}} {unit}", count=f"{seconds / size:.0f}")
+    return translate("{count} s", count=f"{max(seconds, 1):.0f}")
 
 
 def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:

@@ -7,11 +7,15 @@ from datetime import timedelta
 from datetime import tzinfo
 
 from .window import wall
+from .window_words import Translate
 
 _DAY = timedelta(days=1)
+_ENDS = "{first} to {last}"
 
 
-def span(start: datetime, end: datetime | None, zone: tzinfo) -> str:
+def span(
+    start: datetime, end: datetime | None, zone: tzinfo, translate: Translate = str.format
+) -> str:
     """The interval of a run, which ends before ``end``, in the words of a calendar.
 
     >>> from datetime import timezone
@@ -28,6 +32,7 @@ def span(start: datetime, end: datetime | None, zone: tzinfo) -> str:
 
     :param start: naive and in UTC, as ``end``; ``None`` where nobody knows when it ends.
     :param zone: where the calendar hangs.
+    :param translate: gives each text in the words of the reader.
     """
     first = wall(start, zone)
     if end is None or end <= start:
@@ -36,7 +41,7 @@ def span(start: datetime, end: datetime | None, zone: tzinfo) -> str:
     if not (_is_midnight(first) and _is_midnight(last)):
         same = last.date() in (first.date(), _next(first).date()) and last <= _next(first)
         ends = _clock(last) if same else _time(last)
-        return f"{_time(first)} to {ends}"
+        return translate(_ENDS, first=_time(first), last=ends)
     if (
         first.day == last.day == 1
         and first.month == last.month == 1
@@ -45,19 +50,21 @@ def span(start: datetime, end: datetime | None, zone: tzinfo) -> str:
         return f"{first:%Y}"
     if first.day == last.day == 1 and _months(last) == _months(first) + 1:
         return f"{first:%Y-%m}"
-    return dates(first.date(), (last - _DAY).date())
+    return dates(first.date(), (last - _DAY).date(), translate)
 
 
-def dates(first: object, last: object) -> str:
+def dates(first: object, last: object, translate: Translate = str.format) -> str:
     """Two dates or times that may be the same.
 
     >>> dates("1 July", "1 July"), dates("1 July", "4 July")
     ('1 July', '1 July to 4 July')
     """
-    return str(first) if first == last else f"{first} to {last}"
+    return str(first) if first == last else translate(_ENDS, first=first, last=last)
 
 
-def between(first: datetime, last: datetime, zone: tzinfo) -> str:
+def between(
+    first: datetime, last: datetime, zone: tzinfo, translate: Translate = str.format
+) -> str:
     """The first and the last of some dates of runs, both in.
 
     >>> from datetime import timezone
@@ -66,10 +73,10 @@ def between(first: datetime, last: datetime, zone: tzinfo) -> str:
     >>> between(datetime(2023, 7, 1), datetime(2023, 7, 1, 5), timezone.utc)
     '2023-07-01 00:00 to 2023-07-01 05:00'
     """
-    ends = wall(first, zone), wall(last, zone)
-    if all(map(_is_midnight, ends)):
-        return dates(*(one.date() for one in ends))
-    return dates(*map(_time, ends))
+    begin, end = wall(first, zone), wall(last, zone)
+    if _is_midnight(begin) and _is_midnight(end):
+        return dates(begin.date(), end.date(), translate)
+    return dates(_time(begin), _time(end), translate)
 
 
 def _next(midnight: datetime) -> datetime:
@@ -98,7 +105,7 @@ def _clock(wall: datetime) -> str:
     return wall.time().isoformat("seconds" if wall.second else "minutes")
 
 
-def took(seconds: float) -> str:
+def took(seconds: float, translate: Translate = str.format) -> str:
     """How long something took, in its two largest units.
 
     >>> took(0.26), took(9.94), took(59.6), took(3599)
@@ -107,15 +114,17 @@ def took(seconds: float) -> str:
     ('2 h 5 min', '1 d 1 h', '0.0 s')
     """
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return translate("{count} s", count=f"{max(seconds, 0):.1f}")
     whole = round(seconds)
     if whole <= 60:
-        return f"{whole} s"
+        return translate("{count} s", count=whole)
     sizes = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     place = next(place for place, (_, size) in enumerate(sizes) if whole >= size)
     (unit, size), *more = sizes[place : place + 2]
-    told = f"{whole // size:,} {unit}"
-    rest = [
-        f"{whole % size // smaller} {name}" for name, smaller in more if whole % size >= smaller
+    told = [translate(f"{{count}} {unit}", count=f"{whole // size:,}")]
+    told += [
+        translate(f"{{count}} {name}", count=whole % size // smaller)
+        for name, smaller in more
+        if whole % size >= smaller
     ]
-    return " ".join([told, *rest])
+    return " ".join(told)
