@@ -1,4 +1,4 @@
-"""The page of a backfill while it is looked at, on a server that fails and is stopped."""
+"""The pages of a backfill and of its runs while they are looked at, on a server that fails and is stopped."""
 
 import re
 
@@ -31,7 +31,7 @@ def answer(app):
 
     @app.before_request
     def before():
-        if request.endpoint == "console.live":
+        if request.endpoint and request.endpoint.startswith("console.live"):
             found["asked"] += 1
             if found["status"] == 302:
                 return redirect("/login")
@@ -189,3 +189,119 @@ def test_times_that_were_made_local_stay_so(chromium, url, app):
     page.get_by_role("button", name="Show UTC").click()
     assert int(moment.text_content()[11:13]) == utc
     context.close()
+
+
+def look_at_the_runs(page, app, query=""):
+    """Start July, do its first three days, and go to the list of its runs."""
+    look_at_july(page, app)
+    page.goto(f"{page.url.partition('?')[0]}/runs{query}")
+    expect(page.locator(FRESH)).to_have_text(re.compile(r"^Updated \d s ago$"))
+
+
+ROWS = ".runs tbody tr"
+DONE = f"{ROWS} .badge.is-completed"
+
+
+def select(page, what):
+    """Select a text as a reader does."""
+    what.evaluate(
+        """(element) => {
+          const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+          const text = walker.nextNode();
+          getSelection().setBaseAndExtent(text, 0, text, text.length);
+        }"""
+    )
+
+
+def test_the_list_of_runs_follows_with_its_filter_and_its_order(page, app):
+    look_at_the_runs(page, app, "?status=initial&sort=-date")
+    expect(page.locator(ROWS)).to_have_count(28)
+    last = page.locator(ROWS).first.locator("a")
+    last.focus()
+    select(page, last)
+    assert page.evaluate("getSelection().toString()") == "2023-07-31"
+    finish(app, 6)
+    expect(page.locator(ROWS)).to_have_count(22)
+    expect(page).to_have_title("9/31 - Runs of Temperatures of July - Backfills")
+    expect(page.locator(ROWS).last).to_contain_text("2023-07-10")
+    expect(last).to_have_text("2023-07-31")
+    expect(last).to_be_focused()
+    assert page.evaluate("getSelection().toString()") == "2023-07-31"
+    page.get_by_role("link", name="all").click()
+    expect(page.locator(DONE)).to_have_count(9)
+    finish(app, 31)
+    expect(page.locator("#ended")).to_have_text("Temperatures of July has ended: completed")
+    expect(page.locator(DONE)).to_have_count(31)
+    expect(page.locator(FRESH)).to_be_hidden()
+
+
+def test_a_row_that_moves_up_leaves_the_others_as_they_are(page, app):
+    look_at_the_runs(page, app, "?sort=-ended")
+    tenth = page.get_by_role("link", name="2023-07-10")
+    first = page.get_by_role("link", name="2023-07-01")
+    select(page, first)
+    tenth.focus()
+    before = page.locator(ROWS).all_text_contents()
+    finish(app, 9)
+    expect(page.locator(DONE)).to_have_count(12)
+    assert page.locator(ROWS).all_text_contents() != before
+    expect(tenth).to_be_focused()
+    assert page.evaluate("getSelection().toString()") == "2023-07-01"
+    names = page.locator(f"{ROWS} .what").all_inner_texts()
+    page.reload()
+    assert page.locator(f"{ROWS} .what").all_inner_texts() == names
+
+
+def test_the_page_of_one_run_follows(page, app, answer):
+    look_at_the_runs(page, app)
+    page.get_by_role("link", name="2023-07-04").click()
+    expect(page.locator(".state .badge")).to_have_text("waiting")
+    expect(page.locator(FRESH)).to_have_text(re.compile("^Updated"))
+    heading = page.get_by_role("heading", level=1)
+    select(page, heading)
+    finish(app, 1)
+    expect(page.locator(".state [aria-live]")).to_have_text("completed")
+    assert page.evaluate("getSelection().toString()") == "2023-07-04"
+    expect(page).to_have_title("4/31 - Run 2023-07-04 of Temperatures of July - Backfills")
+    answer["status"] = 404
+    expect(page.locator(FRESH)).to_have_text("This run no longer exists.")
+    answer["status"] = None
+    # It follows its second attempt, and what was done is told until that begins.
+    page.reload()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".state .badge")).to_have_text("waiting")
+    expect(page.locator("main > .done")).to_have_text("The run waits again.")
+    page.wait_for_timeout(2000)
+    expect(page.locator("main > .done")).to_have_count(1)
+    finish(app, 1)
+    expect(page.locator(".state .badge")).to_have_text("completed")
+    expect(page.locator("main > .done")).to_have_count(0)
+    finish(app, 31)
+    expect(page.locator("#ended")).to_have_text(re.compile("has ended"))
+    asked = answer["asked"]
+    page.wait_for_timeout(2500)
+    assert answer["asked"] == asked
+
+
+def test_a_list_that_is_hidden_does_not_ask_and_waits_for_the_server(page, app, answer):
+    look_at_the_runs(page, app)
+    set_hidden(page, True)
+    page.wait_for_timeout(300)
+    asked = answer["asked"]
+    page.wait_for_timeout(2500)
+    assert answer["asked"] == asked
+    set_hidden(page, False)
+    answer["status"] = 503
+    expect(page.locator(FRESH)).to_have_text("Reconnecting: the server does not answer.")
+    answer["status"] = None
+    expect(page.locator(FRESH)).to_have_text(re.compile("^Updated"), timeout=20_000)
+
+
+def set_hidden(page, hidden):
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

@@ -451,3 +451,49 @@ def test_who_may_change_and_not_see_is_told_in_the_list_what_was_done(lent):
         location = console.post(path, console.form(path)).location
         assert location == f"/backfills/?did={did}"
         assert 'role="status"' in console.get(location.removeprefix("/backfills/"))
+
+
+def test_what_is_asked_again_is_the_same_list(console, runner):
+    url = runner.post({**WEEK, "end_datetime": "2023-12-31"}).headers["Location"]
+    key = url.rsplit("/", 1)[1]
+    for run in runner.claim(limit=20):
+        runner.end(run, "failed", {}, f"{'404' if run.key < '2023-07-15' else '502'} upstream")
+    name = re.search(r"failure=(\w+)", console.get(f"{key}/runs"))[1]
+    run = id_of(runner, url, "10")
+    for path in (
+        "runs",
+        "runs?status=failed&sort=-date&did=saved",
+        "runs?sort=-status&page=2",
+        f"runs?failure={name}",
+        "runs?since=2023-07-11&until=2023-07-13T00:00:00Z&status=failed",
+        f"runs/{run}",
+    ):
+        page = console.get(f"{key}/{path}")
+        asked = html.unescape(re.search(r' data-url="/backfills/([^"]*)"', page)[1])
+        alone = console.get(asked)
+        assert "<html" not in alone and "did=" not in asked, path
+        # "1 second ago" goes on meanwhile.
+        still, whole = (re.sub(r">[^<]*</time>", ">", one) for one in (alone, page))
+        assert text(still) and text(still) in text(whole), path
+        assert rows(alone) == rows(page), path
+        assert 'data-active="true"' in alone
+    runner.put({"status": "cancelled"}, url)
+    for path in ("live/runs", f"live/runs/{run}"):
+        assert 'data-active="false"' in console.get(f"{key}/{path}")
+
+
+def test_what_is_asked_again_asks_whether_the_user_may(lent):
+    allowed = {"list", "create", "detail", "update"}
+    host = lent(authorize=lambda action, pipeline_uuid: action in allowed)
+    console = Console(host)
+    url = host.post(WEEK).headers["Location"]
+    key = url.rsplit("/", 1)[1]
+    run = id_of(host, url, "10")
+    other = host.post(WEEK).json["backfill"]["id"]
+    for path in ("live/runs", f"live/runs/{run}"):
+        console.get(f"{key}/{path}")
+    console.get(f"{other}/live/runs/{run}", 404)
+    console.get(f"{key}/live/runs/none", 404)
+    allowed -= {"detail"}
+    for path in ("live/runs", f"live/runs/{run}"):
+        console.get(f"{key}/{path}", 404)

@@ -70,7 +70,7 @@ def shown(frame: Frame, backfill: t.Any) -> dict[str, t.Any]:
         "rate": _rate(frame, backfill, summary) if summary["active"] else None,
         "ended_at": ended_at,
         "took": _took(frame, _moment(backfill, summary, "started_at"), ended_at),
-        "every": _every(summary),
+        "every": every(summary),
     }
 
 
@@ -136,8 +136,8 @@ def _took(frame: Frame, started: datetime | None, ended: datetime | None) -> str
     return spoken((ended - started).total_seconds(), frame.translate)
 
 
-def _every(summary: dict[str, t.Any]) -> int:
-    """After how many milliseconds a page looks again."""
+def every(summary: dict[str, t.Any]) -> int:
+    """After how many milliseconds a page of a backfill looks again."""
     seconds = ((summary["forecast"] or {}).get("seconds") or {}).get("p50", 0.0)
     least = LATE // 3 if summary["total"] > MANY else SOON
     return int(min(max(1000 * seconds / LOOKS, least), LATE))

@@ -19,6 +19,7 @@ from ..rules.lifecycle import RUN_TRANSITIONS
 from ..rules.urls import link
 from ..tables import columns
 from .frame import Frame
+from .progress import every
 from .summaries import summaries
 
 #: What people make of runs: by the word in the path, the status.
@@ -35,17 +36,23 @@ _METRICS = 3
 
 
 def run_view(
-    frame: Frame, run_url: RunURL | None, backfill_id: t.Any, run_id: t.Any
+    frame: Frame, run_url: RunURL | None, backfill_id: t.Any, run_id: t.Any, *, live: bool = False
 ) -> ResponseReturnValue:
+    """One run.
+
+    :param live: to show only what moves while the page is looked at.
+    """
     host = frame.host
     backfill, run = _find(frame, "detail", backfill_id, run_id)
     before, after = host.listing.beside(backfill, run)
     why = host.explaining.explain(backfill, key=run.key)
     shown = told_of(frame, backfill, run, run_url)
     may = host.may("update", str(backfill.pipeline_uuid))
+    [summary] = summaries(host, [backfill])
     return frame.render(
-        "run",
-        backfill=summaries(host, [backfill], forecasts=0)[0],
+        "live_run" if live else "run",
+        backfill=summary,
+        every=every(summary),
         run=shown,
         before=before,
         after=after,

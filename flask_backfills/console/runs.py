@@ -26,6 +26,7 @@ from ..tables.zoned import moment_field
 from .failures import failure_of
 from .failures import failures_of
 from .frame import Frame
+from .progress import every
 from .run import ask_view
 from .run import change_view
 from .run import MAKES
@@ -61,6 +62,11 @@ def add_runs(frame: Frame, run_url: RunURL | None) -> None:
     several = f"/<backfill_id>/change-runs/{makes}"
     frame.shows(several, "ask_runs", partial(ask_runs_view, frame))
     frame.changes(several, "change_runs", partial(change_runs_view, frame))
+    # The same views, for the part of their pages that moves.
+    live = "/<backfill_id>/live/runs"
+    many, one = partial(runs_view, live=True), partial(run_view, live=True)
+    frame.add_url_rule(live, "live_runs", partial(many, frame, run_url))
+    frame.add_url_rule(f"{live}/<run_id>", "live_run", partial(one, frame, run_url))
 
 
 class Filter(t.NamedTuple):
@@ -104,7 +110,13 @@ def read_filter() -> Filter:
     return Filter(query, *found)
 
 
-def runs_view(frame: Frame, run_url: RunURL | None, backfill_id: t.Any) -> ResponseReturnValue:
+def runs_view(
+    frame: Frame, run_url: RunURL | None, backfill_id: t.Any, *, live: bool = False
+) -> ResponseReturnValue:
+    """The runs that the query asks for.
+
+    :param live: to show only what moves while the page is looked at.
+    """
     host = frame.host
     backfill = frame.find("detail", backfill_id)
     chosen = read_filter()
@@ -121,7 +133,7 @@ def runs_view(frame: Frame, run_url: RunURL | None, backfill_id: t.Any) -> Respo
     sort, descending = _sort(host)
     page = max(request.args.get("page", 1, int), 1)
     found = listing.page(criteria, sort, descending, min((page - 1) * PAGE, 2**31), PAGE)
-    order = {"sort": request.args["sort"]} if "sort" in request.args else {}
+    order: dict[str, t.Any] = {"sort": request.args["sort"]} if "sort" in request.args else {}
 
     def to(**changed: t.Any) -> str:
         """The URL of this page with another filter or another order, on its first page."""
@@ -132,9 +144,12 @@ def runs_view(frame: Frame, run_url: RunURL | None, backfill_id: t.Any) -> Respo
     may = host.may("update", str(backfill.pipeline_uuid))
     # Whether the runs of a failure can be changed is seen when that is asked for.
     makes = BULK.get(chosen.status or "", ()) if may and total and failure is None else ()
+    [summary] = summaries(host, [backfill])
     return frame.render(
-        "runs",
-        backfill=summaries(host, [backfill], forecasts=0)[0],
+        "live_runs" if live else "runs",
+        backfill=summary,
+        every=every(summary),
+        url=url_for(".live_runs", backfill_id=backfill_id, **chosen.query, **order, page=page),
         runs=[told_of(frame, backfill, run, run_url) for run in found],
         has_logs=run_url is not None,
         counts=[(word, counts[word]) for word in (*STATUSES, HISTORY)],

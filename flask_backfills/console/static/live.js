@@ -2,7 +2,8 @@ import { enterAll } from "./grid.js";
 import { morph } from "./morph.js";
 import { showTimes } from "./times.js";
 
-// Progress, while the page is seen and the backfill is active.
+// What moves on the page of a backfill, of its runs or of one run, while the page is seen and the
+// backfill is active.
 const live = document.getElementById("live");
 const fresh = document.getElementById("fresh");
 const ended = document.getElementById("ended");
@@ -29,17 +30,22 @@ function show(html) {
   const come = document.createElement("template");
   come.innerHTML = html;
   const wasActive = isActive();
+  const wasStatus = state().status;
   const focused = live.contains(document.activeElement) && document.activeElement;
   morph(live, come.content);
   enterAll();
   showTimes(live);
-  if (focused && !focused.isConnected) {
-    // An action that is no longer possible: the next one is near.
-    (document.getElementById(focused.id) ?? live).focus({ preventScroll: true });
+  if (focused && document.activeElement !== focused) {
+    // It was moved; or it is an action that is no longer possible, and the next one is near.
+    const near = focused.isConnected ? focused : document.getElementById(focused.id);
+    (near ?? live).focus({ preventScroll: true });
   }
   document.title = state().title ?? document.title;
-  if (wasActive && !isActive()) {
+  const hasEnded = wasActive && !isActive();
+  if (hasEnded) {
     ended.textContent = state().told;
+  }
+  if (hasEnded || wasStatus !== state().status) {
     // That it was started is old news, and "wait again" is wrong by now.
     document.querySelector("main > .done")?.remove();
   }

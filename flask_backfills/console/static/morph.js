@@ -42,15 +42,31 @@ function become(old, come) {
     morph(old, come);
   }
 }
+// Whether what stays is passed by what has moved up, such as by a row of a sorted table.
+function passes(like, old, staying) {
+  for (let one = old; one !== like; one = one.nextSibling) {
+    if (staying.has(one.id)) {
+      return true;
+    }
+  }
+  return false;
+}
 export function morph(element, come) {
   let old = element.firstChild;
-  for (const one of [...come.childNodes]) {
+  const all = [...come.childNodes];
+  const staying = new Set(all.map(({ id }) => id).filter(Boolean));
+  for (const one of all) {
     let like = old;
     while (like && !isAlike(like, one)) {
       like = like.nextSibling;
     }
     if (!like) {
       element.insertBefore(one, old);
+      continue;
+    }
+    if (passes(like, old, staying)) {
+      element.insertBefore(like, old);
+      become(like, one);
       continue;
     }
     while (old !== like) {
