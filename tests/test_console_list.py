@@ -37,7 +37,7 @@ def console(runner):
 
 def names(page):
     """The names in the table, from the top."""
-    return [html.unescape(one) for one in re.findall(r'class="name"><a [^>]*><bdi>(.*?)<', page)]
+    return [html.unescape(one) for one in re.findall(r'class="name"><\w+ [^>]*><bdi>(.*?)<', page)]
 
 
 def text(page):
@@ -302,6 +302,44 @@ def test_only_what_the_user_may_change_can_be_chosen(bare):
     may.add("create:arwen_starlight")
     assert 'id="do-create"' in console.get("")
     assert 'id="do-create"' not in console.get("?pipeline=other")
+
+
+def test_what_the_user_may_not_open_has_a_name_and_no_link(bare):
+    asked = []
+    may = {"list:other", "list:arwen_starlight", "detail:other", "update:arwen_starlight"}
+
+    def authorize(action, pipeline_uuid):
+        asked.append(f"{action}:{pipeline_uuid}")
+        return asked[-1] in may
+
+    bare.serve(run_model=bare.run_model(), authorize=authorize)
+    console = serve_console(bare)
+    bare.put(WEEK)
+    with bare.app.app_context():
+        bare.db.session.add_all(
+            bare.model(pipeline_uuid=pipeline, name=f"{pipeline} {n}")
+            for n in range(9)
+            for pipeline in ("other", "arwen_starlight")
+        )
+        bare.db.session.commit()
+    asked.clear()
+    page = console.get("")
+    assert len(names(page)) == 19
+    linked = re.findall(r'class="name"><a href="/backfills/(\d+)"', page)
+    assert len(linked) == 9 and all(f"other {n}" in text(page) for n in range(9))
+    # Once for each pipeline, however many of its backfills are shown.
+    assert asked.count("detail:other") == asked.count("detail:arwen_starlight") == 1
+    for path in (
+        "pipeline/coverage?pipeline=arwen_starlight",
+        question("start", 6),
+        "6/edit",
+        "6/start",
+    ):
+        page = console.get(path)
+        assert "old_name" in page and 'href="/backfills/6"' not in page, path
+    may.add("detail:arwen_starlight")
+    assert 'class="name"><a href="/backfills/6"' in console.get("")
+    assert 'href="/backfills/6"' in console.get("6/edit")
 
 
 JULY = datetime(2023, 7, 1)

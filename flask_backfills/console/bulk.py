@@ -77,7 +77,7 @@ class One(t.NamedTuple):
     runs: int = 0
     #: The hash of the plan that the user sees.
     plan: str = ""
-    #: Whether it has a page.
+    #: Whether it has a page that the user may open.
     is_there: bool = True
 
 
@@ -134,7 +134,7 @@ def _look(frame: Frame, action: str, key: str) -> One:
     except http.HTTPException as refused:
         return _unseen(frame, key, refused)
     [summary] = summaries(host, [backfill], forecasts=0)
-    one = One(key, summary["title"])
+    one = One(key, summary["title"], is_there=host.may("detail", summary["pipeline"]))
     if reason := actions.refused(host.backfills, backfill, action):
         return one._replace(reason=reason)
     statuses = dict(summary["statuses"])
@@ -156,7 +156,8 @@ def _do(frame: Frame, action: str, key: str, plan: str) -> One:
     except http.HTTPException as refused:
         return _unseen(frame, key, refused)
     shown = host.backfills.by_attribute(host.backfills.show(backfill))
-    one, of = One(key, title_of(key, shown.get("name"))), frame.name_of(backfill)
+    of = frame.name_of(backfill)
+    one = One(key, title_of(key, shown.get("name")), is_there=host.may("detail", of[0]))
     try:
         if action == "delete":
             host.backfills.delete(*of)

@@ -36,6 +36,7 @@ from .guard import refusals
 from .guard import require_secret
 from .guard import token_name
 from .links import pipeline_link
+from .links import readable
 from .summaries import time_left
 from .wording import translator
 from .wording import words
@@ -144,6 +145,7 @@ class Frame(Blueprint):
             console_title=self.title,
             home_url=self.home_url,
             pipeline_link=partial(pipeline_link, self.host),
+            may_read=readable(self.host),
             notice_of=self._notice(),
             csrf_token=generate_csrf,
             csrf_name=token_name(),

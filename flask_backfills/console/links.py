@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 
 from flask import url_for
 
@@ -22,6 +24,14 @@ def link(name: str, **values: t.Any) -> str:
 def covers(host: Host) -> bool:
     """Whether the pages of pipelines exist: without runs that have intervals they don't."""
     return host.run_model is not None and has_intervals(host.run_table)
+
+
+def readable(host: Host) -> Callable[[str], bool]:
+    """A function that says whether the user may open the backfills of a pipeline.
+
+    It asks once for each pipeline, however many of its backfills a page names.
+    """
+    return cache(lambda pipeline: host.may("detail", pipeline))
 
 
 def pipeline_link(host: Host, pipeline_uuid: t.Any) -> str:

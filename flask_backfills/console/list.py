@@ -105,11 +105,10 @@ def _rows(frame: Frame, found: list[t.Any]) -> list[dict[str, t.Any]]:
     host, rows = frame.host, []
     may: dict[str, bool] = {}
     for backfill, summary in zip(found, summaries(host, found, FORECASTS), strict=True):
-        pipeline = str(backfill.pipeline_uuid)
+        pipeline = summary["pipeline"]
         if pipeline not in may:
             may[pipeline] = host.may("update", pipeline) or host.may(ASKS["delete"], pipeline)
         row = {
-            "pipeline": pipeline,
             "can_change": may[pipeline],
             "window": window_of(host, backfill, summary, frame.translate),
             "created": _moment(summary["created_at"]),

@@ -79,6 +79,8 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
         "attributes": attributes,
         "key": key,
+        # As it is stored, for links.
+        "pipeline": str(backfill.pipeline_uuid),
         "title": title_of(key, shown.get("name")),
         "active": active,
         "paused": paused,
