@@ -128,7 +128,7 @@ def test_the_pauses_grow_while_it_fails(page, app, answer):
         while answer["asked"] == before:
             page.clock.run_for(500)
             waited += 500
-            page.evaluate("fetch('/backfills/static/icon.svg')")
+            page.evaluate("fetch('/backfills/pipeline/static/icon.svg')")
         pauses.append(waited)
     assert pauses == sorted(pauses) and pauses[-1] >= 8 * pauses[0] > 0
 

@@ -22,6 +22,7 @@ from sqlalchemy import Column
 from sqlalchemy import String
 
 from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.rules.settings import SETTINGS
 
@@ -529,6 +530,45 @@ def test_keys_that_are_words_stand_in_the_paths(bare):
     console = serve_console(bare)
     [path] = re.findall(r'href="/backfills/([^"]+)"[^>]*><bdi>m<', console.get(""))
     assert "<h1><bdi>m</bdi></h1>" in console.get(path)
+
+
+@pytest.mark.parametrize("key", ["static", "pipeline", "live", "runs", "console.css"])
+def test_a_key_may_be_a_word_of_our_own_paths(bare, key):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id = Column(String(20), primary_key=True)
+
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        backfill_id = Column(String(20), nullable=False)
+
+    bare.serve(Backfill, run_model=Run, seed={"id": key, "pipeline_uuid": "p", "name": "n"})
+    console = serve_console(bare)
+    bare.put({**WEEK, "interval_type": "day", "interval_units": 1}, f"/api/backfills/{key}")
+    edit = f"{key}/edit"
+    form = {**console.form(edit), "new-name": "m", "do": "preview"}
+    console.post(edit, {**fields(console.post(edit, form, 200).text), "do": "save"})
+    console.post(f"{key}/start", console.form(f"{key}/start"))
+    page = console.get(key)
+    assert "<h1><bdi>m</bdi></h1>" in page
+    run = re.findall(r'href="/backfills/([^"]+/runs/\d+)"', console.get(f"{key}/runs"))[2]
+    for path in (
+        f"{key}/live",
+        f"{key}/runs",
+        f"{key}/live/runs",
+        run,
+        run.replace("/", "/live/", 1),
+    ):
+        assert "2023-07-12" in console.get(path), path
+    console.post(f"{key}/cancel", console.form(f"{key}/cancel"))
+    # The files of the pages are still there.
+    files = re.findall(r'(?:href|src)="(/backfills/[^"]+/console\.\w+)"', page)
+    for file in files:
+        with console.client.get(file) as answer:
+            assert answer.status_code == 200
+    assert len(files) == 2
+    console.post(f"{key}/delete", console.form(f"{key}/delete"))
+    console.get(key, 404)
 
 
 @takes_seconds

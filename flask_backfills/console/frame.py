@@ -79,6 +79,8 @@ class Frame(Blueprint):
         translations: Mapping[str, str] | None = None,
         **options: t.Any,
     ) -> None:
+        # A path that is below no backfill: the key of one may be any word, such as "static".
+        options.setdefault("static_url_path", "/pipeline/static")
         super().__init__(
             name, __name__, template_folder="templates", static_folder="static", **options
         )
