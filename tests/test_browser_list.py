@@ -47,6 +47,30 @@ def test_filters_submit_by_themselves_and_keep_the_focus(page, url):
     expect(page).to_have_url(f"{url}?q=july")
 
 
+def test_a_card_says_what_its_times_are_and_begins_with_its_name(page, app, url):
+    page.goto(f"{url}7/start")
+    page.locator("form button.primary").click()
+    runs = app.blueprints["backfills"].runs
+    with app.app_context():
+        for run in runs.claim(limit=31):
+            runs.finish(run, "completed")
+    page.goto(f"{url}?q=july")
+    headings = page.locator(".rows tbody .heading")
+    assert headings.all_text_contents() == ["Created", "Finished"]
+    for width in (400, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        for number in range(2):
+            expect(headings.nth(number)).to_be_visible()
+        lefts = page.locator(".rows tbody tr > :not(.choice, :empty)").evaluate_all(
+            "(found) => found.map((one) => one.getBoundingClientRect().left)"
+        )
+        assert min(lefts) == lefts[0], width
+    # The columns have names there.
+    page.set_viewport_size({"width": 1400, "height": 900})
+    for number in range(2):
+        expect(headings.nth(number)).to_be_hidden()
+
+
 def test_several_are_started_and_cancelled_by_the_keys_alone(page, url):
     bar = page.locator("#bulk")
     expect(bar).to_be_hidden(**LOADED)
