@@ -1,4 +1,7 @@
-"""Make the pictures of the console's page: .venv/bin/python docs/screenshots.py"""
+"""Make the pictures of the console: .venv/bin/python docs/screenshots.py
+
+With names behind it, such as `undo history`, only those are written.
+"""
 
 import shutil
 import sys
@@ -45,6 +48,11 @@ def main() -> None:
         page.get_by_label("End datetime").fill("2023-08-12")
         page.get_by_role("button", name="See what will happen").click()
         take(page, "edit", height=960)
+        page.get_by_role("button", name="Save").click()
+        take(page, "history", part=page.locator("section:has(> #history)"))
+        page.get_by_role("link", name="Undo").click()
+        take(page, "undo", height=720)
+        page.get_by_role("button", name="Undo the edit").click()
         page.goto(console)
         take(page, "list", width=1200, height=360)
         page.goto(f"{console}7")
@@ -59,9 +67,10 @@ def main() -> None:
         server.shutdown()
 
 
-def take(page, name: str, width: int = 1000, height: int = 560) -> None:
-    page.set_viewport_size({"width": width, "height": height})
-    page.screenshot(path=HERE / "_static" / f"{name}.png")
+def take(page, name: str, width: int = 1000, height: int = 560, part=None) -> None:
+    if name in (sys.argv[1:] or [name]):
+        page.set_viewport_size({"width": width, "height": height})
+        (part or page).screenshot(path=HERE / "_static" / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -98,9 +98,10 @@ def test_the_console_shows_who_changed_what(warehouse, ada):
     command = ["backfills", "update", key, "interval_units=2"]
     assert warehouse.test_cli_runner().invoke(args=command).exit_code == 0
     page = re.sub("</?bdi>", "", ada.get(f"/backfills/{key}").text)
-    first, second = re.findall("<strong>(.*)</strong> update: (.*)", page)
+    event = "<strong>(.*)</strong> update</div>\\s*<div><div>(.*)</div> </div>"
+    first, second = re.findall(event, page)
     assert first[0].startswith("cli:") and "interval_units: 1 -&gt; 2" in first[1]
-    assert second == ("ada", "name: March again -&gt; once more</li>")
+    assert second == ("ada", "name: March again -&gt; once more")
     assert "once more" in ada.get("/backfills/").text
 
 

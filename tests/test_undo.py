@@ -42,7 +42,7 @@ def week(recorded):
 
 def lines(page):
     """The changes on a page, as they are read."""
-    found = re.search(r'<ol class="history">(.*?)</ol>', page, re.DOTALL)
+    found = re.search(r'<ol class="history events">(.*?)</ol>', page, re.DOTALL)
     items = re.findall("<li>(.*?)</li>", found[1] if found else "", re.DOTALL)
     return [html.unescape(" ".join(re.sub("<[^>]*>", "", one).split())) for one in items]
 
@@ -59,8 +59,8 @@ def test_the_page_shows_what_was_changed_and_by_whom(console, recorded):
     assert "<script>alert" not in page and "\x1b" not in page
     newest, oldest = lines(page)
     who = ATTACK.replace("\x1b", "[U+001B]")
-    assert newest.endswith(f'{who} update: variables: null -> {{"depth": 1}} Undo')
-    assert oldest.endswith(f"{who} update: name: old_name -> {who}")
+    assert newest.endswith(f'{who} update variables: null -> {{"depth": 1}} Undo')
+    assert oldest.endswith(f"{who} update name: old_name -> {who}")
 
 
 def test_twenty_at_a_time(console, recorded):
@@ -196,7 +196,7 @@ def test_who_may_not_edit_may_not_undo(lent, event_model):
     console = Console(host)
     page = console.get("6")
     [told] = lines(page)
-    assert told.endswith("update: name: old_name -> a")
+    assert told.endswith("update name: old_name -> a")
     console.get("6/undo", 403)
     console.post("6/undo", {}, 403)
 

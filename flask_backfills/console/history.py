@@ -30,7 +30,7 @@ def changes_of(host: Host, backfill: t.Any) -> dict[str, t.Any] | None:
     found, total = host.backfills.history(backfill, min((page - 1) * PAGE, 2**31), PAGE)
     last = undo.last_edit(host.backfills, backfill)
     return {
-        "events": [{**one, "told": "; ".join(told(one))} for one in found],
+        "events": [{**one, "told": told(one)} for one in found],
         "page": page,
         "pages": max(-(-total // PAGE), 1),
         "undo": last and last["id"],

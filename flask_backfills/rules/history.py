@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -83,6 +84,9 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
     >>> changes = {"status": {"from": "failed", "to": "initial"}}
     >>> told({"action": "update_runs", "run_count": 35, "changes": changes})
     ['35 runs', 'status: failed -> initial']
+    >>> changes = {"failed_at": {"from": None, "to": "2023-07-18 23:30:26.512633"}}
+    >>> told({"action": "finish", "changes": changes})
+    ['failed_at: null -> 2023-07-18 23:30:26']
 
     A start that runs again what others don't says so:
 
@@ -109,6 +113,12 @@ def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
     return f"{key}: {by_action.get(action or '', f'{old} -> {new}')}{again}"
 
 
+#: A moment that was stored with fractions of a second, which nobody reads.
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)\.\d+([+-]\d\d:\d\d)?")
+
+
 def _short(value: t.Any) -> str:
     found = value if isinstance(value, str) else canonical(value)
+    if moment := _MOMENT.fullmatch(found):
+        return moment[1] + (moment[2] or "")
     return found if len(found) <= _SHORT else f"{found[: _SHORT - 3]}..."
