@@ -265,7 +265,10 @@ def test_the_canary_is_told_while_others_wait_for_it(console, runner):
     assert "Waits for the canary: 1 of 3 ended, 1 failed." in console.get(str(key))
     for run in others:
         runner.end(run)
-    assert "Canary: 3 of 3 ended, 1 failed." in console.get(str(key))
+    page = console.get(str(key))
+    assert "Canary: 3 of 3 ended, 1 failed." in page
+    # In the words of the buttons.
+    assert "Then resume it, or cancel it." in page and "settings.paused" not in page
 
 
 def test_one_that_takes_long_is_looked_at_less_often(console, runner):

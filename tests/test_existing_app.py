@@ -98,10 +98,11 @@ def test_the_console_shows_who_changed_what(warehouse, ada):
     command = ["backfills", "update", key, "interval_units=2"]
     assert warehouse.test_cli_runner().invoke(args=command).exit_code == 0
     page = re.sub("</?bdi>", "", ada.get(f"/backfills/{key}").text)
-    event = "<strong>(.*)</strong> update</div>\\s*<div><div>(.*)</div> </div>"
-    first, second = re.findall(event, page)
-    assert first[0].startswith("cli:") and "interval_units: 1 -&gt; 2" in first[1]
-    assert second == ("ada", "name: March again -&gt; once more")
+    [told] = re.findall('<ol class="history events">(.*?)</ol>', page, re.DOTALL)
+    told = re.sub("<[^>]*>", " ", told.replace("</li>", ";"))
+    first, second, *_ = (" ".join(one.split()) for one in told.split(";"))
+    assert " cli:" in first and first.endswith("update Interval units 1 → 2 Undo")
+    assert second.endswith("ada update Name March again → once more")
     assert "once more" in ada.get("/backfills/").text
 
 

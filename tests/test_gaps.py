@@ -57,6 +57,7 @@ def test_the_page_shows_what_is_done_and_what_is_missing(console):
         ("completed ", "2023-07-04", "2023-07-05", 2),
     ]
     assert "<strong>50%</strong>" in page
+    assert re.findall('number window"><bdi>(.*?)</bdi>', page)[-1] == "1-4 Jul 2023, daily"
     # Of itself it shows what its backfills are about.
     form = re.search(
         r'name="start" value="([^"]*)".*?name="end" value="([^"]*)"', console.get(PAGE), re.S

@@ -59,8 +59,26 @@ def test_the_page_shows_what_was_changed_and_by_whom(console, recorded):
     assert "<script>alert" not in page and "\x1b" not in page
     newest, oldest = lines(page)
     who = ATTACK.replace("\x1b", "[U+001B]")
-    assert newest.endswith(f'{who} update variables: null -> {{"depth": 1}} Undo')
-    assert oldest.endswith(f"{who} update name: old_name -> {who}")
+    assert newest.endswith(f"{who} update Variables depth nothing → 1 Undo")
+    assert oldest.endswith(f"{who} update Name old_name → {who}")
+
+
+def test_each_attribute_has_a_line_in_the_words_of_the_pages(console, recorded):
+    url = recorded.post({**WEEK, "name": "July", "settings": {"canary": 3}}).headers["Location"]
+    key = url.rsplit("/", 1)[1]
+    recorded.put({"status": "initial", "settings": {"canary": 3, "paused": True}}, url)
+    newest, oldest = lines(console.get(key))
+    assert oldest.partition("create ")[2] == (
+        "End datetime 2023-07-16 00:00:00 Interval type day Interval units 1 Name July"
+        " Settings canary 3 Start datetime 2023-07-10 00:00:00"
+    )
+    assert re.search(
+        r" update Settings paused nothing → true"
+        r" Started at nothing → [\d-]{10} [\d:]{8} Status not started → waiting",
+        newest,
+    )
+    recorded.put({"status": "cancelled"}, url)
+    assert "Status waiting → cancelled" in lines(console.get(key))[0]
 
 
 def test_twenty_at_a_time(console, recorded):
@@ -196,7 +214,7 @@ def test_who_may_not_edit_may_not_undo(lent, event_model):
     console = Console(host)
     page = console.get("6")
     [told] = lines(page)
-    assert told.endswith("update name: old_name -> a")
+    assert told.endswith("update Name old_name → a")
     console.get("6/undo", 403)
     console.post("6/undo", {}, 403)
 

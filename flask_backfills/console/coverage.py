@@ -41,6 +41,7 @@ from .grid import spanned
 from .guard import check_origin
 from .guard import check_token
 from .summaries import summaries
+from .summaries import window_of
 
 #: How many pieces of each kind the page lists, and how many backfills.
 PAGE, BACKFILLS = 100, 10
@@ -123,7 +124,10 @@ def _page(
         wrong=wrong or {},
         interval_types=INTERVAL_TYPES,
         may_create=host.may("create", pipeline),
-        backfills=summaries(host, found),
+        backfills=[
+            {**summary, "window": window_of(host, backfill, summary, frame.translate)}
+            for backfill, summary in zip(found, summaries(host, found), strict=True)
+        ],
         total=total,
         **shown,
     )

@@ -11,7 +11,9 @@ from flask.typing import ResponseReturnValue
 from .. import errors
 from ..changes import undo
 from ..host import Host
-from ..rules.history import told
+from ..rules.history import AGAIN
+from ..rules.history import of_runs
+from ..rules.history import whole_seconds
 from . import differences
 from . import timeline
 from .frame import Frame
@@ -20,6 +22,9 @@ from .summaries import summaries
 
 #: How many changes a page shows.
 PAGE = 20
+
+#: What the page tells anyway, or what follows from the event.
+SAID = ("id", "pipeline_uuid", "created_at", "updated_at")
 
 
 def changes_of(host: Host, backfill: t.Any) -> dict[str, t.Any] | None:
@@ -30,7 +35,15 @@ def changes_of(host: Host, backfill: t.Any) -> dict[str, t.Any] | None:
     found, total = host.backfills.history(backfill, min((page - 1) * PAGE, 2**31), PAGE)
     last = undo.last_edit(host.backfills, backfill)
     return {
-        "events": [{**one, "told": told(one)} for one in found],
+        "events": [
+            {
+                **one,
+                "of_runs": of_runs(one),
+                "lines": _lines(host, one["changes"]),
+                "again": AGAIN.get(one["changes"].get("status", {}).get("reprocess")),
+            }
+            for one in found
+        ],
         "page": page,
         "pages": max(-(-total // PAGE), 1),
         "undo": last and last["id"],
@@ -48,7 +61,7 @@ def undo_view(frame: Frame, backfill_id: t.Any) -> ResponseReturnValue:
         "undo",
         backfill=summaries(frame.host, [backfill])[0],
         edit=edit,
-        changed=differences.between(*_ends(frame, edit["changes"])),
+        changed=differences.between(*_ends(frame.host, edit["changes"])),
         plan=plan_of(would),
         strip=timeline.of_plan(preview.entries),
     )
@@ -61,10 +74,22 @@ def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnVal
     return frame.back(of, "undone")
 
 
-def _ends(frame: Frame, changes: t.Any) -> list[dict[str, t.Any]]:
+def _lines(host: Host, changes: t.Any) -> list[differences.Difference]:
+    """From what to what an event has changed, an attribute or a key of it a line."""
+    after, before = _ends(host, changes)
+    for key, change in changes.items():
+        for end, size in change.get("too_large", {}).items():
+            {"from": before, "to": after}[end][key] = f"{size:,} bytes"
+    return [
+        one._replace(old=one.old and whole_seconds(one.old), new=one.new and whole_seconds(one.new))
+        for one in differences.between(before, after, SAID)
+    ]
+
+
+def _ends(host: Host, changes: t.Any) -> list[dict[str, t.Any]]:
     """The attributes after the edit and before it, since to undo it goes back."""
     return [
-        frame.host.local_window.show({key: one[end] for key, one in changes.items()})
+        host.local_window.show({key: one.get(end) for key, one in changes.items()})
         for end in ("to", "from")
     ]
 

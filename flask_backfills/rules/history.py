@@ -96,9 +96,15 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
 
     :param event: as the API shows it.
     """
+    return of_runs(event) + [
+        _told(event["action"], key, one) for key, one in event["changes"].items()
+    ]
+
+
+def of_runs(event: Mapping[str, t.Any]) -> list[str]:
+    """Which runs an event is about, or how many; nothing if it is about none."""
     key, count = event.get("run_key"), event.get("run_count")
-    of_runs = [f"run {key}"] if key is not None else [f"{count:,} runs"] if count else []
-    return of_runs + [_told(event["action"], key, one) for key, one in event["changes"].items()]
+    return [f"run {key}"] if key is not None else [f"{count:,} runs"] if count else []
 
 
 def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
@@ -117,8 +123,16 @@ def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)\.\d+([+-]\d\d:\d\d)?")
 
 
+def whole_seconds(told: str) -> str:
+    """A moment without fractions of a second; any other text as it is.
+
+    >>> whole_seconds("2023-07-18 23:30:26.512633"), whole_seconds("1.5 hours")
+    ('2023-07-18 23:30:26', '1.5 hours')
+    """
+    moment = _MOMENT.fullmatch(told)
+    return moment[1] + (moment[2] or "") if moment else told
+
+
 def _short(value: t.Any) -> str:
-    found = value if isinstance(value, str) else canonical(value)
-    if moment := _MOMENT.fullmatch(found):
-        return moment[1] + (moment[2] or "")
+    found = whole_seconds(value if isinstance(value, str) else canonical(value))
     return found if len(found) <= _SHORT else f"{found[: _SHORT - 3]}..."
