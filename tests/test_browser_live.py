@@ -233,6 +233,7 @@ def test_the_list_of_runs_follows_with_its_filter_and_its_order(page, app):
     expect(page.locator("#ended")).to_have_text("Temperatures of July has ended: completed")
     expect(page.locator(DONE)).to_have_count(31)
     expect(page.locator(FRESH)).to_be_hidden()
+    expect(page.locator(".named .badge")).to_have_text("completed")
 
 
 def test_a_row_that_moves_up_leaves_the_others_as_they_are(page, app):
