@@ -213,6 +213,47 @@ def test_on_a_dumb_terminal_there_are_lines(runner, week, monkeypatch):
     assert shown == "failed: 4 completed, 3 failed\r\n" and code == 1
 
 
+# The next step
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("create weather", "To start it: flask backfills start 7\n"),
+        ("create weather --start {day}", "To follow it: flask backfills watch 7\n"),
+        ("create weather status=initial {day}", "To follow it: flask backfills watch 7\n"),
+        ("create weather status=completed", ""),
+        ("create weather --json", ""),
+        ("start 6", "To follow it: flask backfills watch 6\n"),
+        ("start 6 --json", ""),
+    ],
+)
+def test_the_next_step_is_told_to_people_alone(flask, runner, capfd, line, told):
+    runner.put({**WEEK, "status": None})
+    args = line.format(day="--every day --from 2023-07-01 --to 2023-07-01").split()
+    capfd.readouterr()
+    shown, _ = on_a_terminal(runner.app, *args)
+    # What is read by a script is what it was.
+    assert "To " not in shown
+    assert capfd.readouterr().err == told
+
+
+def test_the_next_step_follows_the_state(flask, runner, capfd):
+    runner.put(WEEK)
+    told = []
+    for line in ("pause 6", "resume 6", "cancel 6 --yes"):
+        on_a_terminal(runner.app, *line.split())
+        told.append(capfd.readouterr().err)
+    assert told == ["", "To follow it: flask backfills watch 6\n", ""]
+    assert flask("create", "weather").stderr == ""
+    assert flask("start", "6").stderr == ""
+
+
+def test_without_runs_there_is_no_next_step(host, capfd):
+    shown, _ = on_a_terminal(host.app, "create", "weather")
+    assert "pipeline_uuid" in shown and capfd.readouterr().err == ""
+
+
 # Nothing
 
 

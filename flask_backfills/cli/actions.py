@@ -11,6 +11,7 @@ from ..changes import actions
 from ..host import Host
 from . import completing
 from .changing import change
+from .changing import tell_what_follows
 from .following import follow
 from .options import command
 from .options import ID
@@ -26,6 +27,9 @@ _RUN = click.option(
     shell_complete=completing.failed_keys,
 )
 
+#: After these, workers have something to do.
+_THEN_RUNS = ("start", "resume", "retry")
+
 
 def _action(name: str, doc: str, example: str, *params: Callable[..., t.Any]) -> None:
     def function(
@@ -36,12 +40,16 @@ def _action(name: str, doc: str, example: str, *params: Callable[..., t.Any]) ->
         watching: bool = False,
         run: str | None = None,
     ) -> None:
+        saved = None
         if run is not None:
             make_of_run(host, backfill_id, run, "again", as_json)
         else:
-            change(host, backfill_id, actions.sent(host.backfills, name), yes, as_json, again=True)
+            sent = actions.sent(host.backfills, name)
+            saved = change(host, backfill_id, sent, yes, as_json, again=True)
         if watching:
             follow(host, backfill_id, as_json)
+        elif not as_json and saved is not None and name in _THEN_RUNS:
+            tell_what_follows(host, saved)
 
     function.__name__, function.__doc__ = name, doc
     command(ID, *params, JSON, example=example)(function)

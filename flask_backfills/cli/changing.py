@@ -18,6 +18,7 @@ from .lookup import find
 from .options import ask
 from .printing import plan_line
 from .printing import print_backfill
+from .printing import tell_next
 
 
 def parsed(changes: tuple[str, ...]) -> dict[str, t.Any]:
@@ -41,7 +42,7 @@ def parsed(changes: tuple[str, ...]) -> dict[str, t.Any]:
 
 def change(
     host: Host, backfill_id: str, sent: Sent, yes: bool, as_json: bool, again: bool = False
-) -> None:
+) -> Saved:
     """Change a backfill. Ask for confirmation if the change would remove or repeat runs.
 
     :param again: whether a backfill that has ended has been started again then.
@@ -59,6 +60,18 @@ def change(
         plan_hash = would.plan.hash() if would.plan else None
     saved = update(if_plan_match=plan_hash)
     print_backfill(host.local_window.show(saved.shown), as_json, saved.metadata)
+    return saved
+
+
+def tell_what_follows(host: Host, saved: Saved) -> None:
+    """Say how a backfill goes on that has just been created or started."""
+    shown = host.backfills.by_attribute(saved.shown)
+    if host.run_model is None:
+        return
+    if shown["status"] in ACTIVE:
+        tell_next("To follow it", f"watch {shown['id']}")
+    elif shown["status"] is None:
+        tell_next("To start it", f"start {shown['id']}")
 
 
 def is_active(host: Host, backfill: t.Any) -> bool:

@@ -13,6 +13,7 @@ from ..rules import spoken
 from ..tables.zoned import moment_field
 from . import completing
 from .changing import parsed
+from .changing import tell_what_follows
 from .following import follow
 from .lookup import said
 from .options import CHANGES
@@ -97,6 +98,8 @@ def create(
     print_backfill(shown, as_json, saved.metadata)
     if watching:
         follow(host, str(host.table.key_of(saved.backfill)), as_json)
+    elif not as_json:
+        tell_what_follows(host, saved)
 
 
 def _add(host: Host, sent: dict[str, t.Any], option: str, values: dict[str, t.Any]) -> None:

@@ -19,7 +19,9 @@ from .lookup import read
 from .moving import lines_above
 from .printing import counts_of
 from .printing import ended_of
+from .printing import group_path
 from .printing import status_of
+from .printing import tell_next
 from .terminal import can_be_drawn_on
 from .terminal import of_status
 from .text import printable
@@ -42,9 +44,8 @@ def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -
         seen = _follow_in_bar(seen)
     # One at a time: there may be a night of them.
     [last] = deque(seen, maxlen=1)
-    if last["status"] == "failed" and host.run_model is not None and can_be_drawn_on():
-        told = f"{_group()} runs {printable(backfill_id)} --errors"
-        tell(f"To see what went wrong: {told}", err=True)
+    if last["status"] == "failed" and host.run_model is not None and not as_json:
+        tell_next("To see what went wrong", f"runs {backfill_id} --errors")
     raise click.exceptions.Exit(EXIT[last["status"]])
 
 
@@ -69,14 +70,9 @@ def _say_what_is_missing(
             told = True
             tell(
                 f"Backfill {printable(backfill_id)} has not been started. Waiting for"
-                f" `{_group()} start {printable(backfill_id)}`.",
+                f" `{group_path()} start {printable(backfill_id)}`.",
                 err=True,
             )
-
-
-def _group() -> str:
-    """How the group of the command is called in this app."""
-    return t.cast(click.Context, click.get_current_context().parent).command_path
 
 
 def _tell_json(shown: dict[str, t.Any]) -> str:

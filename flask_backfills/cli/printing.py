@@ -6,6 +6,8 @@ import re
 import typing as t
 from collections.abc import Mapping
 
+import click
+
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
@@ -13,6 +15,7 @@ from ..rules.plan import ACTIONS
 from ..rules.settings import is_paused
 from ..rules.settings import to_do
 from .terminal import Coloured
+from .terminal import is_terminal
 from .terminal import of_status
 from .terminal import wrapped
 from .text import printable
@@ -73,6 +76,23 @@ def tell_more(total: int, offset: int, shown: int) -> None:
     """Say how many of a list follow its page, if any do."""
     if total > offset + shown:
         tell(f"{total - offset - shown:,} more. To see them: --offset {offset + shown}")
+
+
+def group_path() -> str:
+    """How the group of the command is called in this app."""
+    return t.cast(click.Context, click.get_current_context().parent).command_path
+
+
+def tell_next(why: str, line: str) -> None:
+    """Say which command comes next, to somebody at a terminal.
+
+    It goes to the error output, so that nothing is added to what a script reads.
+
+    :param why: what the command is for, such as ``"To start it"``.
+    :param line: the command, without the name of its group.
+    """
+    if is_terminal():
+        tell(f"{why}: {group_path()} {printable(line)}", err=True)
 
 
 def plan_line(metadata: dict[str, t.Any] | None) -> str | None:
