@@ -40,7 +40,7 @@ class CurrentRun:
 
     def __init__(self, run: t.Any) -> None:
         self.run = run
-        self._stop = threading.Event()
+        self.stop = threading.Event()
 
     @property
     def stop_requested(self) -> bool:
@@ -49,10 +49,10 @@ class CurrentRun:
         It is true once the run was cancelled, has timed out or was taken back, or its worker
         is told to stop.
         """
-        return self._stop.is_set()
+        return self.stop.is_set()
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self.stop.set()
 
 
 #: The run that the calling thread does. Only while a runner is called.

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import Host
 from conftest import in_detail
+from conftest import sqlite_alone
 from flask import Flask
 from flask import g
 from sqlalchemy import event
@@ -36,6 +37,7 @@ pytestmark = in_detail
 
 ROOT = Path(__file__).parent.parent
 UTC = timezone.utc
+FAR = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
 
 
 @contextmanager
@@ -290,6 +292,40 @@ def test_what_is_for_the_test_and_not_for_the_run_reaches_the_test(kit, served, 
     assert (run.status, run.error) == ("failed", "SystemExit")
 
 
+def test_a_runner_can_be_told_to_stop(anywhere, served):
+    made = anywhere.create(runs=4, settings={"max_attempts": 2, "retry_delay": 600})
+    asked = []
+
+    @served.blueprint.runner
+    def load(run):
+        for part in range(5):
+            asked.append(run.key)
+            if current_run.stop_requested:
+                if run.key == days(1)[0]:
+                    return {"parts": part}
+                raise RuntimeError(f"stopped at part {part}")
+        return {"parts": 5}
+
+    # The worker that is told to stop does this attempt, and no other.
+    anywhere.stop_next()
+    [run] = anywhere.run_all()
+    # What it returns counts.
+    assert (run.status, run.metrics) == ("completed", {"parts": 0})
+    anywhere.stop_next(after=3)
+    [run] = anywhere.run_all()
+    assert (run.status, run.error) == ("initial", "stopped at part 3")
+    assert asked == days(1, 2, 2, 2, 2)
+    # What is planned comes in its order, each for one attempt.
+    anywhere.fail_next("502 upstream")
+    anywhere.stop_next(after=4)
+    errors = [run.error for run in anywhere.run_all()]
+    assert errors == ["502 upstream", "stopped at part 4"]
+    assert anywhere.run_all() == []
+    anywhere.advance(minutes=10)
+    assert len(anywhere.run_all()) == 3
+    assert anywhere.refresh(made).status == "completed"
+
+
 def test_a_run_that_takes_too_long_fails(kit, served):
     @served.blueprint.runner
     def load(run):
@@ -430,7 +466,7 @@ def test_a_run_that_cant_be_so_says_why(kit):
     kit.run(done, "completed")
     with pytest.raises(RuntimeError, match=r"no run of the backfill waits\. Completed: 1 run\."):
         kit.run(done)
-    with pytest.raises(ValueError, match="no run has the status 'done'"):
+    with pytest.raises(ValueError, match=r"status must be one of initial, .*, not 'done'"):
         kit.run(done, "done")
     with pytest.raises(TypeError, match="has no attribute 'colour'"):
         kit.run(colour="red")
@@ -573,13 +609,81 @@ def test_an_app_with_several_blueprints_names_one(other, bare):
 def test_what_is_missing_is_named_with_its_cure(own_runner):
     with pytest.raises(RuntimeError, match="has no BackfillBlueprint: register it where the app"):
         Kit(Flask("empty"))
-    with pytest.raises(TypeError, match="is no Flask app"):
+    with pytest.raises(TypeError, match="must be your Flask app, not None"):
         Kit(None)
     with Kit(own_runner.app) as kit:
         kit.create()
         own_runner.blueprint.host.runner = None
         with pytest.raises(RuntimeError, match=r"register a function with @blueprint\.runner"):
             kit.run_all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        (lambda kit, _: kit.of([]), RuntimeError, r"no BackfillBlueprint named \[\]"),
+        (lambda kit, _: kit.advance(days="10"), TypeError, "days must be a number, not '10'"),
+        (lambda kit, _: kit.advance(hours=True), TypeError, "hours must be a number, not True"),
+        (lambda kit, _: kit.advance(days=float("nan")), ValueError, "a finite number, not nan"),
+        (lambda kit, _: kit.advance(days=10**7), ValueError, r"1 to 9999: days=1e\+07 is too"),
+        (lambda kit, _: kit.advance(days=10**10), ValueError, r"1 to 9999: days=1e\+10 is too"),
+        (lambda kit, _: kit.travel_to("2023-07-01"), TypeError, r"a datetime, .*not '2023-07-01'"),
+        (lambda kit, _: kit.travel_to(kit.now.date()), TypeError, r"a datetime, .*not datetime.da"),
+        (lambda kit, _: kit.travel_to(FAR), ValueError, "within the years 1 to 9999, in UTC"),
+        (lambda kit, _: kit.create(runs="3"), TypeError, "runs must be an integer, not '3'"),
+        (lambda kit, _: kit.create(runs=0), ValueError, "runs must be at least 1, not 0"),
+        (lambda kit, _: kit.create(runs=10**9), ValueError, r"at most 29\d+, not 1000000000"),
+        (lambda kit, _: kit.create(start="2023-07-01"), TypeError, r"True or False, .*datetime="),
+        (lambda kit, _: kit.update(None), TypeError, r"a backfill, not None: .*create\(\) returns"),
+        (lambda kit, made: kit.update(kit.runs(made)[0]), TypeError, "not a value of the type"),
+        (lambda kit, made: kit.update(type(made)), TypeError, "a backfill, not the class"),
+        (lambda kit, made: kit.update(type(made)()), ValueError, "is not stored yet: flush"),
+        (lambda kit, _: kit.refresh(5), TypeError, "a backfill or a run, not 5: give a row of"),
+        (lambda kit, _: kit.runs(None), TypeError, "this must be a backfill, not None: give"),
+        (lambda kit, _: kit.run("failed"), TypeError, "this must be a backfill, not 'failed'"),
+        (lambda kit, made: kit.run(made, []), ValueError, "status must be one of initial, "),
+        (lambda kit, made: kit.run(made, error="x"), ValueError, "only a failed run gets error="),
+        (
+            lambda kit, made: kit.run(made, "failed", metrics={}),
+            ValueError,
+            "only a completed run gets metrics=, not one that is failed",
+        ),
+        (
+            lambda kit, made: kit.run(made, "failed", error=ValueError("x")),
+            TypeError,
+            "error must be a text, .*not a value of the type ValueError",
+        ),
+        (
+            lambda kit, made: kit.run(made, "completed", metrics=[1]),
+            TypeError,
+            "metrics must be a dict, .*not a value of the type list",
+        ),
+        (
+            lambda kit, made: kit.run(made, "completed", metrics={"rows": float("inf")}),
+            ValueError,
+            "the metric rows is not a finite number",
+        ),
+        (lambda kit, _: kit.run_all("2"), TypeError, "limit must be an integer, not '2'"),
+        (lambda kit, _: kit.run_all(True), TypeError, "limit must be an integer, not True"),
+        (lambda kit, _: kit.run_all(-1), ValueError, "limit must be at least 0, not -1"),
+        (lambda kit, _: kit.run_all(reraise=1), TypeError, "reraise must be True or False, not 1"),
+        (lambda kit, _: kit.fail_next(times=-1), ValueError, "times must be at least 0, not -1"),
+        (lambda kit, _: kit.fail_next(3), TypeError, "an exception, its class or a text, not 3"),
+        (lambda kit, _: kit.fail_next(int), TypeError, "or a text, not the class int"),
+        (lambda kit, _: kit.fail_next(UnicodeDecodeError), TypeError, "without arguments: give"),
+        (lambda kit, _: kit.stop_next(-1), ValueError, "after must be at least 0, not -1"),
+        (lambda kit, _: kit.lose_worker(1.5), TypeError, "runs must be an integer, not 1.5"),
+        (lambda kit, _: kit.lose_worker(-1), ValueError, "runs must be at least 0, not -1"),
+    ],
+)
+@sqlite_alone
+def test_what_a_test_gets_wrong_is_a_sentence_and_changes_nothing(kit, wrong, error, told):
+    made, now = kit.create(), kit.now
+    with pytest.raises(error, match=told):
+        wrong(kit, made)
+    assert kit.now == now
+    assert [run.status for run in kit.runs(made)] == ["initial"] * 3
+    assert [run.status for run in kit.run_all()] == ["completed"] * 3
 
 
 def test_a_block_in_a_block_leaves_no_clock_that_stands_still(served):

@@ -7,6 +7,7 @@ without: the objects that it has stay in its session, and what is meant for the 
 from __future__ import annotations
 
 import asyncio
+import threading
 import typing as t
 
 import sqlalchemy as sa
@@ -15,13 +16,33 @@ from sqlalchemy.orm import Session
 
 from ..host import Host
 from ..keeper import Keeper
+from ..runner import current_run
 from ..runner import perform
-
-#: What a test lets an attempt fail with: an exception, its class, or the text of one.
-Failure = BaseException | type[BaseException] | str
+from .given import Failure
 
 #: What is no :exc:`Exception`, and ends a run all the same, as in every worker.
 _OF_RUNS = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+class Stop(t.NamedTuple):
+    """What stops an attempt early: its worker is told to stop."""
+
+    #: How often its runner may ask before.
+    after: int
+
+
+class _Asked(threading.Event):
+    """Is set once it was asked so often."""
+
+    def __init__(self, often: int) -> None:
+        super().__init__()
+        self.left = often
+
+    def is_set(self) -> bool:
+        if self.left <= 0:
+            self.set()
+        self.left -= 1
+        return super().is_set()
 
 
 class Claimed(t.NamedTuple):
@@ -56,10 +77,12 @@ def joined(host: Host, run: t.Any) -> Claimed:
     return Claimed(run, record)
 
 
-def attempt(app: Flask, host: Host, record: t.Any, failure: Failure | None) -> list[BaseException]:
+def attempt(
+    app: Flask, host: Host, record: t.Any, planned: Failure | Stop | None
+) -> list[BaseException]:
     """Let the runner do a claimed run, and record how it ended.
 
-    :param failure: raised in its place.
+    :param planned: what is raised in its place, or when it is told to stop.
     :returns: what was raised.
     :raises BaseException: what is for the test and not for the run, such as Ctrl-C and
         ``pytest.fail()``, once the end is recorded.
@@ -68,8 +91,10 @@ def attempt(app: Flask, host: Host, record: t.Any, failure: Failure | None) -> l
 
     def once(run: t.Any) -> t.Any:
         try:
-            if failure is not None:
-                raise RuntimeError(failure) if isinstance(failure, str) else failure
+            if isinstance(planned, Stop):
+                current_run.stop = _Asked(planned.after)
+            elif planned is not None:
+                raise RuntimeError(planned) if isinstance(planned, str) else planned
             assert runner is not None
             return runner(run)
         except BaseException as error:

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from datetime import timedelta
-from datetime import timezone
 
 from flask import current_app
 from flask import Flask
@@ -17,8 +15,9 @@ from flask import has_app_context
 
 from ..blueprint import BackfillBlueprint
 from ..host import Host
-from ..tables import columns
-from .attempts import Failure
+from . import given
+from .attempts import Stop
+from .given import Failure
 from .hours import Hours
 
 C = t.TypeVar("C", bound="Chosen")
@@ -28,7 +27,8 @@ class _Shared(t.NamedTuple):
     """What the kits of one app's blueprints share."""
 
     hours: Hours
-    failures: deque[Failure]
+    #: What the next attempts come to, instead of a call of the runner alone.
+    planned: deque[Failure | Stop]
     numbers: Iterator[int]
 
 
@@ -42,7 +42,7 @@ class Chosen:
 
     def __init__(self, app: Flask, name: str | None = None) -> None:
         if not isinstance(app, Flask):
-            raise TypeError(f"{app!r} is no Flask app")
+            raise TypeError(f"this must be your Flask app, not {given.said(app)}")
         self.app = app
         self._found = {
             known: one
@@ -94,7 +94,7 @@ class Chosen:
         return self._found[self._name or next(iter(self._found))]
 
     def _require(self, name: str) -> None:
-        if name not in self._found:
+        if name not in list(self._found):
             names = ", ".join(map(repr, self._found))
             raise RuntimeError(f"the app has no BackfillBlueprint named {name!r}, only {names}")
 
@@ -115,17 +115,21 @@ class Chosen:
         """Let time pass: for retry delays, leases, ``only_ended`` and ``run_timeout``.
 
         :returns: the new time.
+        :raises TypeError: for what is no number.
+        :raises ValueError: for more than there is time.
         """
-        passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        return self.travel_to(self.now + passed)
+        return self.travel_to(
+            given.later(self.now, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        )
 
     def travel_to(self, moment: datetime) -> datetime:
         """Let it be another time, earlier or later.
 
         :param moment: in UTC if it is naive.
         :returns: the new time.
+        :raises TypeError: for what is no datetime.
         """
-        self._shared.hours.move(columns.in_utc(moment, True).astimezone(timezone.utc))
+        self._shared.hours.move(given.moment(moment))
         return self.now
 
     @contextmanager

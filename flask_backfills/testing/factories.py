@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from .. import errors
 from . import attempts
+from . import given
 from . import sent
 from .chosen import Chosen
 
@@ -32,6 +33,8 @@ class Factories(Chosen):
         :raises flask_backfills.errors.Refused: as a request is refused.
         """
         host = self._host
+        given.count("runs", runs, 1, sent.MOST)
+        given.answer("start", start, ". The window is start_datetime= and end_datetime=")
         pipeline = sent.pipeline(host) if pipeline is None else pipeline
         with self._here():
             name = f"Test {next(self._shared.numbers)}"
@@ -48,6 +51,7 @@ class Factories(Chosen):
         :raises flask_backfills.errors.Refused: as a request is refused.
         """
         host = self._host
+        given.backfill(host, backfill)
         written = {host.schema.key_of(key): sent.wire(value) for key, value in values.items()}
         with self._here(), _telling():
             backfill = attempts.read(host, backfill)
@@ -60,12 +64,15 @@ class Factories(Chosen):
 
         Needed without an app context, where a row can't follow what happens.
         """
+        given.row(self._host, row)
         with self._here():
             return attempts.read(self._host, row)
 
     def runs(self, backfill: t.Any) -> list[t.Any]:
         """All runs of a backfill, by ``execution_date`` and ``key``."""
         host = self._host
+        host.run_table  # noqa: B018
+        given.backfill(host, backfill)
         with self._here():
             query = sa.select(host.run_table.model).where(host.run_table.of(backfill))
             query = query.order_by(*host.runs.hand_out.next.order(False))
@@ -97,8 +104,10 @@ class Factories(Chosen):
         """
         host = self._host
         host.run_table  # noqa: B018
-        if status not in ("initial", "running", "completed", "failed", "cancelled"):
-            raise ValueError(f"no run has the status {status!r}")
+        metrics = given.result(status, error, metrics)
+        self._check(values)
+        if backfill is not None:
+            given.backfill(host, backfill)
         with self._here():
             backfill = self.create(runs=1) if backfill is None else attempts.read(host, backfill)
             if status in ("initial", "cancelled"):
@@ -141,16 +150,21 @@ class Factories(Chosen):
         backfill = attempts.read(self._host, backfill)
         return " ".join(one.message for one in self._host.explaining.explain(backfill))
 
+    def _check(self, values: dict[str, t.Any]) -> None:
+        """Refuse names of no attribute before anything is done."""
+        table = self._host.run_table
+        for name in values:
+            if name not in table.columns and not hasattr(table.model, name):
+                raise TypeError(f"{table.model.__name__} has no attribute {name!r}")
+
     def _write(self, run: t.Any, values: dict[str, t.Any]) -> None:
         table = self._host.run_table
         with table.database.transaction():
             for name, value in values.items():
                 if name in table.columns:
                     table.assign(run, **{name: value})
-                elif hasattr(type(run), name):
-                    setattr(run, name, value)
                 else:
-                    raise TypeError(f"{type(run).__name__} has no attribute {name!r}")
+                    setattr(run, name, value)
 
 
 @contextmanager

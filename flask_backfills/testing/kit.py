@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from . import attempts
+from . import given
 from .factories import Factories
 
 
@@ -34,6 +35,9 @@ class Kit(Factories):
         :returns: the runs as they are at the end, in the order of their attempts.
         :raises RuntimeError: if the blueprint has no runs or no runner.
         """
+        if limit is not None:
+            given.count("limit", limit)
+        given.answer("reraise", reraise)
         if self._host.run_table and self._host.runner is None:
             raise RuntimeError(
                 "no runner is registered: register a function with @blueprint.runner, where the"
@@ -47,21 +51,35 @@ class Kit(Factories):
                 if (claimed := attempts.claim(self._host)) is None:
                     break
             with self._here():
-                failure = self._shared.failures.popleft() if self._shared.failures else None
-                raised = attempts.attempt(self.app, self._host, claimed.record, failure)
+                planned = self._shared.planned.popleft() if self._shared.planned else None
+                raised = attempts.attempt(self.app, self._host, claimed.record, planned)
                 done.append(claimed.run)
             if reraise and raised:
                 raise raised[0]
+            if isinstance(planned, attempts.Stop):
+                break
         with self._here():
             return [attempts.read(self._host, run) for run in done]
 
-    def fail_next(self, error: attempts.Failure = "backfills.fail_next()", times: int = 1) -> None:
+    def fail_next(self, error: given.Failure = "backfills.fail_next()", times: int = 1) -> None:
         """Let the next attempt of :meth:`run_all` raise an error, instead of calling your runner.
 
         :param error: an exception, its class, or the text of one.
         :param times: how many attempts.
         """
-        self._shared.failures.extend([error] * times)
+        given.count("times", times)
+        self._shared.planned.extend([given.failure(error)] * times)
+
+    def stop_next(self, after: int = 0) -> None:
+        """Let the worker of the next attempt of :meth:`run_all` be told to stop, as at SIGTERM.
+
+        ``current_run.stop_requested`` is true in this attempt. What your runner returns or
+        raises then is its result, and :meth:`run_all` ends after it, as this worker does. Call
+        it again for the next worker.
+
+        :param after: how often your runner asks before it is true.
+        """
+        self._shared.planned.append(attempts.Stop(given.count("after", after)))
 
     def lose_worker(self, runs: int = 1) -> list[t.Any]:
         """Let a worker claim runs and die.
@@ -72,6 +90,7 @@ class Kit(Factories):
 
         :param runs: how many runs it claims at the most.
         """
+        given.count("runs", runs)
         lost: list[t.Any] = []
         with self._here():
             while len(lost) < runs and (claimed := attempts.claim(self._host)) is not None:

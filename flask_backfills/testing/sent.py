@@ -16,6 +16,9 @@ from ..tables import columns
 #: The first day of a window, in the zone of the blueprint.
 FIRST = date(2023, 7, 1)
 
+#: More days a window can't have.
+MOST = (date.max - FIRST).days
+
 #: The pipeline, where the blueprint does not say which there are.
 PIPELINE = "tests"
 
