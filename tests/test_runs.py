@@ -1,6 +1,7 @@
 """Backfills that run: started, planned anew while they run, handed out, ended."""
 
 import enum
+import json
 import uuid
 from collections import Counter
 from datetime import datetime
@@ -934,6 +935,18 @@ def test_a_session_that_keeps_what_it_has_read_hands_out_what_there_is(bare):
         assert other.runs.finish(again.id, "completed", attempt=again.attempt)
         keeping.remove()
     engine.dispose()
+
+
+def test_errors_that_differ_are_told_apart_whatever_the_collation(runner):
+    runner.put(START)
+    texts = ["no file", "No file", "no file ", "no file", "na\u00efve", "naive", "no file"]
+    for run, text in zip(runner.claim(limit=7), texts, strict=True):
+        runner.end(run, "failed", None, text)
+    args = ["backfills", "runs", "6", "--errors", "--json"]
+    told = json.loads(runner.app.test_cli_runner().invoke(args=args).stdout)
+    counted = {one["error"]: one["run_count"] for one in told["errors"]}
+    assert counted == Counter(texts) and told["metadata"] == {"count": 5}
+    assert told["errors"][0]["last_key"] == "2023-03-07T00:00:00"
 
 
 def test_settings_that_are_older_than_their_rules_decide_nothing(bare):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flask_backfills.rules import spoken
 from flask_backfills.rules.window import INTERVAL_TYPES
+from flask_backfills.rules.window_words import say_step
 
 ZONES = [timezone.utc, *map(ZoneInfo, ("America/New_York", "Asia/Kathmandu", "Asia/Beirut"))]
 
@@ -100,7 +101,7 @@ def test_before_the_year_1_there_is_no_moment(unit):
 
 @given(st.sampled_from([*INTERVAL_TYPES]), st.integers(1, 10**6))
 def test_an_interval_is_read_as_it_is_told(kind, units):
-    told = spoken.every(kind, units).removeprefix("every ").replace(",", "")
+    told = say_step(kind, units).removeprefix("every ").replace(",", "")
     assert spoken.interval(told) == (kind, units)
 
 

@@ -58,7 +58,7 @@ def test_a_backfill_is_created_in_words_and_started(flask, runner):
     if day_of(0) != today:
         pytest.skip("midnight has passed meanwhile")
     first, *_, last = result.stdout.splitlines()
-    assert first == f"From {day_of(14)} to {day_of(1)}, every day."
+    assert first == f"From {day_of(14)} to {day_of(1)}, daily."
     assert last == "The plan: 14 to add."
     [made] = runner.read("/api/backfills?pipeline_uuid=daily")["backfills"]
     assert (made["start_datetime"], made["end_datetime"]) == (
@@ -127,7 +127,20 @@ def test_coverage_explain_and_gaps_take_words_too(flask, runner):
     explained = flask(f"explain {made['id']} --date yesterday").stdout
     assert explained == flask(f"explain {made['id']} --date {day_of(1)}").stdout != ""
     assert explained != flask(f"explain {made['id']} --date '9 days ago'").stdout
-    assert flask("coverage daily soon today").exit_code == 1
+    # Both ends are told, as the route tells them.
+    refused = flask("coverage daily soon later")
+    assert refused.exit_code == 1
+    assert "start_datetime: " in refused.stderr and "end_datetime: " in refused.stderr
+    refused = flask("coverage daily 2023-07-02 2023-07-02")
+    assert "end_datetime: Must be after start_datetime." in refused.stderr
+
+
+@pytest.mark.parametrize("words", ["hourly", "hour", "1 hour", "an hour"])
+def test_a_step_is_understood_as_it_is_told(flask, runner, words):
+    line = f"create daily --every '{words}' --from 2023-07-01 --to 2023-07-02"
+    assert (
+        flask(line).stdout.splitlines()[0] == "From 2023-07-01 00:00 to 2023-07-02 00:00, hourly."
+    )
 
 
 # --watch

@@ -20,6 +20,7 @@ from ..rules.lifecycle import STATUSES
 from ..tables.fields import Text
 from ..tables.fields import UTCDateTime
 from ..tables.fields import WholeNumber
+from ..tables.zoned import Span
 
 #: What Mage's own callers send with every request: credentials, which ``authorize`` may read,
 #: and whether they want the HTTP status of an error, which they always get.
@@ -66,14 +67,8 @@ class RunsUpdate(RunUpdate):
     status = Text(required=True, validate=validate.OneOf(STATUSES))
 
 
-class Coverage(Page):
-    start_datetime = UTCDateTime(required=True)
-    end_datetime = UTCDateTime(required=True)
-
-    @validates_schema
-    def _ends_after_it_starts(self, asked: dict[str, t.Any], **more: t.Any) -> None:
-        if asked["end_datetime"] <= asked["start_datetime"]:
-            raise ValidationError("Must be after start_datetime.", "end_datetime")
+class Coverage(Page, Span):
+    """A page of what is covered of a span."""
 
 
 class Explain(Query):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 import typing as t
 
+from ..rules.spans import clock
 from .terminal import Coloured
 from .terminal import cut
 from .terminal import room_of
@@ -51,7 +51,7 @@ class Bar:
         since, before = self.begun
         left = ""
         if of is not None and before < done < of:
-            left = duration((now - since) / (done - before) * (of - done))
+            left = clock((now - since) / (done - before) * (of - done))
         # A terminal goes on to the next line once the last column is written.
         room = (width() or 80) - 1
         shown = line(label.text, done, of, left, info, room)
@@ -80,13 +80,3 @@ def line(label: str, done: int, of: int | None, left: str, info: str, room: int)
         filled = min(spare * done // of, spare)
         bar = f"[{'#' * filled}{'-' * (spare - filled)}]  "
     return cut(f"{label}  {bar}{words}", room)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds.
-
-    >>> duration(3_725.2), duration(90_000)
-    ('01:02:06', '25:00:00')
-    """
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"

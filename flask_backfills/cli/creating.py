@@ -10,6 +10,7 @@ from marshmallow import ValidationError
 from ..changes import actions
 from ..host import Host
 from ..rules import spoken
+from ..rules.window_words import say_step
 from ..tables.zoned import moment_field
 from . import completing
 from .changing import parsed
@@ -144,8 +145,7 @@ def _fill(host: Host, sent: dict[str, t.Any], start: str, end: str) -> None:
 
 def _read(shown: dict[str, t.Any]) -> str:
     """How the options were understood, as it is stored."""
-    kind, units = shown["interval_type"], shown["interval_units"]
-    steps = spoken.every(kind, units) if kind and units else ""
+    steps = say_step(shown["interval_type"], shown["interval_units"])
     window = window_of(shown)
     told = ", ".join(filter(None, (window and f"from {window}", steps)))
     return f"{told[:1].upper()}{told[1:]}."

@@ -11,7 +11,7 @@ import typing as t
 import click
 
 from ..host import Host
-from ..runs.error_counts import failures
+from ..runs.failures import recorded
 from .printing import print_json
 from .printing import tell_more
 from .printing import tell_none
@@ -28,7 +28,7 @@ def print_errors(
 ) -> None:
     if "error" not in host.run_table.columns:
         raise click.ClickException("The run model has no error: nothing says why a run failed.")
-    found, total = failures(host.run_table, backfill, status, offset, limit)
+    found, total = recorded(host.run_table, backfill, status, offset, limit)
     if as_json:
         errors = [one._asdict() for one in found]
         print_json({"errors": errors, "metadata": {"count": total}})

@@ -27,7 +27,6 @@ from ..tables import lists
 from . import forms
 from . import settings_form
 from . import timeline
-from .field import Field
 from .frame import Frame
 from .guard import check_origin
 from .guard import check_token
@@ -72,16 +71,6 @@ class Draft(t.NamedTuple):
     key: str
     pipeline_error: str = ""
     notice: str = ""
-
-    def by_attribute(self, host: Host) -> dict[str, Field]:
-        """The fields that the form asks for, by their attribute."""
-        fields = {field.key: field for field in self.form.fields}
-        keys = {
-            f.attribute or name: f.data_key or name for name, f in host.schema.load_fields.items()
-        }
-        return {
-            name: fields[key] for name, key in keys.items() if key in fields and name not in APART
-        }
 
 
 def create_view(frame: Frame) -> ResponseReturnValue:
@@ -221,7 +210,8 @@ def _page(
     preview: Preview | None = None,
 ) -> str:
     host = frame.host
-    fields = draft.by_attribute(host)
+    found = draft.form.by_attribute
+    fields = {name: field for name, field in found.items() if name not in APART}
     more = [field for name, field in fields.items() if name not in (*FIRST, forms.SETTINGS)]
     today = datetime.now(host.zone).date()
     return frame.render(

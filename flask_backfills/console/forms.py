@@ -114,6 +114,11 @@ class Form:
         self.other_errors: dict[str, str] = {}
 
     @property
+    def by_attribute(self) -> dict[str, Field]:
+        """The fields by their attribute, without those of single settings."""
+        return {field.attribute: field for field in self.fields if not self._is_setting(field)}
+
+    @property
     def first(self) -> list[Field]:
         return self._with(FIRST)
 
@@ -137,8 +142,7 @@ class Form:
     @property
     def more(self) -> list[Field]:
         apart = {*FIRST, *WINDOW, *STEP, *VARIABLES, SETTINGS}
-        found = [field for field in self.fields if not self._is_setting(field)]
-        return [field for field in found if field.attribute not in apart]
+        return [field for name, field in self.by_attribute.items() if name not in apart]
 
     @property
     def wrong(self) -> list[Field]:
@@ -247,7 +251,7 @@ class Form:
         return field.key == settings_form.key_of(self.settings_key, field.attribute)
 
     def _with(self, attributes: Iterable[str]) -> list[Field]:
-        found = {field.attribute: field for field in self.fields if not self._is_setting(field)}
+        found = self.by_attribute
         return [found[attribute] for attribute in attributes if attribute in found]
 
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from datetime import timezone
 
 from ..changes import actions
-from ..rules.forecast import spoken
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import REPROCESS
 from ..rules.plan import USUALLY
 from ..rules.reasons import Reason
+from ..rules.spans import took
 from ..tables.settings import settings_of
 from . import timeline
 from .failures import failures_of
@@ -133,7 +133,7 @@ def _took(frame: Frame, started: datetime | None, ended: datetime | None) -> str
     """How long a backfill that has ended took."""
     if started is None or ended is None or ended < started:
         return None
-    return spoken((ended - started).total_seconds(), frame.translate)
+    return took((ended - started).total_seconds(), frame.translate)
 
 
 def every(summary: dict[str, t.Any]) -> int:

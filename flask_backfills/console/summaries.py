@@ -9,7 +9,6 @@ from datetime import datetime
 from ..changes.backfills import Saved
 from ..host import Host
 from ..rules.forecast import sentence
-from ..rules.forecast import spoken
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
@@ -17,6 +16,7 @@ from ..rules.settings import to_do
 from ..rules.shares import shares
 from ..rules.sight import is_blank
 from ..rules.sight import seen
+from ..rules.spans import about
 from ..rules.window_words import say_window
 from ..tables import columns
 from .wording import Translate
@@ -56,7 +56,7 @@ def summaries(
 
 def time_left(seconds: float, translate: Translate) -> str:
     """How long a backfill may still take."""
-    return translate("about {span} left", span=spoken(seconds, translate))
+    return translate("about {span} left", span=about(seconds, translate))
 
 
 def title_of(key: t.Any, name: t.Any) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from .window_words import Translate
+from .spans import about
 
 #: How many finished runs are asked for.
 MOST = 1_000
@@ -214,24 +214,6 @@ def _steps(spans: Sequence[Span]) -> Iterator[tuple[float, int]]:
     yield from sorted(ordered)
 
 
-def spoken(seconds: float, translate: Translate = str.format) -> str:
-    """About how long, for people.
-
-    >>> spoken(0.2), spoken(840), spoken(5_500), spoken(200_000)
-    ('1 s', '14 min', '2 h', '2 d')
-
-    What would be rounded to 60 minutes is an hour:
-
-    >>> spoken(59.4), spoken(59.6), spoken(3_599), spoken(86_000)
-    ('59 s', '1 min', '1 h', '1 d')
-    """
-    # Half of what the unit before counts.
-    for unit, size, half in (("d", 86_400, 1_800), ("h", 3_600, 30), ("min", 60, 0.5)):
-        if seconds >= size - half:
-            return translate(f"{{count}} {unit}", count=f"{seconds / size:.0f}")
-    return translate("{count} s", count=f"{max(seconds, 1):.0f}")
-
-
 def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:
     """A forecast for people; ``None`` if it is not known.
 
@@ -247,7 +229,7 @@ def sentence(forecast: Mapping[str, t.Any] | None) -> str | None:
     """
     if not forecast or not forecast["seconds"]:
         return None
-    half, most = (spoken(forecast["seconds"][one]) for one in ("p50", "p90"))
+    half, most = (about(forecast["seconds"][one]) for one in ("p50", "p90"))
     runs, at_once = forecast["runs"], forecast["at_once"]
     counted = "1 run" if runs == 1 else f"{runs:,} runs, {at_once:,} at once"
     likely = f"The forecast: about {half} for {counted}."

@@ -1,7 +1,12 @@
-"""Spans of time as people read them: without what goes without saying."""
+"""Spans of time as people read them: without what goes without saying.
+
+Three functions say how long: :func:`took` what was measured, :func:`about` what is expected, and
+:func:`clock` what counts down.
+"""
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from datetime import timedelta
 from datetime import tzinfo
@@ -128,3 +133,31 @@ def took(seconds: float, translate: Translate = str.format) -> str:
         if whole % size >= smaller
     ]
     return " ".join(told)
+
+
+def about(seconds: float, translate: Translate = str.format) -> str:
+    """About how long something will take: in one unit, since a forecast knows no more.
+
+    >>> about(0.2), about(840), about(5_500), about(200_000)
+    ('1 s', '14 min', '2 h', '2 d')
+
+    What would be rounded to 60 minutes is an hour:
+
+    >>> about(59.4), about(59.6), about(3_599), about(86_000)
+    ('59 s', '1 min', '1 h', '1 d')
+    """
+    # Half of what the unit before counts.
+    for unit, size, half in (("d", 86_400, 1_800), ("h", 3_600, 30), ("min", 60, 0.5)):
+        if seconds >= size - half:
+            return translate(f"{{count}} {unit}", count=f"{seconds / size:.0f}")
+    return translate("{count} s", count=f"{max(seconds, 1):.0f}")
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, for what counts down: as wide each time, so that nothing jumps.
+
+    >>> clock(3_725.2), clock(90_000)
+    ('01:02:06', '25:00:00')
+    """
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"

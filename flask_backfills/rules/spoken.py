@@ -1,4 +1,6 @@
-"""Moments and intervals in people's words: "2 weeks ago", "every 2 days". No I/O.
+"""Moments and intervals, read from people's words: "2 weeks ago", "2 days". No I/O.
+
+:mod:`.window_words` says them.
 
 Moments are naive and in UTC.
 """
@@ -13,6 +15,7 @@ from datetime import tzinfo
 from .window import INTERVAL_TYPES
 from .window import local
 from .window import Window
+from .window_words import ONE
 from .zones import moment_of
 
 _DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -59,21 +62,15 @@ def moment(text: str, now: datetime, zone: tzinfo) -> datetime | None:
 def interval(text: str) -> tuple[str, int] | None:
     """The type and the units of an interval in words; ``None`` for other text.
 
-    >>> interval("day"), interval("2 weeks"), interval("an hour"), interval("fortnight")
+    >>> interval("day"), interval("2 weeks"), interval("hourly"), interval("fortnight")
     (('day', 1), ('week', 2), ('hour', 1), None)
     """
-    found = _EVERY.fullmatch(_plain(text))
+    words = _plain(text)
+    for interval_type, told in ONE.items():
+        if words == told:
+            return interval_type, 1
+    found = _EVERY.fullmatch(words)
     return None if found is None else (found[2], _number(found[1]))
-
-
-def every(interval_type: str, interval_units: int) -> str:
-    """An interval in words.
-
-    >>> every("day", 1), every("week", 2)
-    ('every day', 'every 2 weeks')
-    """
-    one = interval_units == 1
-    return f"every {interval_type}" if one else f"every {interval_units:,} {interval_type}s"
 
 
 def _plain(text: str) -> str:

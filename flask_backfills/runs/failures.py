@@ -1,4 +1,9 @@
-"""Which errors the runs of a backfill have failed with, and which runs those of one group are."""
+"""Which errors the runs of a backfill have: each one whole, or those of a kind as one.
+
+The terminal shows each error once and whole, a page at a time: there, people read what went wrong.
+Only equal texts are one error for it. The console has a line for each kind of error, so it reads
+no more of a text than is compared, and :mod:`flask_backfills.rules.failures` groups them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,47 @@ from ..tables.run_table import RunTable
 #: Different errors that are read to be shown, the most frequent first. Each of 100,000 runs may
 #: have another.
 MOST = 2_000
+
+
+class Recorded(t.NamedTuple):
+    """Runs of one status that have the same error."""
+
+    status: str
+    error: str | None
+    run_count: int
+    #: The lowest and the highest key: where keys are dates, the first and the last.
+    first_key: str
+    last_key: str
+
+
+def recorded(
+    runs: RunTable, backfill: t.Any, status: str | None, offset: int, limit: int
+) -> tuple[list[Recorded], int]:
+    """A page of the errors of the wanted runs of a backfill, and how many there are.
+
+    The most frequent comes first. Two statements.
+
+    :param status: only runs with this status, those without an error too; ``None`` for all runs
+        that have an error.
+    """
+    error = runs.columns.get("error")
+    if error is None:
+        return [], 0
+    of_these = error.is_not(None) if status is None else runs.has(status)
+    query = sa.select(
+        runs.columns["status"], _exact(runs, error).label("error"), runs.columns["key"]
+    )
+    one = query.where(runs.of(backfill), of_these, *runs.wanted_only()).subquery().c
+    word, key = one[0], one[2]
+    count, first = sa.func.count(), sa.func.min(key)
+    query = sa.select(word, one.error, count, first, sa.func.max(key)).group_by(word, one.error)
+    total = runs.database.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar()
+    page = query.order_by(count.desc(), first, word).offset(offset).limit(limit)
+    found = [
+        Recorded(runs.word(word), _text(text), *rest)
+        for word, text, *rest in runs.database.execute(page)
+    ]
+    return found, total or 0
 
 
 def are_told(runs: RunTable) -> bool:
@@ -83,15 +129,18 @@ def failed_only(runs: RunTable, backfill: t.Any) -> tuple[t.Any, ...]:
 def _compared(runs: RunTable) -> t.Any:
     """The error of a run, as far as it is compared."""
     column = runs.columns["error"]
-    if not _is_plain(runs):
-        return column
-    return columns.exact(sa.func.substr(column, 1, COMPARED), runs.database.dialect)
+    return _exact(runs, sa.func.substr(column, 1, COMPARED)) if _is_plain(runs) else column
+
+
+def _exact(runs: RunTable, error: t.Any) -> t.Any:
+    """An error, so that only equal texts are one, whatever the collation of the column."""
+    return columns.exact(error, runs.database.dialect) if _is_plain(runs) else error
 
 
 def _is_plain(runs: RunTable) -> bool:
     """Whether the column holds the text itself, and not what a type of the host's makes of it."""
     column = runs.columns["error"]
-    return columns.plain_type(column) is column.type
+    return columns.plain_type(column) is column.type and isinstance(column.type, sa.String)
 
 
 def _text(error: t.Any) -> str | None:

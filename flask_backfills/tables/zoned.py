@@ -12,6 +12,8 @@ from datetime import datetime
 from datetime import timezone
 from datetime import tzinfo
 
+from marshmallow import Schema
+from marshmallow import validates_schema
 from marshmallow import ValidationError
 
 from .. import errors
@@ -41,6 +43,18 @@ def moment_field(zone: tzinfo | None) -> UTCDateTime:
     return field
 
 
+class Span(Schema):
+    """A start and an end after it, as people and requests write them."""
+
+    start_datetime = UTCDateTime(required=True)
+    end_datetime = UTCDateTime(required=True)
+
+    @validates_schema
+    def _ends_after_it_starts(self, asked: dict[str, t.Any], **more: t.Any) -> None:
+        if asked["end_datetime"] <= asked["start_datetime"]:
+            raise ValidationError("Must be after start_datetime.", "end_datetime")
+
+
 def read_span(start: str, end: str, zone: tzinfo | None) -> tuple[datetime, datetime]:
     """Two moments as people write them, naive and in UTC.
 
@@ -48,16 +62,14 @@ def read_span(start: str, end: str, zone: tzinfo | None) -> tuple[datetime, date
     :raises flask_backfills.errors.Refused: for what is no moment, and for an end that is not after
         the start.
     """
-    field = moment_field(zone)
-    found: list[datetime] = []
-    for key, text in zip(WINDOW, (start, end), strict=True):
-        try:
-            found.append(field.deserialize(text))
-        except ValidationError as error:
-            raise errors.Refused({key: error.messages}) from None
-    if found[1] <= found[0]:
-        raise errors.Refused({WINDOW[1]: [f"Must be after {WINDOW[0]}."]})
-    return found[0], found[1]
+    schema = Span()
+    for field in schema.fields.values():
+        t.cast(UTCDateTime, field).zone = zone
+    try:
+        found = schema.load(dict(zip(WINDOW, (start, end), strict=True)))
+    except ValidationError as error:
+        raise errors.Refused(error.normalized_messages()) from None  # type: ignore[no-untyped-call]
+    return found["start_datetime"], found["end_datetime"]
 
 
 def use_zone(schema: BackfillSchema, zone: tzinfo) -> None:
