@@ -55,7 +55,7 @@ def on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterat
     if skipped:
         yield (
             f"{name} has {', '.join(skipped)}: most writes of runs are made in bulk and skip them."
-            " See docs/model.md."
+            " See docs/columns.md."
         )
     yield from _lacking(RUNS, name, mapped["id"].table, mapped, "two runs may get the same key")
 
