@@ -119,11 +119,56 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(
     assert ("no reading" * 20 in piped) == ("runs" in line)
     assert (LONG in piped) == ("list" in line)
     if width >= 60 and "list" in line:
-        # Names and windows gave, and the status stands where it was.
-        assert all("running" in row or "not started" in row for row in rows[1:])
+        # The status stands where it was, and the window may have gone below.
+        told = ("running", "not started", "2023-07-10 to 2023-07-16", "WINDOW")
+        assert all(any(word in row for word in told) for row in rows[1:])
+        assert sum("2023-07-10 to 2023-07-16" in row for row in rows) == 2
+        # So names can be read.
+        assert all(LONG[:11] in row for row in rows if "running" in row)
     if width >= 60 and "runs" in line:
         # What one copies from a table is never cut.
         assert all("2023-07-1" + end in shown for end in ("0T00:00:00", "6T00:00:00"))
+
+
+def test_on_a_narrow_terminal_the_last_column_goes_below(runner, week, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown, _ = on_a_terminal(runner.app, "runs", week)
+    assert lines_of(shown)[:4] == [
+        "ID  KEY                  STATUS   ATTEMPT",
+        "    ERROR",
+        "1   2023-07-10T00:00:00  failed   1",
+        "    502 upstream",
+    ]
+    # A row that has nothing there has no line for it.
+    assert lines_of(shown)[-1] == "7   2023-07-16T00:00:00  waiting  1"
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "ATTEMPT  ERROR\n" in "\n".join(lines_of(on_a_terminal(runner.app, "runs", week)[0]))
+
+
+def test_what_is_said_is_broken_between_words(flask, runner, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "50")
+    on_a_terminal(runner.app, "update", "6", "status=done", "interval_units=0")
+    told = capfd.readouterr().err
+    assert told == (
+        "Error: Some keys or values are not valid. Nothing\nwas changed.\n"
+        "  interval_units: Must be greater than or equal to\n  1.\n"
+        "  status: Must be one of: initial, running,\n  completed, failed, cancelled.\n"
+    )
+    assert all(len(line) <= 50 for line in told.splitlines())
+
+
+def test_the_commands_are_listed_by_what_they_are_for(flask, runner, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    runner.blueprint.cli.command("tidy", help="Remove old backfills.")(lambda: None)
+    told = flask("--help").stdout
+    names = [line.split()[0] for line in told.splitlines() if line[:3].strip() and line[:2] == "  "]
+    assert told.index("A backfill:") < told.index("  create ") < told.index("  start ")
+    assert told.index("What happened:") < told.index("  runs ") < told.index("Workers:")
+    assert "More:\n  tidy  Remove old backfills.\n" in told
+    assert {*runner.blueprint.cli.commands} <= {*names}
+    # Each is a sentence that ends.
+    assert "..." not in told[told.index("A backfill:") :]
+    assert told.endswith(" backfills work\n")
 
 
 # The databases of servers may be of another character set.
@@ -219,7 +264,12 @@ def test_on_a_dumb_terminal_there_are_lines(runner, week, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("create weather", "To start it: flask backfills start 7\n"),
+        (
+            "create weather interval_units=2",
+            "It has no window yet: flask backfills update 7 start_datetime=2023-07-01"
+            " end_datetime=2023-07-31 interval_type=day\n",
+        ),
+        ("create weather {day}", "To start it: flask backfills start 7\n"),
         ("create weather --start {day}", "To follow it: flask backfills watch 7\n"),
         ("create weather status=initial {day}", "To follow it: flask backfills watch 7\n"),
         ("create weather status=completed", ""),
@@ -233,6 +283,7 @@ def test_the_next_step_is_told_to_people_alone(flask, runner, capfd, line, told)
     args = line.format(day="--every day --from 2023-07-01 --to 2023-07-01").split()
     capfd.readouterr()
     shown, _ = on_a_terminal(runner.app, *args)
+    assert not told.startswith("It has") or flask(*told.split()[7:]).exit_code == 0
     # What is read by a script is what it was.
     assert "To " not in shown
     assert capfd.readouterr().err == told

@@ -12,6 +12,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from conftest import Host
 from conftest import in_detail
+from conftest import on_a_terminal
 from conftest import sqlite_alone
 from conftest import wait_for
 from flask.cli import FlaskGroup
@@ -175,6 +176,38 @@ def test_what_was_started_is_followed_to_its_end(own_runner, line, status, code)
     assert result.exit_code == code, result.output
     last = result.stdout.splitlines()[-1]
     assert last.startswith("completed: " if code == 0 else "failed: 1 completed, 6 failed")
+
+
+def test_whoever_watches_is_told_that_nobody_works(runner, monkeypatch):
+    runner.app.config["BACKFILLS_LEASE"] = 1
+    runner.put({**WEEK, "status": "initial"})
+    shown = []
+    told = threading.Thread(
+        target=lambda: shown.append(commands_of(runner)("watch 6 --interval 0.3"))
+    )
+    told.start()
+    # It looks more often than it waits until it asks.
+    told.join(4)
+    runner.put({"status": "cancelled"})
+    told.join()
+    # Once, and not among the states.
+    assert shown[0].stderr.count("Waits for a worker: 7 runs may start") == 1
+    assert "Start one: flask backfills work" in shown[0].stderr
+    states = shown[0].stdout.splitlines()
+    assert (states[0], states[-1]) == ("waiting: 7 waiting", "cancelled: 7 cancelled")
+    assert "Start one" not in shown[0].stdout
+
+
+def test_explain_says_how_to_go_on_after_a_failure(runner, capfd):
+    runner.put({**WEEK, "status": "initial"})
+    for run in runner.claim(limit=7):
+        runner.end(run, "failed", None, "502 upstream")
+    capfd.readouterr()
+    on_a_terminal(runner.app, "explain", "6")
+    assert capfd.readouterr().err == (
+        "To see what went wrong: flask backfills runs 6 --errors\n"
+        "To try it again: flask backfills retry 6\n"
+    )
 
 
 def test_what_can_not_be_started_is_not_followed(flask, runner):

@@ -12,15 +12,22 @@ from .completing import HOST
 from .options import group
 from .text import printable_errors
 
-NAMES = """list show create update preview start pause resume cancel retry delete runs
-run explain coverage history watch work recover"""
+#: The commands by what they are for, in the order in which one needs them.
+NAMES = {
+    "A backfill": "create start watch list show preview update pause resume cancel retry delete",
+    "What happened": "runs run explain history coverage",
+    "Workers": "work recover",
+}
+
+#: How a stranger begins.
+BEGIN = ("create PIPELINE --every day --from yesterday --to today", "start ID", "work")
 
 
 class Commands(AppGroup):
     """The commands over one host's backfills."""
 
     def __init__(self, host: Host) -> None:
-        later: dict[str, t.Any] = dict.fromkeys(NAMES.split())
+        later: dict[str, t.Any] = dict.fromkeys(" ".join(NAMES.values()).split())
         super().__init__(commands=later, help="Manage and run the backfills of this app.")
         self.host = host
 
@@ -36,6 +43,29 @@ class Commands(AppGroup):
         ctx.meta[HOST] = self.host
         own = super().get_command(ctx, cmd_name)
         return own or group.get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        ours = " ".join(NAMES.values()).split()
+        # A host may have commands of its own in the group.
+        theirs = [name for name in self.list_commands(ctx) if name not in ours]
+        sections = {title: names.split() for title, names in NAMES.items()} | {"More": theirs}
+        room = formatter.width - 6 - max(map(len, [*ours, *theirs]))
+        for title, names in sections.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [
+                (name, one.get_short_help_str(room))
+                for name, one in found
+                if one and not one.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("To begin"):
+            for line in BEGIN:
+                # Not wrapped, so that it can be copied.
+                formatter.write(f"{'':{formatter.current_indent}}{ctx.command_path} {line}\n")
 
     def make_context(self, *args: t.Any, **kwargs: t.Any) -> click.Context:
         with printable_errors():

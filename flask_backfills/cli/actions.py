@@ -58,12 +58,14 @@ def _action(name: str, doc: str, example: str, *params: Callable[..., t.Any]) ->
 _action(
     "start", "Start a backfill: create its runs. Workers execute them.", "start 6 --watch", WATCH
 )
-_action("pause", "Start no more runs until the backfill is resumed.", "pause 6")
+_action("pause", "Pause a backfill: start no more runs. What is running goes on.", "pause 6")
 _action("resume", "Continue a paused backfill.", "resume 6")
-_action("cancel", "Cancel a backfill and all its runs that have not ended.", "cancel 6", YES)
+_action(
+    "cancel", "Cancel a backfill. Its runs that have not ended are cancelled too.", "cancel 6", YES
+)
 _action(
     "retry",
-    "Run the failed and cancelled runs of a failed backfill again; with --run, one run.",
+    "Try failed and cancelled runs again. The backfill must have failed; or one run, with --run.",
     "retry 6 --run 2023-07-13T00:00:00",
     _RUN,
     WATCH,

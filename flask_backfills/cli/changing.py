@@ -20,6 +20,14 @@ from .printing import plan_line
 from .printing import print_backfill
 from .printing import tell_next
 
+#: A window, where one is to be given.
+EXAMPLE = {
+    "start_datetime": "2023-07-01",
+    "end_datetime": "2023-07-31",
+    "interval_type": "day",
+    "interval_units": "1",
+}
+
 
 def parsed(changes: tuple[str, ...]) -> dict[str, t.Any]:
     """The values of a line's ``KEY=VALUE``."""
@@ -68,10 +76,17 @@ def tell_what_follows(host: Host, saved: Saved) -> None:
     shown = host.backfills.by_attribute(saved.shown)
     if host.run_model is None:
         return
+    shown_as = {name: host.schema.key_of(name) for name in EXAMPLE}
     if shown["status"] in ACTIVE:
         tell_next("To follow it", f"watch {shown['id']}")
     elif shown["status"] is None:
-        tell_next("To start it", f"start {shown['id']}")
+        missing = [
+            f"{shown_as[name]}={value}" for name, value in EXAMPLE.items() if not shown[name]
+        ]
+        if missing and not host.generators:
+            tell_next("It has no window yet", f"update {shown['id']} {' '.join(missing)}")
+        else:
+            tell_next("To start it", f"start {shown['id']}")
 
 
 def is_active(host: Host, backfill: t.Any) -> bool:

@@ -92,7 +92,7 @@ def list_(
 
 @command(ID, JSON, example="show 6")
 def show(host: Host, backfill_id: str, as_json: bool) -> None:
-    """Show a backfill, how many runs have each status, and how long they take."""
+    """Show a backfill and how far it is. Also how long its runs take, if that is known."""
     shown, forecast = read_ahead(host, backfill_id)
     if as_json:
         shown["forecast"] = forecast
@@ -113,7 +113,7 @@ def update(
 ) -> None:
     """Change attributes of a backfill. If it is active, plan its runs again.
 
-    VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
+    KEY is an attribute, such as name, end_datetime or settings. VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
     VALUE is text. Settings are replaced whole; create --help lists them. The command asks for
     confirmation before it removes runs, cancels runs or runs them again.
     """

@@ -32,9 +32,9 @@ from .text import tell
 def coverage(
     host: Host, pipeline_uuid: str, start: str, end: str, limit: int, offset: int, as_json: bool
 ) -> None:
-    """Show what all backfills of a pipeline have completed from START up to END.
+    """Show what a pipeline has completed.
 
-    Both are dates, or words such as yesterday or "2 weeks ago". Without an offset, they are in
+    It is what all its backfills have completed from START up to END. Both are dates, or words such as yesterday or "2 weeks ago". Without an offset, they are in
     the time zone of the app's backfills.
     """
     zone = host.local_window.zone

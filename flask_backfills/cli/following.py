@@ -13,8 +13,11 @@ from collections.abc import Iterator
 import click
 
 from ..host import Host
+from ..rules.lifecycle import ACTIVE
 from ..rules.settings import to_do
+from ..tables.session import undo
 from .bar import Bar
+from .lookup import find
 from .lookup import read
 from .moving import lines_above
 from .printing import counts_of
@@ -31,13 +34,17 @@ from .text import tell
 #: The exit status, by the final status of the backfill.
 EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
 
+#: After so many looks, somebody is told that nobody works.
+_PATIENCE = 5
+
 
 def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -> t.NoReturn:
     """Show a backfill whenever it has changed, until it ends. Exit with how it ended.
 
     :param interval: seconds between two looks at it.
     """
-    seen = _say_what_is_missing(_states(lambda: read(host, backfill_id), interval), backfill_id)
+    states = _states(lambda: read(host, backfill_id), interval)
+    seen = _say_what_is_missing(host, states, backfill_id)
     if as_json or not can_be_drawn_on():
         seen = _follow_in_lines(seen, _tell_json if as_json else _tell_line)
     else:
@@ -60,12 +67,19 @@ def _states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[d
 
 
 def _say_what_is_missing(
-    states: Iterator[dict[str, t.Any]], backfill_id: str
+    host: Host, states: Iterator[dict[str, t.Any]], backfill_id: str
 ) -> Iterator[dict[str, t.Any]]:
-    """Say so once, at the error output, if the backfill waits for somebody to start it."""
-    told = False
+    """Say once, at the error output, whom the backfill waits for: to start it, or to work on it."""
+    told, looks = False, 0
     for shown in states:
         yield shown
+        looks += 1
+        if looks >= _PATIENCE and not told and shown["status"] in ACTIVE:
+            why = _no_worker(host, backfill_id)
+            told = why is not None
+            looks = 0
+            if why is not None:
+                tell(why, err=True)
         if shown["status"] is None and not told:
             told = True
             tell(
@@ -73,6 +87,16 @@ def _say_what_is_missing(
                 f" `{group_path()} start {printable(backfill_id)}`.",
                 err=True,
             )
+
+
+def _no_worker(host: Host, backfill_id: str) -> str | None:
+    """The sentence of a backfill that waits for a worker."""
+    if host.run_model is None:
+        return None
+    why = host.explaining.explain(find(host, backfill_id))
+    undo(host.table.session)
+    told = (f"{printable(one.message)} {one.change}" for one in why if one.code == "no_worker")
+    return next(told, None)
 
 
 def _tell_json(shown: dict[str, t.Any]) -> str:

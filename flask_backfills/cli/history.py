@@ -20,7 +20,7 @@ from .table import print_table
 
 @command(ID, LIMIT, OFFSET, JSON, example="history 6")
 def history(host: Host, backfill_id: str, limit: int, offset: int, as_json: bool) -> None:
-    """Show what was changed of a backfill, when and by whom, newest first."""
+    """Show who changed a backfill, and what. The newest change comes first."""
     if host.events is None:
         raise click.ClickException("The blueprint has no event_model: it keeps no history.")
     found, total = host.backfills.history(find(host, backfill_id), offset, limit)

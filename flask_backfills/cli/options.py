@@ -23,6 +23,7 @@ from . import completing
 from .completing import HOST
 from .printing import print_json
 from .terminal import Coloured
+from .terminal import wrapped
 from .text import printable
 from .text import printable_logs
 from .text import tell
@@ -156,12 +157,17 @@ def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
     if given.get("as_json"):
         print_json(errors.envelope(refusal))
     else:
-        tell(Coloured("Error:", "red"), f" {_told(refusal)}", err=True)
+        first, *more = _told(refusal)
+        tell(Coloured("Error:", "red"), first.removeprefix("Error:"), err=True)
+        for line in more:
+            tell(line, err=True)
 
 
-def _told(error: HTTPException) -> str:
+def _told(error: HTTPException) -> list[str]:
+    """The lines of a refusal."""
     wrong = {
         key: " ".join(errors.flat(found)) for key, found in getattr(error, "errors", {}).items()
     }
     lines = [f"{key}: {text}" for key, text in wrong.items() if text != error.description]
-    return "\n  ".join(map(printable, [error.description, *lines]))
+    first = wrapped(printable(f"Error: {error.description}"), 0)
+    return [*first, *(f"  {part}" for line in lines for part in wrapped(printable(line), 2))]

@@ -60,10 +60,10 @@ def _told(key: str, value: t.Any, shown: dict[str, t.Any]) -> Coloured:
     return Coloured(printable_json(value) if isinstance(value, dict) else printable(value), None)
 
 
-def tell_sentence(text: str) -> None:
+def tell_sentence(text: str, err: bool = False) -> None:
     """Print a sentence, on a terminal broken between its words."""
     for line in wrapped(printable(text), 0):
-        tell(line)
+        tell(line, err=err)
 
 
 def tell_none(what: str, total: int, offset: int) -> None:

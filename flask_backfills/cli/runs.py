@@ -26,6 +26,7 @@ from .options import YES
 from .printing import print_attributes
 from .printing import print_json
 from .printing import tell_more
+from .printing import tell_next
 from .printing import tell_none
 from .printing import tell_sentence
 from .printing import word_of
@@ -74,9 +75,9 @@ def runs(
     offset: int,
     as_json: bool,
 ) -> None:
-    """List the runs of a backfill by date, or change all that have a status.
+    """List the runs of a backfill by date.
 
-    To try the failed ones again: runs ID --status failed --make again
+    With --make, change all that have a status. To try the failed ones again: runs ID --status failed --make again
     """
     if of_errors and make is not None:
         raise click.UsageError("--errors shows errors: leave --make out, or --errors")
@@ -119,9 +120,9 @@ def runs(
     example="run 6 2023-07-13T00:00:00",
 )
 def run_(host: Host, backfill_id: str, run_id: str, make: str | None, as_json: bool) -> None:
-    """Show one run of a backfill, with its whole error, or change it.
+    """Show one run, with its whole error.
 
-    RUN is its id or its key, the first two columns of what "runs" prints.
+    With --make, change it. RUN is its id or its key, the first two columns of what "runs" prints.
     """
     if make is not None:
         make_of_run(host, backfill_id, run_id, make, as_json)
@@ -158,7 +159,7 @@ def _print_run(shown: dict[str, t.Any], as_json: bool) -> None:
     example="explain 6 --date 2023-07-13",
 )
 def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_json: bool) -> None:
-    """Say why nothing moves, or what moves; of the whole backfill, or of one run."""
+    """Say why nothing moves, or what moves. Of the whole backfill, or of one run."""
     if key is not None and date is not None:
         raise click.UsageError("Give --key or --date, not both.")
     backfill, zone = find(with_runs(host), backfill_id), host.local_window.zone
@@ -174,6 +175,9 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
         tell_sentence(f"{one.code}: {one.message}")
         for line in wrapped(printable(one.change), 2):
             tell(f"  {line}")
+        if one.code == "failed" and key is None and moment is None:
+            tell_next("To see what went wrong", f"runs {backfill_id} --errors")
+            tell_next("To try it again", f"retry {backfill_id}")
 
 
 def _change_all(

@@ -23,6 +23,7 @@ from .options import JSON
 from .options import Seconds
 from .options import UNREADABLE
 from .printing import print_json
+from .printing import tell_sentence
 from .text import tell
 
 
@@ -61,9 +62,9 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
     example="work --concurrency 4",
 )
 def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json: bool) -> None:
-    """Claim runs and call the app's runner for each of them.
+    """Execute runs, until it is stopped.
 
-    At SIGTERM or Ctrl-C, the worker claims no more runs and lets the runs end that it has. At
+    It claims runs and calls the app's runner for each of them. At SIGTERM or Ctrl-C, the worker claims no more runs and lets the runs end that it has. At
     the second signal, or after --grace, it gives back those that have not ended: they wait
     again.
     """
@@ -95,7 +96,7 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     seconds = lease(host.run_table).total_seconds()
     # At the error output, so that what is piped on is the runs alone.
-    tell(
+    tell_sentence(
         f"Working on {host.run_table.table.name}, {concurrency} at a time; a run whose worker"
         f" dies is taken back after {seconds:g} seconds.",
         err=True,

@@ -96,15 +96,19 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
 
     :param event: as the API shows it.
     """
-    return of_runs(event) + [
-        _told(event["action"], key, one) for key, one in event["changes"].items()
-    ]
+    # What people look for comes before what the clock has written.
+    changes = sorted(event["changes"].items(), key=lambda one: _place(one[0]))
+    return of_runs(event) + [_told(event["action"], key, one) for key, one in changes]
 
 
 def of_runs(event: Mapping[str, t.Any]) -> list[str]:
     """Which runs an event is about, or how many; nothing if it is about none."""
     key, count = event.get("run_key"), event.get("run_count")
     return [f"run {key}"] if key is not None else [f"{count:,} runs"] if count else []
+
+
+def _place(key: str) -> int:
+    return 0 if key == "status" else 2 if key.endswith("_at") else 1
 
 
 def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
