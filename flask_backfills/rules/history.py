@@ -81,9 +81,9 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
 
     >>> told({"action": "update", "changes": {"interval_units": {"from": None, "to": 2}}})
     ['interval_units: null -> 2']
-    >>> changes = {"status": {"from": "failed", "to": "initial"}}
+    >>> changes = {"name": {"from": "a", "to": "b"}, "status": {"from": "failed", "to": "initial"}}
     >>> told({"action": "update_runs", "run_count": 35, "changes": changes})
-    ['35 runs', 'status: failed -> initial']
+    ['35 runs', 'status: failed -> initial', 'name: a -> b']
     >>> changes = {"failed_at": {"from": None, "to": "2023-07-18 23:30:26.512633"}}
     >>> told({"action": "finish", "changes": changes})
     ['failed_at: null -> 2023-07-18 23:30:26']
