@@ -416,13 +416,13 @@ def test_a_token_of_another_session_is_not_taken(console, runner):
 
 
 def test_pages_load_only_their_own_files(console, started):
-    for path in ("", "6", "6/edit", f"{started}/cancel", "static/console.js"):
+    for path in ("", "6", "6/edit", f"{started}/cancel", "pipeline/static/console.js"):
         response = console.client.get(f"/backfills/{path}")
         policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy and "form-action 'self'" in policy
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        if path != "static/console.js":
+        if path != "pipeline/static/console.js":
             assert response.headers["Cache-Control"] == "private, no-cache"
             assert not re.search(r"style=|onclick=|<script>|<style|https?://", response.text)
         response.close()

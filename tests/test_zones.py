@@ -464,7 +464,8 @@ def test_pages_show_the_window_in_the_zone(console, there):
     form = console.form("6/edit")
     assert (form["new-start_datetime"], form["new-end_datetime"]) == WINDOW_IN_MARCH
     page = console.get("6/edit")
-    assert page.count("Times are in America/New_York unless you add an offset.") == 2
+    # Said once, at the start: the end beside it says whether it is included.
+    assert page.count("Times are in America/New_York unless you add an offset.") == 1
     assert page.count("Times are in UTC unless you add an offset.") == 3
 
 
