@@ -49,6 +49,7 @@ def pieces(page):
 def test_the_page_shows_what_is_done_and_what_is_missing(console):
     assert f"/backfills/{PAGE}" in console.get("?pipeline=arwen_starlight")
     page = console.get(f"{PAGE}&{SPAN}")
+    assert 'href="/backfills/pipeline/create?pipeline=arwen_starlight"' in page
     assert pieces(page) == [
         ("completed", "2023-07-01", "2023-07-04", 1),
         ("completed", "2023-07-04", "2023-07-05", 2),
@@ -130,7 +131,8 @@ def test_who_may_not_create_may_look_and_who_may_not_list_may_not(bare):
     bare.serve(run_model=bare.run_model(), authorize=lambda action, pipeline: action in may)
     console = serve_console(bare)
     page = console.get(f"{PAGE}&{SPAN}")
-    assert "missing" in page and "Backfill the gaps" not in page
+    assert "missing" in page
+    assert "Backfill the gaps" not in page and "New backfill" not in page
     console.post(PAGE, {}, 403)
     may.clear()
     console.get(f"{PAGE}&{SPAN}", 403)

@@ -164,10 +164,11 @@ def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
 
 
 def _told(error: HTTPException) -> list[str]:
-    """The lines of a refusal."""
-    wrong = {
-        key: " ".join(errors.flat(found)) for key, found in getattr(error, "errors", {}).items()
-    }
-    lines = [f"{key}: {text}" for key, text in wrong.items() if text != error.description]
+    """The lines of a refusal: what is the same of several attributes is said once."""
+    by_text: dict[str, list[str]] = {}
+    for key, found in getattr(error, "errors", {}).items():
+        by_text.setdefault(" ".join(errors.flat(found)), []).append(key)
+    by_text.pop(str(error.description), None)
+    lines = [f"{', '.join(keys)}: {text}" for text, keys in by_text.items()]
     first = wrapped(printable(f"Error: {error.description}"), 0)
     return [*first, *(f"  {part}" for line in lines for part in wrapped(printable(line), 2))]
