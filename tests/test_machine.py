@@ -329,5 +329,5 @@ class Life(RuleBasedStateMachine):
 
 def test_a_simple_model_and_the_product_never_differ():
     run_state_machine_as_test(
-        Life, settings=settings(max_examples=24 if CI else 3, stateful_step_count=40)
+        Life, settings=settings(max_examples=16 if CI else 3, stateful_step_count=40)
     )
