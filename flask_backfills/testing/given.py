@@ -122,6 +122,7 @@ def failure(error: t.Any) -> Failure:
                 f"{error.__name__} can't be made without arguments: give an exception, such as"
                 f" {error.__name__}(...)"
             ) from None
+        return error
     if not isinstance(error, (str, BaseException)):
         raise TypeError(f"the error must be an exception, its class or a text, not {said(error)}")
     return error
