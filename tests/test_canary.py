@@ -218,6 +218,21 @@ def test_an_edit_of_the_window_chooses_again_among_what_has_not_run(runner):
     assert numbers(runner.claim(limit=20)) == [3, 31]
 
 
+def test_a_preview_says_that_a_canary_goes_first(runner):
+    def notes(**sent):
+        return runner.put(sent, f"{URL}?dry_run=true").json["metadata"]["notes"]
+
+    told = "The canary goes first: 3 of 11 runs. When they have ended, the backfill pauses."
+    assert notes(**START, settings={"canary": 3}) == [told]
+    assert notes(**START, settings={"canary": 10, "skip_covered": True})[0].startswith("The can")
+    assert notes(**START) == []
+    start(runner)
+    assert notes(end_datetime="2023-03-12") == [told.replace("11", "12")]
+    assert notes(end_datetime="2023-03-12", settings={"canary": None}) == []
+    # New variables leave it as it is.
+    assert notes(variables={"depth": 5}) == []
+
+
 def test_a_start_again_has_a_canary_of_what_runs_again(runner):
     start(runner, canary=None)
     for run in runner.claim(limit=20):

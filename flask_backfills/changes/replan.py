@@ -9,6 +9,7 @@ from datetime import tzinfo
 from itertools import chain
 
 from .. import errors
+from ..rules import notes
 from ..rules.lifecycle import ACTIVE
 from ..rules.lifecycle import starts
 from ..rules.plan import Entry
@@ -17,6 +18,7 @@ from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
 from ..rules.plan import USUALLY
 from ..rules.plan import Wanted
+from ..rules.settings import canary_of
 from ..rules.settings import skips_covered
 from ..rules.window import Window
 from ..runs import canary
@@ -91,8 +93,7 @@ def follow(
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):
             raise errors.NothingToRun(tally.statuses, tally.counts["skip"])
-        if preview is None:
-            canary.choose(runs.table, backfill)
+        _choose_canary(runs, backfill, tally, preview)
         return tally
     if status not in ACTIVE:
         if "status" in changes and preview is None:
@@ -101,9 +102,9 @@ def follow(
         return None
     if changes.keys() & {*DECISIVE, "variables"} or _skips_otherwise(changes):
         tally = _replan(runs, expansion, backfill, before, None, preview)
-        if preview is None and (changes.keys() & {*DECISIVE} or before["block_uuid"] is not None):
+        if changes.keys() & {*DECISIVE} or before["block_uuid"] is not None:
             # What was chosen may be gone, or tell less than what has come.
-            canary.choose(runs.table, backfill)
+            _choose_canary(runs, backfill, tally, preview)
         elif preview is None and "settings" in changes:
             canary.follow(runs.table, backfill, *changes["settings"])
         _merge(changes, rollup.settle(backfill, tally.statuses))
@@ -113,6 +114,14 @@ def follow(
             canary.follow(runs.table, backfill, *changes["settings"])
         _merge(changes, rollup.settle(backfill))
     return None
+
+
+def _choose_canary(runs: Planned, backfill: t.Any, tally: Tally, preview: Preview | None) -> None:
+    """Choose the canary anew, or note that it would be."""
+    if preview is None:
+        canary.choose(runs.table, backfill)
+    elif (count := canary_of(getattr(backfill, "settings", None))) is not None:
+        preview.notes += notes.canary(count, tally.statuses["initial"])
 
 
 def _replan(

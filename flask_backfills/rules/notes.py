@@ -84,6 +84,22 @@ def overlaps(
     return told
 
 
+def canary(count: int, waiting: int) -> list[str]:
+    """That some runs are done first, unless they would be all that wait.
+
+    >>> canary(3, 1200)
+    ['The canary goes first: 3 of 1,200 runs. When they have ended, the backfill pauses.']
+    >>> canary(3, 3)
+    []
+    """
+    if count >= waiting:
+        return []
+    return [
+        f"The canary goes first: {count} of {waiting:,} runs. When they have ended, the backfill"
+        " pauses."
+    ]
+
+
 def notes(window: Window) -> list[str]:
     """One sentence for each thing that people overlook in a window that has dates.
 
