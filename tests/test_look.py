@@ -296,6 +296,10 @@ def test_the_next_step_follows_the_state(flask, runner, capfd):
         on_a_terminal(runner.app, *line.split())
         told.append(capfd.readouterr().err)
     assert told == ["", "To follow it: flask backfills watch 6\n", ""]
+    for line in ("update 6 end_datetime=2023-07-31", "update 6 name=July"):
+        on_a_terminal(runner.app, *line.split())
+        told.append(capfd.readouterr().err)
+    assert told[3:] == ["No run has changed. To plan the runs: flask backfills start 6\n", ""]
     assert flask("create", "weather").stderr == ""
     assert flask("start", "6").stderr == ""
 

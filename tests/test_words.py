@@ -231,7 +231,10 @@ def test_one_run_is_tried_again(flask, runner):
     assert (told["id"], told["status"], told["error"]) == (one["id"], "initial", None)
     refused = flask("retry 6 --run nobody")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == "Error: There is no such run in this backfill.\n"
+    assert refused.stderr == (
+        "Error: There is no such run in this backfill."
+        ' The first two columns of "runs" are the ids and the keys.\n'
+    )
 
 
 # Help

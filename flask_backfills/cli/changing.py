@@ -10,10 +10,12 @@ import click
 from .. import errors
 from ..changes.backfills import Saved
 from ..changes.backfills import Sent
+from ..changes.expansion import DECISIVE
 from ..changes.replan import Preview
 from ..host import Host
 from ..parsing import parse
 from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import STATUSES
 from .lookup import find
 from .options import ask
 from .printing import plan_line
@@ -87,6 +89,15 @@ def tell_what_follows(host: Host, saved: Saved) -> None:
             tell_next("It has no window yet", f"update {shown['id']} {' '.join(missing)}")
         else:
             tell_next("To start it", f"start {shown['id']}")
+
+
+def tell_if_not_planned(host: Host, saved: Saved, sent: t.Mapping[str, t.Any]) -> None:
+    """Say that a backfill that has ended needs a start before its new window has runs."""
+    shown = host.backfills.by_attribute(saved.shown)
+    ended = shown["status"] in STATUSES and shown["status"] not in ACTIVE
+    planned_by = {host.schema.key_of(name) for name in (*DECISIVE, "variables")}
+    if host.run_model is not None and ended and sent.keys() & planned_by:
+        tell_next("No run has changed. To plan the runs", f"start {shown['id']}")
 
 
 def is_active(host: Host, backfill: t.Any) -> bool:

@@ -17,6 +17,7 @@ from .changing import change
 from .changing import is_active
 from .changing import named
 from .changing import parsed
+from .changing import tell_if_not_planned
 from .lookup import find
 from .lookup import read_ahead
 from .options import ask
@@ -117,7 +118,9 @@ def update(
     VALUE is text. Settings are replaced whole; create --help lists them. The command asks for
     confirmation before it removes runs, cancels runs or runs them again.
     """
-    change(host, backfill_id, host.local_window.read(parsed(changes)), yes, as_json)
+    sent = host.local_window.read(parsed(changes))
+    saved = change(host, backfill_id, sent, yes, as_json)
+    tell_if_not_planned(host, saved, sent)
 
 
 @command(

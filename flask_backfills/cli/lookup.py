@@ -58,7 +58,13 @@ def find_run(host: Host, backfill: t.Any, run: str) -> t.Any:
     try:
         return host.progress.find(backfill, host.run_table.known(run))
     except errors.RunNotFound:
+        pass
+    try:
         return host.progress.find_by_key(backfill, run)
+    except errors.RunNotFound as error:
+        # A day is what people type for a key such as 2023-07-13T00:00:00.
+        told = f'{error.description} The first two columns of "runs" are the ids and the keys.'
+        raise errors.RunNotFound(told) from None
 
 
 def said(host: Host, text: str) -> str:

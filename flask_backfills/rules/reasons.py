@@ -32,7 +32,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "canary_ended": (
         "Canary: {chosen_ended} of {chosen} ended, {chosen_failed} failed.",
-        "Look at these runs. settings.paused set to false goes on with the rest.",
+        "Look at these runs. To go on with the rest, resume it: set settings.paused to false.",
     ),
     "paused": (
         "Waits: settings.paused is true.",
