@@ -67,6 +67,21 @@ def test_each_setting_has_a_field_of_its_kind(console):
         assert told and f'aria-describedby="field-{key}-hint"' in tag_of(page, key)
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("failed", "The runs follow when you start it again, or retry it."),
+        ("completed", "The runs follow when you start it."),
+    ],
+)
+def test_an_edit_of_what_has_ended_says_when_its_runs_follow(console, runner, status, told):
+    runner.put({**WEEK, "status": "initial"})
+    for run in runner.claim(limit=7):
+        runner.end(run, status)
+    page = preview(console, priority="5")
+    assert "No run changes." in page and f"<p>{told}</p>" in page
+
+
 def test_a_setting_is_written_and_the_others_stay(console, runner):
     runner.put({"settings": {"order": "backwards", "team": "blue"}})
     assert console.form("6/edit")["new-settings.order"] == "backwards"

@@ -14,7 +14,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_started": ("Not started.", "Start it: send the status initial."),
     "completed": (
         "Completed: {completed:runs}.",
-        "Start it again. settings.reprocess says which runs run again.",
+        "Start it again: that adds missing runs. settings.reprocess says which others run again.",
     ),
     "failed": (
         "Failed: {failed} of {total:runs} failed.",
