@@ -1,15 +1,21 @@
 """How ``flask backfills`` looks: colours, tables that fit, one line of progress, empty lists."""
 
 import re
+import shlex
 import threading
 
 import pytest
+import sqlalchemy as sa
 from conftest import in_detail
 from conftest import on_a_terminal
 from conftest import sqlite_alone
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import mapped_column
 
+from flask_backfills import BackfillMixin
+from flask_backfills import BackfillRunMixin
 from flask_backfills.cli import bar
 from flask_backfills.cli import table
 from flask_backfills.cli import terminal
@@ -302,6 +308,40 @@ def test_the_next_step_follows_the_state(flask, runner, capfd):
     assert told[3:] == ["No run has changed. To plan the runs: flask backfills start 6\n", ""]
     assert flask("create", "weather").stderr == ""
     assert flask("start", "6").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        (
+            "a;reboot",
+            ["backfills runs 'a;reboot' --errors", "backfills retry 'a;reboot'"],
+        ),
+        ("-x", ["backfills runs --errors -- -x", "backfills retry -- -x"]),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_shell_takes_the_next_step_as_it_is_told(bare, capfd, key, lines):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        id: Mapped[str] = mapped_column(sa.String(20), primary_key=True, default=lambda: key)
+
+    class Run(BackfillRunMixin, bare.db.Model):
+        __tablename__ = "backfill_run"
+        backfill_id: Mapped[str] = mapped_column(sa.String(20))
+
+    bare.serve(Backfill, run_model=Run, seed={"id": "6", "pipeline_uuid": "weather"})
+    day = "--every day --from 2023-07-01 --to 2023-07-01".split()
+    on_a_terminal(bare.app, "create", "weather", *day, "--start")
+    with bare.app.app_context():
+        bare.blueprint.runs.finish(bare.claim()[0], "failed")
+    capfd.readouterr()
+    on_a_terminal(bare.app, "explain", "--", key)
+    told = [line.partition(": flask ")[2] for line in capfd.readouterr().err.splitlines()]
+    assert told == lines
+    for line in told:
+        done = bare.app.test_cli_runner().invoke(args=shlex.split(line))
+        assert done.exit_code == 0, done.output
 
 
 def test_without_runs_there_is_no_next_step(host, capfd):

@@ -80,15 +80,15 @@ def tell_what_follows(host: Host, saved: Saved) -> None:
         return
     shown_as = {name: host.schema.key_of(name) for name in EXAMPLE}
     if shown["status"] in ACTIVE:
-        tell_next("To follow it", f"watch {shown['id']}")
+        tell_next("To follow it", "watch", shown["id"])
     elif shown["status"] is None:
         missing = [
             f"{shown_as[name]}={value}" for name, value in EXAMPLE.items() if not shown[name]
         ]
         if missing and not host.generators:
-            tell_next("It has no window yet", f"update {shown['id']} {' '.join(missing)}")
+            tell_next("It has no window yet", "update", shown["id"], *missing)
         else:
-            tell_next("To start it", f"start {shown['id']}")
+            tell_next("To start it", "start", shown["id"])
 
 
 def tell_if_not_planned(host: Host, saved: Saved, sent: t.Mapping[str, t.Any]) -> None:

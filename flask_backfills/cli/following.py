@@ -22,7 +22,7 @@ from .lookup import read
 from .moving import lines_above
 from .printing import counts_of
 from .printing import ended_of
-from .printing import group_path
+from .printing import line_of
 from .printing import status_of
 from .printing import tell_next
 from .terminal import can_be_drawn_on
@@ -52,7 +52,7 @@ def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -
     # One at a time: there may be a night of them.
     [last] = deque(seen, maxlen=1)
     if last["status"] == "failed" and host.run_model is not None and not as_json:
-        tell_next("To see what went wrong", f"runs {backfill_id} --errors")
+        tell_next("To see what went wrong", "runs", backfill_id, "--errors")
     raise click.exceptions.Exit(EXIT[last["status"]])
 
 
@@ -84,7 +84,7 @@ def _say_what_is_missing(
             told = True
             tell(
                 f"Backfill {printable(backfill_id)} has not been started. Waiting for"
-                f" `{group_path()} start {printable(backfill_id)}`.",
+                f" `{line_of('start', backfill_id)}`.",
                 err=True,
             )
 

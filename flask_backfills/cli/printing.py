@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import typing as t
 from collections.abc import Mapping
 
@@ -83,16 +84,26 @@ def group_path() -> str:
     return t.cast(click.Context, click.get_current_context().parent).command_path
 
 
-def tell_next(why: str, line: str) -> None:
+def tell_next(why: str, command: str, backfill_id: t.Any, *more: str) -> None:
     """Say which command comes next, to somebody at a terminal.
 
     It goes to the error output, so that nothing is added to what a script reads.
 
     :param why: what the command is for, such as ``"To start it"``.
-    :param line: the command, without the name of its group.
+    :param more: what follows the id.
     """
     if is_terminal():
-        tell(f"{why}: {group_path()} {printable(line)}", err=True)
+        tell(f"{why}: {line_of(command, backfill_id, *more)}", err=True)
+
+
+def line_of(command: str, backfill_id: t.Any, *more: str) -> str:
+    """The line of a command as a shell takes it: a key may have spaces, or begin as an option."""
+    key = str(backfill_id)
+    words = [command, key, *more]
+    if key.startswith("-"):
+        options = [one for one in more if one.startswith("-")]
+        words = [command, *options, "--", key, *more[len(options) :]]
+    return f"{group_path()} {printable(shlex.join(words))}"
 
 
 def plan_line(metadata: dict[str, t.Any] | None) -> str | None:

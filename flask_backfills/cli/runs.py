@@ -176,8 +176,8 @@ def explain(host: Host, backfill_id: str, key: str | None, date: str | None, as_
         for line in wrapped(printable(one.change), 2):
             tell(f"  {line}")
         if one.code == "failed" and key is None and moment is None:
-            tell_next("To see what went wrong", f"runs {backfill_id} --errors")
-            tell_next("To try it again", f"retry {backfill_id}")
+            tell_next("To see what went wrong", "runs", backfill_id, "--errors")
+            tell_next("To try it again", "retry", backfill_id)
 
 
 def _change_all(
