@@ -203,6 +203,28 @@ def test_only_what_can_be_retried_and_started_is_explained(console, runner, week
     assert 'id="hints"' not in page and "with that error" not in page
 
 
+def test_numbers_are_told_of_runs_as_the_window_asks_for_them(console, runner, week):
+    url = f"/api/backfills/{week}"
+    end_all(runner, d10="failed", d11="failed")
+    assert "Retry runs again: 2 failed." in console.get(str(week))
+    # Another window, with as many dates: only one of the failed runs is needed by it.
+    runner.put({"start_datetime": "2023-07-11", "end_datetime": "2023-07-17"}, url)
+    [told] = re.findall(r'id="hints">([^<]*)<', console.get(str(week)))
+    assert not re.search("[0-9]", told) and "first show what they would run" in told
+    assert button(console.get(f"{week}/retry")) == "Retry 2 runs"
+    runner.put({"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}, url)
+    assert "Retry runs again: 2 failed." in console.get(str(week))
+
+
+def test_nothing_is_said_of_settings_where_there_are_no_runs(console, runner):
+    """Such as of a backfill that has failed before the app had runs."""
+    with runner.app.app_context():
+        backfill = runner.db.session.get(runner.model, 6)
+        backfill.status = "failed"
+        runner.db.session.commit()
+    assert "settings.reprocess" not in console.get("6")
+
+
 def test_a_first_start_creates_what_there_is_not(console, runner, week):
     runner.put(WEEK)
     assert "This creates the runs." in console.get("6/start")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from datetime import timezone
 
 from ..changes import actions
+from ..host import Host
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import REPROCESS
@@ -83,8 +84,13 @@ def _hints(
     _ = frame.translate
     which = settings_of(backfill).get("reprocess") or USUALLY
     again = {word: statuses[word] for word in STATUSES if word in REPROCESS[which]}
-    if not any(again.values()):
+    if sum(statuses.values()) and not again:
         return [_("Retry and Start run nothing again: settings.reprocess is none.")]
+    if not any(again.values()):
+        return []
+    if not _stand_as_planned(frame.host, backfill):
+        told = "The runs differ from those of the window. Retry and Start first show what they would run."
+        return [_(told)]
     each = ", ".join(
         _("{count} {what}", count=f"{count:,}", what=_(SHOWN[word]))
         for word, count in again.items()
@@ -95,6 +101,23 @@ def _hints(
         count = f"{sum(statuses.values()):,}"
         return [*hints, _("Start does the same, or runs all {count} runs again.", count=count)]
     return [*hints, _("Start does the same.")]
+
+
+def _stand_as_planned(host: Host, backfill: t.Any) -> bool:
+    """Whether the runs are those that a plan would ask for: numbers of them are true then.
+
+    A window may have been edited since the backfill has failed. What a generator gives is not
+    asked for: that may take long.
+    """
+    expansion, planned = host.backfills.expansion, host.backfills.planned
+    values = expansion.values(backfill)
+    if planned is None or values["block_uuid"] is not None:
+        return True
+    window = expansion.window(values)
+    if window is None or not (count := window.count()):
+        return False
+    statuses, *ends = planned.summary(backfill)
+    return statuses.total() == count and ends == [window.start, window.date(count - 1)]
 
 
 def _why(frame: Frame, backfill: t.Any, active: bool) -> list[Reason]:
