@@ -4,6 +4,7 @@ import enum
 import html
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillEventMixin
 from flask_backfills import BackfillSchema
+from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.rules.history import ACTIONS
 from flask_backfills.tables.fields import Text
 
@@ -689,6 +691,32 @@ def test_the_terminal_shows_what_the_api_shows(recorded):
     assert " ann  update  name: old_name -> " in oldest and oldest.endswith("xxx...")
     told = command(recorded, "history", "6", "--limit", "1")
     assert told.splitlines()[-1] == "1 more. To see them: --offset 1"
+
+
+def test_a_status_of_another_name_is_told_as_any(bare):
+    class Schema(BackfillSchema):
+        def on_bind_field(self, field_name, field_obj):
+            super().on_bind_field(field_name, field_obj)
+            names = {"status": "state", "pipeline_uuid": "pipeline"}
+            field_obj.data_key = names.get(field_name, field_obj.data_key)
+
+    event_model, run_model = bare.event_model(), bare.run_model()
+    bare.register(schema=Schema, event_model=event_model, run_model=run_model)
+    bare.app.secret_key = "secret"
+    bare.app.register_blueprint(ConsoleBlueprint(bare.blueprint))
+    bare.fill()
+    bare.open()
+    sent = {**DAY, "state": "initial", "settings": {"reprocess": "all"}}
+    url = bare.post(sent).headers["Location"]
+    bare.end(bare.claim()[0])
+    bare.put({"state": "initial", "name": "a"}, url)
+    key = url.rsplit("/")[-1]
+    page = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", Console(bare).get(key)))
+    assert "State completed → waiting (everything runs again)" in page
+    assert "statewaiting" in page
+    assert "Pipeline arwen_starlight" not in page
+    newest = command(bare, "history", key).splitlines()[1]
+    assert "update  state: completed -> initial (everything runs again); " in newest
 
 
 def test_the_terminal_says_that_there_is_no_history(runner):

@@ -30,10 +30,11 @@ def history(host: Host, backfill_id: str, limit: int, offset: int, as_json: bool
     if not found:
         tell_none("changes", total, offset)
         return
+    status = host.schema.key_of("status")
     print_table(
         ("TIME", "WHO", "ACTION", "CHANGES"),
         [
-            (str(one["created_at"])[:19], one["actor"], one["action"], "; ".join(told(one)))
+            (str(one["created_at"])[:19], one["actor"], one["action"], "; ".join(told(one, status)))
             for one in found
         ],
     )

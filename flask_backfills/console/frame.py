@@ -154,6 +154,7 @@ class Frame(Blueprint):
             does=timeline.DOES,
             time_left=partial(time_left, translate=self.translate),
             seen=seen,
+            status_key=self.host.schema.key_of("status"),
             words=words,
             zone=self.host.local_window.zone,
             **values,

@@ -16,6 +16,7 @@ from ..rules.history import of_runs
 from ..rules.history import whole_seconds
 from . import differences
 from . import timeline
+from .field import label_of
 from .frame import Frame
 from .summaries import plan_of
 from .summaries import summaries
@@ -34,16 +35,18 @@ def changes_of(host: Host, backfill: t.Any) -> dict[str, t.Any] | None:
     page = max(request.args.get("changes", 1, int), 1)
     found, total = host.backfills.history(backfill, min((page - 1) * PAGE, 2**31), PAGE)
     last = undo.last_edit(host.backfills, backfill)
+    status = host.schema.key_of("status")
     return {
         "events": [
             {
                 **one,
                 "of_runs": of_runs(one),
                 "lines": _lines(host, one["changes"]),
-                "again": AGAIN.get(one["changes"].get("status", {}).get("reprocess")),
+                "again": AGAIN.get(one["changes"].get(status, {}).get("reprocess")),
             }
             for one in found
         ],
+        "status_label": label_of(status),
         "page": page,
         "pages": max(-(-total // PAGE), 1),
         "undo": last and last["id"],
@@ -82,7 +85,7 @@ def _lines(host: Host, changes: t.Any) -> list[differences.Difference]:
             {"from": before, "to": after}[end][key] = f"{size:,} bytes"
     return [
         one._replace(old=one.old and whole_seconds(one.old), new=one.new and whole_seconds(one.new))
-        for one in differences.between(before, after, SAID)
+        for one in differences.between(before, after, [*map(host.schema.key_of, SAID)])
     ]
 
 

@@ -76,7 +76,7 @@ AGAIN = {"all": "everything runs again", "none": "nothing runs again"}
 _SHORT = 60
 
 
-def told(event: Mapping[str, t.Any]) -> list[str]:
+def told(event: Mapping[str, t.Any], status: str = "status") -> list[str]:
     """What an event has changed, for people: a few words for each attribute.
 
     >>> told({"action": "update", "changes": {"interval_units": {"from": None, "to": 2}}})
@@ -95,9 +95,10 @@ def told(event: Mapping[str, t.Any]) -> list[str]:
     ['status: completed -> initial (everything runs again)']
 
     :param event: as the API shows it.
+    :param status: the name of the status on the wire.
     """
     # What people look for comes before what the clock has written.
-    changes = sorted(event["changes"].items(), key=lambda one: _place(one[0]))
+    changes = sorted(event["changes"].items(), key=lambda one: _place(one[0], status))
     return of_runs(event) + [_told(event["action"], key, one) for key, one in changes]
 
 
@@ -107,8 +108,8 @@ def of_runs(event: Mapping[str, t.Any]) -> list[str]:
     return [f"run {key}"] if key is not None else [f"{count:,} runs"] if count else []
 
 
-def _place(key: str) -> int:
-    return 0 if key == "status" else 2 if key.endswith("_at") else 1
+def _place(key: str, status: str) -> int:
+    return 0 if key == status else 2 if key.endswith("_at") else 1
 
 
 def _told(action: str | None, key: str, change: Mapping[str, t.Any]) -> str:
