@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,20 @@ def test_what_is_for_the_test_and_not_for_the_run_reaches_the_test(kit, served, 
     kit.fail_next(SystemExit)
     [run] = kit.run_all(limit=1)
     assert (run.status, run.error) == ("failed", "SystemExit")
+
+
+@pytest.mark.parametrize("error", [OSError, OSError(), "OSError"])
+def test_the_class_of_an_error_is_as_good_as_one(kit, error):
+    kit.create(runs=1)
+    kit.fail_next(error)
+    [run] = kit.run_all()
+    assert (run.status, run.error) == ("failed", "OSError")
+
+
+@pytest.mark.parametrize("half", [0.5, Fraction(1, 2)])
+def test_time_passes_by_numbers_of_any_type(kit, half):
+    before = kit.now
+    assert kit.advance(hours=half) == before + timedelta(minutes=30)
 
 
 def test_a_runner_can_be_told_to_stop(anywhere, served):
@@ -669,6 +684,11 @@ def test_what_is_missing_is_named_with_its_cure(own_runner):
         (lambda kit, _: kit.run_all(reraise=1), TypeError, "reraise must be True or False, not 1"),
         (lambda kit, _: kit.fail_next(times=-1), ValueError, "times must be at least 0, not -1"),
         (lambda kit, _: kit.fail_next(3), TypeError, "an exception, its class or a text, not 3"),
+        (
+            lambda kit, _: kit.advance(days=10**400),
+            ValueError,
+            "days=a number of more than 300 digits is too much",
+        ),
         (lambda kit, _: kit.fail_next(int), TypeError, "or a text, not the class int"),
         (lambda kit, _: kit.fail_next(UnicodeDecodeError), TypeError, "without arguments: give"),
         (lambda kit, _: kit.stop_next(-1), ValueError, "after must be at least 0, not -1"),

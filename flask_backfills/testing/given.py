@@ -10,6 +10,7 @@ from datetime import date
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from numbers import Integral
 from numbers import Real
 
 import sqlalchemy as sa
@@ -101,15 +102,28 @@ def later(now: datetime, **passed: t.Any) -> datetime:
     for name, number in passed.items():
         if isinstance(number, bool) or not isinstance(number, Real):
             raise TypeError(f"{name} must be a number, not {said(number)}")
-        if not math.isfinite(number):
-            raise ValueError(f"{name} must be a finite number, not {number}")
     try:
-        return now + timedelta(**passed)
+        # Of other numbers, such as those of numpy, timedelta knows nothing.
+        counted = {
+            name: int(number) if isinstance(number, Integral) else float(number)
+            for name, number in passed.items()
+        }
+        for name, count in counted.items():
+            if not math.isfinite(count):
+                raise ValueError(f"{name} must be a finite number, not {count}")
+        return now + timedelta(**counted)
     except OverflowError:
-        told = ", ".join(f"{name}={number:g}" for name, number in passed.items() if number)
+        told = ", ".join(f"{name}={_short(number)}" for name, number in passed.items() if number)
         raise ValueError(
             f"the time must stay within the years 1 to 9999: {told} is too much"
         ) from None
+
+
+def _short(number: Real) -> str:
+    try:
+        return f"{float(number):g}"
+    except OverflowError:
+        return "a number of more than 300 digits"
 
 
 def failure(error: t.Any) -> Failure:
