@@ -275,6 +275,14 @@ def test_on_a_dumb_terminal_there_are_lines(runner, week, monkeypatch):
             "It has no window yet: flask backfills update 7 start_datetime=2023-07-01"
             " end_datetime=2023-07-31 interval_type=day\n",
         ),
+        (
+            "create weather interval_type=day interval_units=1 start_datetime=2024-02-28",
+            "It has no window yet: flask backfills update 7 end_datetime=2024-03-06\n",
+        ),
+        (
+            "create weather interval_type=day interval_units=1 end_datetime=2020-03-06",
+            "It has no window yet: flask backfills update 7 start_datetime=2020-02-28\n",
+        ),
         ("create weather {day}", "To start it: flask backfills start 7\n"),
         ("create weather --start {day}", "To follow it: flask backfills watch 7\n"),
         ("create weather status=initial {day}", "To follow it: flask backfills watch 7\n"),

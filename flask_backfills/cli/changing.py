@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import typing as t
+from contextlib import suppress
+from datetime import date
+from datetime import timedelta
 from functools import partial
 
 import click
@@ -82,9 +85,8 @@ def tell_what_follows(host: Host, saved: Saved) -> None:
     if shown["status"] in ACTIVE:
         tell_next("To follow it", "watch", shown["id"])
     elif shown["status"] is None:
-        missing = [
-            f"{shown_as[name]}={value}" for name, value in EXAMPLE.items() if not shown[name]
-        ]
+        given = _within(shown)
+        missing = [f"{shown_as[name]}={value}" for name, value in given.items() if not shown[name]]
         if missing and not host.generators:
             tell_next("It has no window yet", "update", shown["id"], *missing)
         else:
@@ -97,7 +99,21 @@ def tell_if_not_planned(host: Host, saved: Saved, sent: t.Mapping[str, t.Any]) -
     ended = shown["status"] in STATUSES and shown["status"] not in ACTIVE
     planned_by = {host.schema.key_of(name) for name in (*DECISIVE, "variables")}
     if host.run_model is not None and ended and sent.keys() & planned_by:
-        tell_next("No run has changed. To plan the runs", f"start {shown['id']}")
+        tell_next("No run has changed. To plan the runs", "start", shown["id"])
+
+
+def _within(shown: dict[str, t.Any]) -> dict[str, str]:
+    """An example of a window, in which an end that there is stays an end."""
+    example = {**EXAMPLE}
+    for name, other, days in (
+        ("start_datetime", "end_datetime", 7),
+        ("end_datetime", "start_datetime", -7),
+    ):
+        if shown[name] and not shown[other]:
+            with suppress(ValueError, OverflowError):
+                there = date.fromisoformat(str(shown[name])[:10])
+                example[other] = str(there + timedelta(days=days))
+    return example
 
 
 def is_active(host: Host, backfill: t.Any) -> bool:
