@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import LIST
 from conftest import URL
+from conftest import wait_for
 
 from flask_backfills import backfill_finished
 from flask_backfills import backfill_started
@@ -146,6 +147,31 @@ def test_a_running_run_is_cancelled_and_its_late_end_is_not_taken(runner, week):
     assert change(runner, f"{week}/runs?status=running", "cancelled").json["metadata"]["count"] == 1
     assert runner.end(other[0]) is False
     assert runner.statuses(week)["cancelled"] == 2
+
+
+def test_what_a_worker_is_still_at_is_not_marked_as_done(runner, week):
+    """It keeps its place in the limit, and its backfill, until the worker has left it."""
+    runner.put({"settings": {"pipeline_run_limit": 1, "reprocess": "failed"}}, week)
+    [run] = runner.claim()
+    url = f"{week}/runs/{run.id}"
+    assert change(runner, url, "cancelled").status_code == 200
+    told = change(runner, url, "completed")
+    assert told.status_code == 409 and "still at this run" in told.json["error"]["message"]
+    several = change(runner, f"{week}/runs?status=cancelled", "completed")
+    assert several.json["metadata"]["count"] == 0
+    assert runner.claim(limit=5) == [] and runner.client.delete(week).status_code == 409
+    # It learns that its end is not wanted, and leaves.
+    assert runner.end(run) is False
+    assert change(runner, url, "completed").json["run"]["status"] == "completed"
+    assert len(runner.claim(limit=5)) == 1
+
+
+def test_what_a_silent_worker_had_is_marked_as_done(runner, week):
+    [run] = runner.claim()
+    url = f"{week}/runs/{run.id}"
+    assert change(runner, url, "cancelled").status_code == 200
+    runner.app.config["BACKFILLS_LEASE"] = 0.5
+    wait_for(lambda: change(runner, url, "completed").status_code == 200)
 
 
 def test_runs_of_history_are_left_alone(runner, week):

@@ -15,6 +15,7 @@ from ..rules import lifecycle
 from ..runs.flight import Flight
 from ..runs.followed import noted
 from ..runs.followed import record
+from ..runs.lease import lease
 from ..runs.planned import CHUNK
 from ..runs.planned import Planned
 from ..tables.assign import Changes
@@ -22,10 +23,16 @@ from ..tables.assign import enter
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.event_table import acting
+from ..tables.run_table import moment
 from ..tables.settings import settings_of
 from .history import changed_runs
 
 R = t.TypeVar("R")
+
+STILL_AT_IT = (
+    "A worker is still at this run. It can be marked as done once the worker has left it,"
+    " or has been silent for its lease."
+)
 
 #: A function from a locked backfill to the ids of some of its runs.
 Chosen = Callable[[t.Any], list[t.Any]]
@@ -64,7 +71,8 @@ class ChangedRuns:
             still at it: that attempt has been cancelled.
         :param keep: ``False`` to change nothing, and only to see what would be.
         :raises flask_backfills.errors.RunNotFound: if there is no such run.
-        :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
+        :raises flask_backfills.errors.TransitionRefused: for a status that can't follow, or that
+            is to mark as done what a worker is still at.
         :raises flask_backfills.errors.NotWanted: for a run that is history.
         """
 
@@ -103,7 +111,8 @@ class ChangedRuns:
         :param criteria: what else the runs have to meet.
         :param chosen: which of them alone; called once the backfill is locked.
         :param expected: how many they were when somebody was asked.
-        :returns: how many were changed. Those that their runners have locked are left as they are.
+        :returns: how many were changed. Those that their runners have locked are left as they are,
+            and none is marked as done that a worker is still at.
         :raises flask_backfills.errors.TransitionRefused: if ``new`` can't follow ``old``.
         :raises flask_backfills.errors.PlanMismatch: if they are not as many as expected.
         """
@@ -180,7 +189,8 @@ class ChangedRuns:
             raise errors.TransitionRefused(refused)
         if self.runs.knows_history and not run.wanted:
             raise errors.NotWanted()
-        self._make(status, backfill, [its_own])
+        if not self._make(status, backfill, [its_own]) and status == "completed":
+            raise errors.TransitionRefused(STILL_AT_IT)
         return before
 
     def _make(self, status: str, backfill: t.Any, criteria: t.Iterable[t.Any]) -> int:
@@ -203,7 +213,12 @@ class ChangedRuns:
             queued_at=None,
             available_at=None,
         )
-        return self.runs.update(done, *criteria)
+        # What a worker is still at keeps its place in the limit, and its backfill, until it is left.
+        beat = self.runs.columns.get("heartbeat_at")
+        if beat is None:
+            return self.runs.update(done, *criteria)
+        silent = beat < moment(beat, self.runs.now() - lease(self.runs))
+        return self.runs.update(done, *criteria, sa.or_(beat.is_(None), silent))
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)
