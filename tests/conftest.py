@@ -6,7 +6,6 @@ import importlib.util
 import os
 import pty
 import sqlite3
-import sys
 import threading
 import time
 import typing as t
@@ -53,10 +52,6 @@ DATABASES = [
     "sqlite",
     *(name for name, variable in SERVERS.items() if CI or variable in os.environ),
 ]
-
-
-#: The files of tests that reach, on a server, what no test reaches on SQLite.
-WATCHED_ON_SERVERS: set[str] = set()
 
 
 @event.listens_for(sa.Engine, "connect")
@@ -136,29 +131,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_the_same_elsewhere(item) -> bool:
-    return item.get_closest_marker("sqlite_alone") is not None and _is_on_a_server(item)
-
-
-def _is_on_a_server(item) -> bool:
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return parameters.get("database_url", "sqlite") != "sqlite"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Let coverage watch what a test does on SQLite, since watching costs half of its time again.
-
-    On the servers it watches the tests that reach lines which no other test reaches.
-    """
-    watching = sys.gettrace(), threading.gettrace()
-    is_watched = not _is_on_a_server(item) or item.path.stem in WATCHED_ON_SERVERS
-    if not is_watched:
-        sys.settrace(None)
-        threading.settrace(None)
-    yield
-    if not is_watched:
-        sys.settrace(watching[0])
-        threading.settrace(watching[1])
+    if item.get_closest_marker("sqlite_alone") is None or not hasattr(item, "callspec"):
+        return False
+    return item.callspec.params.get("database_url", "sqlite") != "sqlite"
 
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60, every: float = 0.05) -> t.Any:
