@@ -380,6 +380,16 @@ def test_signals_are_sent_and_the_runner_is_the_hosts_again(kit, served):
 # Time
 
 
+@sqlite_alone
+def test_what_a_test_registers_is_not_there_for_the_next_one(served):
+    own = served.blueprint.host.runner
+    with Kit(served.app):
+        served.blueprint.runner(lambda run: None)
+        served.blueprint.generator("left_over")(lambda backfill: [])
+    assert served.blueprint.host.runner is own
+    assert "left_over" not in served.blueprint.host.generators
+
+
 def test_time_stands_still_until_it_is_moved_and_goes_on_after_the_test(served):
     clock = served.blueprint.host.table.database.clock
     with served.app.app_context():

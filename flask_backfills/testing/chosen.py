@@ -61,11 +61,18 @@ class Chosen:
         self._shared = _Shared(Hours(clocks), deque(), itertools.count(1))
 
     def __enter__(self: C) -> C:
+        hosts = [one.host for one in self._found.values()]
+        self._before = [(host, host.runner, dict(host.generators)) for host in hosts]
         self._shared.hours.begin()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._shared.hours.end()
+        # What a test has registered is not for the tests after it: the app may be theirs, too.
+        for host, runner, generators in self._before:
+            host.runner = runner
+            host.generators.clear()
+            host.generators.update(generators)
 
     # Which blueprint
 
