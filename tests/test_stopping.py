@@ -276,6 +276,9 @@ def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(hours):
         # How many it claims ahead depends on how fast the machine is; it need not be often.
         if (session.scalar(running) > 4 and len(done) > 10) or len(done) > 135:
             stop.set()
+        if stop.is_set():
+            # Its threads are not to be done with all of it before the worker looks.
+            time.sleep(0.5)
 
     hours.work(stop=stop, once=False, concurrency=2)
     rows = hours.stored("status", "tries", "attempt")
