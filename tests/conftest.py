@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pty
 import sqlite3
+import sys
 import threading
 import time
 import typing as t
@@ -402,6 +403,16 @@ def pytest_runtest_makereport():
         for name, content in report.sections
     ]
     return report
+
+
+def pytest_sessionfinish():
+    """Store what coverage has seen: a process of pytest-xdist that takes ten seconds to end is killed.
+
+    It would look for garbage first, which takes that long after thousands of tests.
+    """
+    if "coverage" in sys.modules and (watched := sys.modules["coverage"].Coverage.current()):
+        watched.save()
+        gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -131,7 +131,7 @@ def test_coverage_explain_and_gaps_take_words_too(flask, runner):
     # Both ends are told, as the route tells them.
     refused = flask("coverage daily soon later")
     assert refused.exit_code == 1
-    assert "start_datetime: " in refused.stderr and "end_datetime: " in refused.stderr
+    assert "start_datetime, end_datetime: Not an ISO 8601 date" in refused.stderr
     refused = flask("coverage daily 2023-07-02 2023-07-02")
     assert "end_datetime: Must be after start_datetime." in refused.stderr
 
