@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import typing as t
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from contextlib import ExitStack
@@ -410,8 +411,12 @@ def pytest_sessionfinish():
 
     It would look for garbage first, which takes that long after thousands of tests.
     """
-    if "coverage" in sys.modules and (watched := sys.modules["coverage"].Coverage.current()):
-        watched.save()
+    watched = "coverage" in sys.modules and sys.modules["coverage"].Coverage.current()
+    if watched and "PYTEST_XDIST_WORKER" in os.environ:
+        with warnings.catch_warnings():
+            # Who has seen nothing of the package says so at the end.
+            warnings.simplefilter("ignore")
+            watched.save()
         gc.freeze()
 
 
