@@ -165,6 +165,17 @@ def start_july(page):
     expect(page.locator(".strip .cell.is-initial")).to_have_count(31)
 
 
+def hide(page, hidden):
+    """Let a page believe that it is in a tab which nobody sees, or is seen again."""
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 def assert_looks_right(page, where, scheme, *, overlaps=True):
     """What may be wrong with a page at each width: it scrolls sideways, overlaps, or axe objects.
 

@@ -8,6 +8,7 @@ from browser import assert_looks_right
 from browser import chromium as chromium
 from browser import expect
 from browser import HIDDEN
+from browser import hide
 from browser import page as page
 from browser import server as server
 from browser import start_july
@@ -43,16 +44,6 @@ def asked(page):
     found = []
     page.on("request", lambda request: found.append(request) if "/live" in request.url else None)
     return found
-
-
-def hide(page, hidden):
-    page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 def test_the_page_stops_asking_when_it_is_hidden_or_the_backfill_has_ended(page, app):

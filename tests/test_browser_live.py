@@ -6,6 +6,7 @@ import pytest
 from browser import app as app
 from browser import chromium as chromium
 from browser import expect
+from browser import hide
 from browser import server as server
 from browser import start_july
 from browser import url as url
@@ -286,23 +287,13 @@ def test_the_page_of_one_run_follows(page, app, answer):
 
 def test_a_list_that_is_hidden_does_not_ask_and_waits_for_the_server(page, app, answer):
     look_at_the_runs(page, app)
-    set_hidden(page, True)
+    hide(page, True)
     page.wait_for_timeout(300)
     asked = answer["asked"]
     page.wait_for_timeout(2500)
     assert answer["asked"] == asked
-    set_hidden(page, False)
+    hide(page, False)
     answer["status"] = 503
     expect(page.locator(FRESH)).to_have_text("Reconnecting: the server does not answer.")
     answer["status"] = None
     expect(page.locator(FRESH)).to_have_text(re.compile("^Updated"), timeout=20_000)
-
-
-def set_hidden(page, hidden):
-    page.evaluate(
-        """(hidden) => {
-          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-          document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )

@@ -314,6 +314,8 @@ def test_the_next_step_follows_the_state(flask, runner, capfd):
         on_a_terminal(runner.app, *line.split())
         told.append(capfd.readouterr().err)
     assert told[3:] == ["No run has changed. To plan the runs: flask backfills start 6\n", ""]
+    on_a_terminal(runner.app, "update", "6", "end_datetime=2023-08-01", "--json")
+    assert capfd.readouterr().err == ""
     assert flask("create", "weather").stderr == ""
     assert flask("start", "6").stderr == ""
 

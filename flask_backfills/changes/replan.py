@@ -16,9 +16,9 @@ from ..rules.plan import Entry
 from ..rules.plan import plan
 from ..rules.plan import RunningConflict
 from ..rules.plan import Tally
-from ..rules.plan import USUALLY
 from ..rules.plan import Wanted
 from ..rules.settings import canary_of
+from ..rules.settings import reprocess_of
 from ..rules.settings import skips_covered
 from ..rules.window import Window
 from ..runs import canary
@@ -88,7 +88,7 @@ def follow(
     status = rollup.status_of(backfill)
     old = rollup.schema.word("status", changes["status"][0]) if "status" in changes else status
     if status is not None and starts(old, status):
-        reprocess = reprocess or settings_of(backfill).get("reprocess") or USUALLY
+        reprocess = reprocess or reprocess_of(settings_of(backfill))
         canary.lift(runs.table.backfills, backfill)
         tally = _replan(runs, expansion, backfill, before, reprocess, preview)
         if rollup.settle(backfill, tally.statuses):

@@ -114,13 +114,15 @@ def update(
 ) -> None:
     """Change attributes of a backfill. If it is active, plan its runs again.
 
-    KEY is an attribute, such as name, end_datetime or settings. VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
-    VALUE is text. Settings are replaced whole; create --help lists them. The command asks for
-    confirmation before it removes runs, cancels runs or runs them again.
+    KEY is an attribute, such as name, end_datetime or settings. VALUE is read as JSON if it is
+    null or starts with {, [ or a double quote. Any other VALUE is text. Settings are replaced
+    whole; create --help lists them. The command asks for confirmation before it removes runs,
+    cancels runs or runs them again.
     """
     sent = host.local_window.read(parsed(changes))
     saved = change(host, backfill_id, sent, yes, as_json)
-    tell_if_not_planned(host, saved, sent)
+    if not as_json:
+        tell_if_not_planned(host, saved, sent)
 
 
 @command(

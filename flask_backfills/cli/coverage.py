@@ -34,8 +34,9 @@ def coverage(
 ) -> None:
     """Show what a pipeline has completed.
 
-    It is what all its backfills have completed from START up to END. Both are dates, or words such as yesterday or "2 weeks ago". Without an offset, they are in
-    the time zone of the app's backfills.
+    It is what all its backfills have completed from START up to END. Both are dates, or words
+    such as yesterday or "2 weeks ago". Without an offset, they are in the time zone of the app's
+    backfills.
     """
     zone = host.local_window.zone
     span = read_span(said(host, start), said(host, end), zone)

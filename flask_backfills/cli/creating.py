@@ -69,10 +69,11 @@ def create(
 ) -> None:
     """Create a backfill.
 
-    KEY is an attribute, such as name, variables or settings. VALUE is read as JSON if it is null or starts with {, [ or a double quote. Any other
-    VALUE is text. How runs are handed out: settings='{"pipeline_run_limit": 3}', with
-    canary, max_attempts, max_failures, only_ended, order, paused, pipeline_run_limit,
-    priority, reprocess, retry_delay, run_timeout and skip_covered.
+    KEY is an attribute, such as name, variables or settings. VALUE is read as JSON if it is null
+    or starts with {, [ or a double quote. Any other VALUE is text. How runs are handed out:
+    settings='{"pipeline_run_limit": 3}', with canary, max_attempts, max_failures, only_ended,
+    order, paused, pipeline_run_limit, priority, reprocess, retry_delay, run_timeout and
+    skip_covered.
 
     Dates without an offset, and words such as yesterday, are in the time zone of the app's
     backfills. "2 weeks ago" is the beginning of that day.

@@ -77,7 +77,8 @@ def runs(
 ) -> None:
     """List the runs of a backfill by date.
 
-    With --make, change all that have a status. To try the failed ones again: runs ID --status failed --make again
+    With --make, change all that have a status. To try the failed ones again:
+    runs ID --status failed --make again
     """
     if of_errors and make is not None:
         raise click.UsageError("--errors shows errors: leave --make out, or --errors")

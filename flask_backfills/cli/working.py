@@ -64,9 +64,9 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
 def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json: bool) -> None:
     """Execute runs, until it is stopped.
 
-    It claims runs and calls the app's runner for each of them. At SIGTERM or Ctrl-C, the worker claims no more runs and lets the runs end that it has. At
-    the second signal, or after --grace, it gives back those that have not ended: they wait
-    again.
+    It claims runs and calls the app's runner for each of them. At SIGTERM or Ctrl-C, the worker
+    claims no more runs and lets the runs end that it has. At the second signal, or after --grace,
+    it gives back those that have not ended: they wait again.
     """
     if host.run_model is None:
         raise click.ClickException(

@@ -12,8 +12,8 @@ from ..host import Host
 from ..rules.lifecycle import SHOWN
 from ..rules.lifecycle import STATUSES
 from ..rules.plan import REPROCESS
-from ..rules.plan import USUALLY
 from ..rules.reasons import Reason
+from ..rules.settings import reprocess_of
 from ..rules.spans import took
 from ..tables.settings import settings_of
 from . import timeline
@@ -28,6 +28,9 @@ from .times import moment_of
 
 #: The action that a state asks for most.
 FIRST = {None: "start", "initial": "pause", "running": "pause", "failed": "retry"}
+
+#: Of a backfill whose window was edited since it has failed.
+DIFFER = "The runs differ from those of the window. Retry and Start first show what they would run."
 
 #: Reasons that are told of a backfill that moves, too.
 ALWAYS = ("canary", "canary_ended", "lease_over")
@@ -82,15 +85,14 @@ def _hints(
     if frame.host.run_model is None or not {"retry", "start"} <= {*possible}:
         return []
     _ = frame.translate
-    which = settings_of(backfill).get("reprocess") or USUALLY
-    again = {word: statuses[word] for word in STATUSES if word in REPROCESS[which]}
+    which = REPROCESS[reprocess_of(settings_of(backfill))]
+    again = {word: statuses[word] for word in STATUSES if word in which}
     if sum(statuses.values()) and not again:
         return [_("Retry and Start run nothing again: settings.reprocess is none.")]
     if not any(again.values()):
         return []
     if not _stand_as_planned(frame.host, backfill):
-        told = "The runs differ from those of the window. Retry and Start first show what they would run."
-        return [_(told)]
+        return [_(DIFFER)]
     each = ", ".join(
         _("{count} {what}", count=f"{count:,}", what=_(SHOWN[word]))
         for word, count in again.items()

@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Mapping
 
 from .plan import REPROCESS
+from .plan import USUALLY
 
 _MOST = 2**31 - 1
 
@@ -83,6 +84,15 @@ def canary_of(settings: t.Any) -> int | None:
     count = settings.get("canary") if isinstance(settings, Mapping) else None
     least, most = NUMBERS["canary"]
     return count if type(count) is int and least <= count <= most else None
+
+
+def reprocess_of(settings: Mapping[str, t.Any]) -> str:
+    """Which of its runs a start runs again.
+
+    >>> reprocess_of({"reprocess": "all"}), reprocess_of({})
+    ('all', 'failed')
+    """
+    return settings.get("reprocess") or USUALLY
 
 
 def is_paused(settings: t.Any) -> bool:
