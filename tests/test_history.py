@@ -41,6 +41,7 @@ from flask_backfills.tables.fields import Text
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
 WEEK |= {"interval_type": "day", "interval_units": 1}
+ENDS = ["from", "to", "too_large", "reprocess"]
 DAY = {**WEEK, "end_datetime": "2023-07-10"}
 
 
@@ -180,6 +181,34 @@ def test_newest_first_a_page_at_a_time(recorded):
     assert history(recorded, flat) == history(recorded)
     for query in ("?_limit=0", "?status=failed"):
         assert recorded.client.get(f"{URL}/history{query}").status_code == 422
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["all", "from", "now"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(ENDS), inner),
+    max_leaves=8,
+)
+
+
+@given(changes=ANY | st.dictionaries(st.sampled_from(["name", "status", "start_datetime"]), ANY))
+@settings(max_examples=often(60))
+@pytest.mark.parametrize("action", ["update", "update_runs", "imported"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_any_event_that_a_host_has_written_can_be_read(recorded, action, changes):
+    """It may have rows of its own in the table, from before or by hand."""
+    model = recorded.blueprint.host.event_model
+    row = {"backfill_id": "6", "pipeline_uuid": "arwen_starlight", "action": action}
+    with recorded.app.app_context():
+        recorded.db.session.execute(sa.delete(model))
+        recorded.db.session.add(model(**row, changes=changes))
+        recorded.db.session.commit()
+        recorded.db.session.remove()
+    [event] = history(recorded)
+    assert event["action"] == action
+    for change in event["changes"].values():
+        assert {"from", "to"} <= change.keys()
+    Console(recorded).get("6")
+    assert action in command(recorded, "history", "6")
 
 
 def test_who_may_not_read_a_backfill_does_not_read_its_history(bare):

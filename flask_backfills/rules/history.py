@@ -27,6 +27,9 @@ ACTIONS = (
 #: By the status that follows for a backfill from its runs, the action.
 FOLLOWS = {"running": "begin", "completed": "finish", "failed": "finish", "initial": "reopen"}
 
+#: What a start says that does not run again what has failed or was cancelled, by ``reprocess``.
+AGAIN = {"all": "everything runs again", "none": "nothing runs again"}
+
 
 def differences(
     before: Mapping[str, t.Any], after: Mapping[str, t.Any], without: Collection[str] = ()
@@ -69,8 +72,37 @@ def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
     return {**kept, "too_large": large}
 
 
-#: What a start says that does not run again what has failed or was cancelled, by ``reprocess``.
-AGAIN = {"all": "everything runs again", "none": "nothing runs again"}
+def readable(changes: t.Any) -> dict[str, dict[str, t.Any]]:
+    """The changes of an event that have the shape of ours: a host may write events of its own.
+
+    >>> readable({"name": {"from": "a", "to": "b", "by": "hand"}, "note": "by hand"})
+    {'name': {'from': 'a', 'to': 'b'}}
+    >>> readable("all of it")
+    {}
+    """
+    if not isinstance(changes, Mapping):
+        return {}
+    return {
+        key: _readable(change)
+        for key, change in changes.items()
+        if isinstance(change, Mapping) and change.keys() >= {"from", "to"}
+    }
+
+
+def _readable(change: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    ends = {"from": change["from"], "to": change["to"]}
+    sizes, again = change.get("too_large"), change.get("reprocess")
+    large = {
+        end: size
+        for end, size in (sizes.items() if isinstance(sizes, Mapping) else ())
+        if end in ends and type(size) is int and size >= 0
+    }
+    return {
+        **ends,
+        **({"reprocess": again} if again in [*AGAIN] else {}),
+        **({"too_large": large} if large else {}),
+    }
+
 
 #: Characters that people are shown of a value in a list of changes.
 _SHORT = 60

@@ -23,6 +23,7 @@ from .. import config
 from ..answering import dumps
 from ..rules.history import ACTIONS
 from ..rules.history import bounded
+from ..rules.history import readable
 from . import columns
 from . import event_models
 from . import models
@@ -192,9 +193,7 @@ class EventTable:
     def show(self, event: t.Any) -> dict[str, t.Any]:
         """An event as in the API, with the attributes alone that a backfill shows."""
         shown: dict[str, t.Any] = self.schema.dump(event)
-        changes = shown["changes"]
-        if not isinstance(changes, dict):
-            changes = {}
+        changes = readable(shown["changes"])
         if shown["action"] not in ("update_run", "update_runs"):
             changes = {
                 key: reshown(self._windows[key], one) if key in self._windows else one
