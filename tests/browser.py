@@ -16,7 +16,11 @@ try:
 except ImportError:
     lacking('no playwright: it is in the extra "check"', allow_module_level=True)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+#: The shell comes first: it draws no window of a browser around each page.
+CHROMIUM = next(
+    filter(None, map(shutil.which, ["chromium-headless-shell", "chromium", "chromium-browser"])),
+    None,
+)
 WIDTHS = (400, 800, 1400)
 
 #: Characters that turn, hide or cut the text around them.

@@ -124,6 +124,11 @@ in_detail = pytest.mark.skipif(not CI, reason="it is tested in detail: CI=true r
 sqlite_alone = pytest.mark.sqlite_alone
 
 
+#: For tests that are about SQL: of those on the servers, coverage watches these, and the oldest
+#: releases run these.
+about_sql = pytest.mark.about_sql
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave out what is the same on each database but for the first of them."""
     apart = [item for item in items if _is_the_same_elsewhere(item)]
@@ -133,9 +138,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_the_same_elsewhere(item) -> bool:
-    if item.get_closest_marker("sqlite_alone") is None or not hasattr(item, "callspec"):
-        return False
-    return item.callspec.params.get("database_url", "sqlite") != "sqlite"
+    return item.get_closest_marker("sqlite_alone") is not None and _is_on_a_server(item)
+
+
+def _is_on_a_server(item) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("database_url", "sqlite") != "sqlite"
 
 
 def wait_for(condition: t.Callable[[], t.Any], seconds: float = 60, every: float = 0.05) -> t.Any:
@@ -406,12 +414,30 @@ def pytest_runtest_makereport():
     return report
 
 
+def watching() -> t.Any:
+    """What measures the coverage, if anything does."""
+    return "coverage" in sys.modules and sys.modules["coverage"].Coverage.current()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let coverage look away where it would see the same lines again, since it takes its time."""
+    watched = watching()
+    if not watched or not _is_on_a_server(item) or item.get_closest_marker("about_sql"):
+        return (yield)
+    watched.stop()
+    try:
+        return (yield)
+    finally:
+        watched.start()
+
+
 def pytest_sessionfinish():
     """Store what coverage has seen: a process of pytest-xdist that takes ten seconds to end is killed.
 
     It would look for garbage first, which takes that long after thousands of tests.
     """
-    watched = "coverage" in sys.modules and sys.modules["coverage"].Coverage.current()
+    watched = watching()
     if watched and "PYTEST_XDIST_WORKER" in os.environ:
         with warnings.catch_warnings():
             # Who has seen nothing of the package says so at the end.

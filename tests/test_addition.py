@@ -9,6 +9,7 @@ from datetime import timezone
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import LIST
 from conftest import often
 from conftest import takes_seconds
@@ -24,6 +25,8 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills.rules.window import INTERVAL_TYPES
 from flask_backfills.rules.window import Window
+
+pytestmark = about_sql
 
 BEGIN = datetime(2023, 3, 1, 23, 30, 26, 7)
 HOURS = {"start_datetime": BEGIN.isoformat(), "interval_type": "hour", "interval_units": 1}

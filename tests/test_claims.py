@@ -5,8 +5,11 @@ from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import few
 from conftest import URL
+
+pytestmark = about_sql
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

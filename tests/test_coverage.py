@@ -8,6 +8,7 @@ from datetime import timezone
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import LIST
 from jsonschema import Draft202012Validator
 from sqlalchemy.orm import synonym
@@ -17,6 +18,8 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills.rules.coverage import coverage
 from flask_backfills.rules.coverage import Run
+
+pytestmark = about_sql
 
 COVERAGE = "/api/pipelines/arwen_starlight/coverage"
 JULY = "start_datetime=2023-07-01&end_datetime=2023-08-01"

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import few
 from conftest import Host
 from conftest import LIST
@@ -28,6 +29,8 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import BackfillSchema
 from flask_backfills.console import ConsoleBlueprint
+
+pytestmark = about_sql
 
 START = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-02"}
 START |= {"interval_type": "day", "interval_units": 1, "status": "initial"}

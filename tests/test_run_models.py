@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import Host
 from conftest import takes_seconds
 from conftest import URL
@@ -22,6 +23,8 @@ from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import current_run
 from flask_backfills.tables.mixins import Moment
+
+pytestmark = about_sql
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import DATABASES
 from conftest import Host
 from conftest import LIST
@@ -22,6 +23,8 @@ from conftest import wait_for
 from werkzeug.exceptions import BadRequestKeyError
 
 from flask_backfills import BackfillRunMixin
+
+pytestmark = about_sql
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

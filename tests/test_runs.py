@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 import sqlalchemy as sa
+from conftest import about_sql
 from conftest import often
 from conftest import URL
 from hypothesis import example
@@ -25,6 +26,8 @@ from flask_backfills import backfill_started
 from flask_backfills import backfill_updated
 from flask_backfills import BackfillBlueprint
 from flask_backfills.errors import NothingToRun
+
+pytestmark = about_sql
 
 WEEK = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-07"}
 WEEK |= {"interval_type": "day", "interval_units": 1}

@@ -6,11 +6,14 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from conftest import about_sql
 from conftest import often
 from conftest import URL
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+
+pytestmark = about_sql
 
 BAD_DATES = """next tuesday|07/17/2023||2023-02-30|2023-07-17T24:00:00|2016-12-31T23:59:60Z
 |10000-01-01|0001-01-01T00:00:00+14:00|9999-12-31T23:59:59-14:00|2023-W29-1|20230717
