@@ -128,6 +128,10 @@ sqlite_alone = pytest.mark.sqlite_alone
 #: releases run these.
 about_sql = pytest.mark.about_sql
 
+#: For what is calculated again and again: coverage, under which that takes four times as long,
+#: sees the same lines in other tests.
+unwatched = pytest.mark.unwatched
+
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what is the same on each database but for the first of them."""
@@ -423,13 +427,19 @@ def watching() -> t.Any:
 def pytest_runtest_protocol(item):
     """Let coverage look away where it would see the same lines again, since it takes its time."""
     watched = watching()
-    if not watched or not _is_on_a_server(item) or item.get_closest_marker("about_sql"):
+    if not watched or not _is_unwatched(item):
         return (yield)
     watched.stop()
     try:
         return (yield)
     finally:
         watched.start()
+
+
+def _is_unwatched(item) -> bool:
+    if item.get_closest_marker("unwatched") is not None:
+        return True
+    return _is_on_a_server(item) and item.get_closest_marker("about_sql") is None
 
 
 def pytest_sessionfinish():

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import pytest
 from conftest import often
+from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -79,7 +80,7 @@ def naive(kind, found, first, last):
 SPANS = st.tuples(st.integers(0, TICKS - 1), st.integers(1, TICKS)).filter(lambda s: s[0] < s[1])
 
 
-@settings(max_examples=often(400))
+@settings(max_examples=often(200))
 @given(runs(), SPANS)
 def test_each_piece_is_what_a_look_at_each_tick_finds(found, span):
     result = coverage(given_as(found), *map(at, span))
@@ -89,7 +90,8 @@ def test_each_piece_is_what_a_look_at_each_tick_finds(found, span):
         assert result.pieces[kind].total == len(expected)
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(runs(), SPANS)
 def test_the_share_is_cut_off_and_never_rounded_up(found, span):
     share = Fraction(str(coverage(given_as(found), *map(at, span)).share))
@@ -98,7 +100,8 @@ def test_the_share_is_cut_off_and_never_rounded_up(found, span):
     assert exact - Fraction(1, 10_000) < share <= exact
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(runs(), SPANS, st.integers(0, 4), st.integers(1, 3))
 def test_a_page_is_a_cut_of_the_whole_list(found, span, offset, limit):
     whole = coverage(given_as(found), *map(at, span))
@@ -109,7 +112,8 @@ def test_a_page_is_a_cut_of_the_whole_list(found, span, offset, limit):
     assert page.share == whole.share
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(runs(), SPANS, st.randoms())
 def test_the_order_of_the_runs_does_not_matter(found, span, random):
     whole = coverage(given_as(found), *map(at, span))
@@ -135,7 +139,8 @@ def test_a_span_ends_after_it_starts():
 EDGES = st.lists(st.integers(0, TICKS), min_size=2, max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(runs(["completed", "completed", "completed", "failed"], most=8), EDGES)
 def test_a_window_is_completed_wholly_if_one_backfill_has_each_of_its_ticks(found, edges):
     windows = list(pairwise(edges))

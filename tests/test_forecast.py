@@ -13,16 +13,18 @@ from conftest import few
 from conftest import LIST
 from conftest import often
 from conftest import takes_seconds
+from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 from pages import Console
 
 from flask_backfills import BackfillRunMixin
-from flask_backfills.rules.forecast import comparable
 from flask_backfills.rules.forecast import forecast
 from flask_backfills.rules.forecast import seen_at_once
 from flask_backfills.rules.forecast import Span
+from flask_backfills.rules.past import comparable
+from flask_backfills.rules.past import past
 from flask_backfills.tables.mixins import utcnow
 
 WEEK = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-16"}
@@ -55,19 +57,37 @@ def drifted(chance, age):
     return chance.lognormvariate(2, 0.5) * (1 + 2 * min(max(age - 150, 0) / 1000, 1))
 
 
+def growing(chance, age):
+    """Each one longer than the one before it, all the time."""
+    return chance.lognormvariate(2, 0.5) * max(1 - 0.6 * age / 1000, 0.1)
+
+
+THOUSAND = pytest.param(1000, 50, marks=takes_seconds)
+
+
+@unwatched
 @pytest.mark.parametrize(
-    ("runs", "times"), [(10, 120), (100, 60), pytest.param(1000, 60, marks=takes_seconds)]
+    ("duration", "runs", "times"),
+    [
+        *(
+            pytest.param(duration, *one.values, marks=one.marks)
+            for duration in few([lognormal, two_peaked, drifted])
+            for one in (pytest.param(10, 120), pytest.param(100, 60), THOUSAND)
+        ),
+        # How long it goes on growing, the past does not know.
+        (growing, 10, 120),
+        (growing, 100, 60),
+    ],
 )
-@pytest.mark.parametrize("duration", few([lognormal, two_peaked, drifted]))
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):
     chance = random.Random(f"{duration.__name__} {runs}")
     times *= 2 if CI else 1
     held, ratios = 0, []
     for number in range(times):
         at_once, age = (1, 4, 8)[number % 3], (300, 1000)[number % 2]
-        past = [duration(chance, 1 + k) for k in range(age)]
-        end = play([duration(chance, 0) for _ in range(runs)], at_once)
-        seconds = forecast(runs, [], at_once, comparable(past, age))
+        took = [duration(chance, 1 + k) for k in range(age)]
+        end = play([duration(chance, -k) for k in range(runs)], at_once)
+        seconds = forecast(runs, [], at_once, *past(took, age, runs))
         held += end <= seconds.p90
         ratios.append(end / seconds.p50)
     assert held >= 0.8 * times
@@ -76,14 +96,16 @@ def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):
     assert 0.85 <= sorted(ratios)[times // 2] <= 1.15
 
 
+@unwatched
 @given(st.integers(1, 3000), st.integers(1, 1000), st.floats(0.001, 1e6))
-@settings(max_examples=often(100))
+@settings(max_examples=often(40))
 def test_runs_that_all_take_as_long_go_in_rounds(runs, at_once, seconds):
     rounds = -(-runs // at_once)
     found = forecast(runs, [], at_once, [seconds] * 300)
     assert found == pytest.approx((rounds * seconds, rounds * seconds))
 
 
+@unwatched
 @given(
     st.integers(0, 200),
     st.lists(st.floats(0, 100), max_size=10),
@@ -110,6 +132,7 @@ def test_more_that_run_than_may_go_on_side_by_side(waiting, running, at_once, se
     assert forecast(waiting, [0.0] * running, at_once, [10.0] * 3) == (seconds, seconds)
 
 
+@unwatched
 @given(st.integers(3, 40), st.integers(1, 30))
 @settings(max_examples=often(60))
 def test_more_at_once_is_never_slower(seed, at_once):
@@ -142,6 +165,24 @@ def test_what_is_older_and_different_does_not_count():
     assert len(comparable([*new[:8], *old], 8)) == 8
     assert len(comparable([*new[:8], *new], 8)) == 408
     assert len(comparable([*new[:2], *old], 2)) == 602
+
+
+def test_what_takes_longer_and_longer_goes_on_so_for_a_while():
+    took = [float(seconds) for seconds in range(200, 100, -1)]
+    for waiting, expected in ((0, 200), (10, 205), (1000, 225)):
+        found = past(took, 100, waiting)
+        assert found.durations == pytest.approx([expected] * 100)
+        assert found.error == pytest.approx(0)
+    # The backfill's own are a time of their own, and so are those of its pipeline before a start.
+    assert past([*took, *[5.0] * 100], 100, 10).durations == pytest.approx([205] * 100)
+    assert past(took, 0, 10).durations == pytest.approx([205] * 100)
+    # What may as well be chance is told as less sure, and what gets quicker is no promise.
+    chance = random.Random(1)
+    unsteady = [seconds + chance.gauss(0, 30) for seconds in took]
+    assert 0.02 < past(unsteady, 100, 10).error < 0.1
+    assert past(took[::-1], 100, 10) == (comparable(took[::-1], 100), 0)
+    # A step is none of it.
+    assert list(past([9.0] * 150 + [5.0] * 850, 1000, 10).durations) == [9.0] * 100
 
 
 @st.composite

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import often
+from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -51,7 +52,8 @@ def calendar(kind, units, date, zone):
     return quarter, (monday - quarter).days // 7
 
 
-@settings(max_examples=often(600))
+@unwatched
+@settings(max_examples=often(200))
 @given(
     first=moments,
     span=st.timedeltas(timedelta(0), timedelta(days=9000)),
@@ -88,7 +90,8 @@ def test_a_date_is_in_the_row_and_the_column_of_its_calendar(first, span, more, 
     assert len({*by_row.values()}) == len(by_row)
 
 
-@settings(max_examples=often(300))
+@unwatched
+@settings(max_examples=often(200))
 @given(
     start=moments,
     count=st.integers(1, 100),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conftest import CI
 from conftest import Host
+from conftest import unwatched
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
@@ -327,6 +328,7 @@ class Life(RuleBasedStateMachine):
         assert model.status not in ACTIVE or statuses & set(ACTIVE)
 
 
+@unwatched
 def test_a_simple_model_and_the_product_never_differ():
     run_state_machine_as_test(
         Life, settings=settings(max_examples=16 if CI else 3, stateful_step_count=40)

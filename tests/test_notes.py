@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from conftest import LIST
 from conftest import often
 from conftest import takes_seconds
+from conftest import unwatched
 from conftest import URL
 from hypothesis import given
 from hypothesis import settings
@@ -179,7 +180,8 @@ WINDOWS = st.builds(
 )
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(WINDOWS, WINDOWS)
 def test_two_windows_overlap_if_an_hour_is_in_runs_of_both(one, two):
     def hours(window):
@@ -304,6 +306,7 @@ def test_the_zone_decides_which_day_it_is():
             assert len(ask(*moments, zone=zone)) <= 2
 
 
+@unwatched
 @takes_seconds
 @settings(max_examples=often(60))
 @given(st.dates(date(1950, 1, 1), date(2060, 1, 1)), st.integers(0, 24 * 500), ZONES)

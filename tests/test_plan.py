@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from conftest import often
+from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -78,6 +79,7 @@ def test_a_plan_that_is_done_keeps_all(wanted, there, reprocess):
     assert tally.counts["keep"] == len(wanted)
 
 
+@unwatched
 @settings(max_examples=often(200))
 @given(wanted_runs(), runs(), REPROCESSES)
 def test_each_key_has_one_entry_and_nothing_is_lost(wanted, there, reprocess):
@@ -135,7 +137,8 @@ def test_the_hash_is_another_where_another_thing_happens(wanted, there, reproces
 ELSEWHERE = st.dictionaries(KEYS, st.integers(1, 3))
 
 
-@settings(max_examples=often(400))
+@unwatched
+@settings(max_examples=often(200))
 @given(wanted_runs(), runs(), REPROCESSES, ELSEWHERE)
 def test_what_is_completed_elsewhere_neither_runs_nor_counts_as_failed(
     wanted, there, reprocess, elsewhere

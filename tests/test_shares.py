@@ -12,7 +12,7 @@ from flask_backfills.rules.shares import percent
 wholes = st.integers(1, 10**9)
 
 
-@settings(max_examples=often(500))
+@settings(max_examples=often(300))
 @given(wholes, wholes, wholes)
 def test_a_share_is_told_neither_as_nothing_nor_as_all_unless_it_is(one, other, whole):
     low, high = sorted((min(one, whole), min(other, whole)))

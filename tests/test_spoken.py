@@ -38,7 +38,7 @@ def day_before(day, unit, count):
     return day
 
 
-@settings(max_examples=often(400))
+@settings(max_examples=often(200))
 @given(nows, zones, counts, st.sampled_from(["day", "week", "month", "year"]))
 def test_calendar_units_ago_are_the_first_moment_of_that_day(now, zone, count, unit):
     found = spoken.moment(f"{count} {unit}s ago", now, zone)
@@ -47,7 +47,7 @@ def test_calendar_units_ago_are_the_first_moment_of_that_day(now, zone, count, u
     assert there(found - timedelta(seconds=1), zone).date() < day
 
 
-@settings(max_examples=often(400))
+@settings(max_examples=often(200))
 @given(nows, zones, counts, st.sampled_from([("hour", 3600), ("minute", 60)]))
 def test_hours_and_minutes_ago_are_elapsed_and_begin_there(now, zone, count, unit):
     name, seconds = unit

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import often
+from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -69,7 +70,7 @@ def windows(draw, zones=("UTC",)):
     return Window(start, end, kind, units, zone, draw(st.booleans()))
 
 
-@settings(max_examples=often(400))
+@settings(max_examples=often(250))
 @given(windows(ZONES), st.data())
 def test_arithmetic_finds_what_a_loop_finds(window, data):
     expected = loop(window)
@@ -102,7 +103,8 @@ def test_the_intervals_tile_the_window(window):
         assert intervals[-1].end >= window.end
 
 
-@settings(max_examples=often(300))
+@unwatched
+@settings(max_examples=often(200))
 @given(windows(ZONES), st.integers(-20, 20), st.integers(-20, 20))
 def test_what_two_windows_share_is_in_both(window, shift, more):
     step = timedelta(seconds=window.interval_units * INTERVAL_TYPES[window.interval_type])

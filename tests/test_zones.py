@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from conftest import LIST
 from conftest import often
 from conftest import takes_seconds
+from conftest import unwatched
 from conftest import URL
 from hypothesis import example
 from hypothesis import given
@@ -156,7 +157,7 @@ MOMENTS = st.builds(
 def test_a_client_may_put_and_post_what_it_got(lent, zone):
     host = lent(timezone=zone, local_datetimes=True)
 
-    @settings(max_examples=often(40))
+    @settings(max_examples=often(20))
     @given(st.lists(MOMENTS, min_size=2, max_size=2).map(sorted))
     @example([datetime(2023, 11, 5, 5, 30), datetime(2023, 11, 5, 6, 30)])
     def check(moments):
@@ -538,7 +539,8 @@ def test_pages_of_utc_show_no_offset(runner):
 # Moments, in a second way
 
 
-@settings(max_examples=often(2_000))
+@unwatched
+@settings(max_examples=often(1_000))
 @example(ZoneInfo("America/Chicago"), datetime(1, 1, 1, 5, 50, 40))
 @given(
     st.sampled_from(sorted(zoneinfo.available_timezones())).map(ZoneInfo),

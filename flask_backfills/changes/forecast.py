@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Sequence
 from datetime import datetime
 from datetime import timedelta
 
-from ..rules.forecast import comparable
 from ..rules.forecast import forecast
 from ..rules.forecast import LATELY
 from ..rules.forecast import Seconds
 from ..rules.forecast import seen_at_once
 from ..rules.forecast import Span
+from ..rules.past import Past
+from ..rules.past import past
 from ..runs import durations
 from ..runs.durations import Durations
 from ..tables import columns
@@ -48,19 +48,18 @@ def tell_forecast(
     # No plan ends these: what it no longer needs is waited for.
     elapsed = [max(now.timestamp() - began, 0.0) for began in found.running]
     at_once = at_once or settings.get("pipeline_run_limit") or _seen(found, now)
-    past = comparable(
-        [max(one.end - one.start, 0.0) for one in (*found.own, *found.others)], len(found.own)
-    )
-    seconds = forecast(waiting, elapsed, at_once, past)
+    took = [max(one.end - one.start, 0.0) for one in (*found.own, *found.others)]
+    known = past(took, len(found.own), waiting)
+    seconds = forecast(waiting, elapsed, at_once, *known)
     if waiting and last_end is not None and settings.get("only_ended") is True:
-        seconds = _after(columns.in_utc(last_end, True) - now, seconds, past)
+        seconds = _after(columns.in_utc(last_end, True) - now, seconds, known)
     paused = settings.get("paused") is True
     told = {
         "runs": waiting + len(elapsed),
         "at_once": at_once,
         "seconds": seconds and {word: round(one, 3) for word, one in seconds._asdict().items()},
         "finish": None if seconds is None or paused else _finish(now, seconds),
-        "based_on": len(past),
+        "based_on": len(known.durations),
     }
     return {**told, "paused": True} if paused else told
 
@@ -74,9 +73,9 @@ def _seen(found: Durations, now: datetime) -> int:
     return max(seen_at_once([*finished[:LATELY], *open_], more), len(found.running), 1)
 
 
-def _after(wait: timedelta, seconds: Seconds | None, past: Sequence[float]) -> Seconds | None:
+def _after(wait: timedelta, seconds: Seconds | None, known: Past) -> Seconds | None:
     """The same, where the last run can't begin before some time has passed."""
-    one = forecast(1, [], 1, past)
+    one = forecast(1, [], 1, *known)
     if seconds is None or one is None:
         return seconds
     begins = max(wait.total_seconds(), 0.0)

@@ -22,15 +22,6 @@ MOST = 1_000
 #: Fewer finished runs than these say nothing.
 LEAST = 3
 
-#: So many of the newest count alone, if those before them differ.
-AGES = (100, 300)
-
-#: From so many of its own on, a backfill can be told apart from others of its pipeline.
-OWN = 5
-
-#: Standard errors by which durations differ that do not count together.
-DIFFERENT = 3.0
-
 #: How often the runs are played through.
 TIMES = 200
 
@@ -57,7 +48,11 @@ class Seconds(t.NamedTuple):
 
 
 def forecast(
-    waiting: int, running: Sequence[float], at_once: int, durations: Sequence[float]
+    waiting: int,
+    running: Sequence[float],
+    at_once: int,
+    durations: Sequence[float],
+    error: float = 0.0,
 ) -> Seconds | None:
     """The seconds until runs have ended; ``None`` if nothing waits or too little is known.
 
@@ -71,14 +66,18 @@ def forecast(
     :param waiting: how many runs have not begun.
     :param running: for each run that has begun, the seconds since then.
     :param at_once: how many run at once, at least 1.
-    :param durations: the seconds that comparable runs took, as :func:`comparable` gives them.
+    :param durations: the seconds that comparable runs took.
+    :param error: by what share of itself their level may be off, as a standard error.
     """
     if len(durations) < LEAST or not waiting + len(running):
         return None
     # The seed is always the same, so that two answers differ only by what was asked.
     chance = random.Random(0)
     ordered = sorted(durations)
-    outcomes = sorted(_outcome(waiting, running, at_once, ordered, chance) for _ in range(TIMES))
+    outcomes = sorted(
+        _outcome(waiting, running, at_once, ordered, chance) * _level(error, chance)
+        for _ in range(TIMES)
+    )
     return Seconds(_quantile(outcomes, 0.5), _quantile(outcomes, 0.9))
 
 
@@ -114,6 +113,11 @@ def _outcome(
     return last
 
 
+def _level(error: float, chance: random.Random) -> float:
+    """By what the level of all durations may differ from the expected one."""
+    return max(chance.gauss(1, error), 0.0) if error else 1.0
+
+
 def _sum(count: int, of: int, ordered: Sequence[float], chance: random.Random) -> float:
     """The sum of some of the runs, from the mean of fewer draws.
 
@@ -139,45 +143,6 @@ def _rest(elapsed: float, ordered: Sequence[float], chance: random.Random) -> fl
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[math.ceil(share * len(ordered)) - 1]
-
-
-def comparable(durations: Sequence[float], own: int) -> Sequence[float]:
-    """The first of some durations, up to where they are of another time or another kind.
-
-    >>> len(comparable([5.0] * 1000, own=1000))
-    1000
-    >>> len(comparable([5.0] * 300 + [9.0] * 700, own=1000))
-    300
-    >>> len(comparable([5.0] * 20 + [9.0] * 700, own=20))
-    20
-
-    :param durations: the newest first, those of the backfill itself before all others.
-    :param own: how many of them are of the backfill itself.
-    """
-    ages = sorted({*AGES, *([own] if own >= OWN else [])})
-    for age, next_age in zip(ages, [*ages[1:], len(durations)], strict=True):
-        older = durations[age:next_age]
-        if older and abs(_difference(durations[:age], older)) > DIFFERENT:
-            return durations[:age]
-    return durations
-
-
-def _difference(some: Sequence[float], others: Sequence[float]) -> float:
-    """By how many standard errors some are longer than others, by their ranks.
-
-    By ranks, since one very long run would hide a difference of all others.
-    """
-    ordered = sorted(others)
-    # Equal ones are half longer.
-    longer = sum(bisect_right(ordered, one) + _less(ordered, one) for one in some) / 2
-    pairs = len(some) * len(others)
-    error = math.sqrt(pairs * (len(some) + len(others) + 1) / 12)
-    return (longer - pairs / 2) / error
-
-
-def _less(ordered: Sequence[float], than: float) -> int:
-    """How many are less."""
-    return bisect_right(ordered, math.nextafter(than, -math.inf))
 
 
 def seen_at_once(spans: Sequence[Span], more: bool = False) -> int:
