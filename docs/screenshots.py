@@ -25,7 +25,7 @@ def main() -> None:
         app = quickstart.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/q.db"})
         server = make_server("127.0.0.1", 0, app, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        chromium = shutil.which("chromium")
+        chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 560}, device_scale_factor=2)
         console = f"http://127.0.0.1:{server.port}/backfills/"
