@@ -14,6 +14,7 @@ from conftest import URL
 from conftest import wait_for
 
 from flask_backfills import current_run
+from flask_backfills.tables.mixins import utcnow
 
 pytestmark = takes_seconds
 
@@ -323,6 +324,24 @@ def test_a_run_that_kills_its_worker_takes_none_along_that_were_claimed_ahead(ru
     assert [row["status"] for row in runner.rows()] == ["failed", "completed", "completed"]
 
 
+def test_what_no_worker_can_log_any_more_is_logged_by_who_finds_it(runner, caplog):
+    start(runner, pipeline_run_limit=1)
+    for _ in range(3):
+        [run] = runner.claim()
+        runner.recover()
+    dead = f"since its worker died: the run with the id {run.id}, attempt"
+    told = [message.partition(", of worker")[0] for message in caplog.messages]
+    assert told == [
+        f"{what}, {dead} {n}" for n, what in enumerate(["Taken back"] * 2 + ["Failed"], 1)
+    ]
+    caplog.clear()
+    runner.put({"settings": {"run_timeout": 1}})
+    [run] = runner.claim()
+    runner.store(started_at=utcnow() - timedelta(seconds=9))
+    runner.claim()
+    assert caplog.messages[0].startswith("Failed, since it took too long: the run with the id")
+
+
 @pytest.mark.parametrize(("settings", "most"), [({}, 3), ({"max_attempts": 5}, 5)])
 def test_a_run_that_kills_each_worker_fails_and_those_behind_it_run(runner, settings, most):
     start(runner, pipeline_run_limit=1, **settings)
@@ -331,9 +350,8 @@ def test_a_run_that_kills_each_worker_fails_and_those_behind_it_run(runner, sett
         assert (run.key[8:10], run.attempt) == ("01", attempt)
         runner.recover()
     row = runner.rows()[0]
-    assert (
-        row["status"] == "failed" and row["error"] == f"A worker died while it ran: {most} times."
-    )
+    told = f"A worker died while it ran. It was interrupted {most} times so far."
+    assert (row["status"], row["error"]) == ("failed", told)
     for _ in range(2):
         [run] = runner.claim()
         assert runner.end(run)

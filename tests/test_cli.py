@@ -444,7 +444,7 @@ def test_what_a_runner_leaves_uncommitted_is_stored_with_its_run_or_not_at_all(
 
     result = flask("work --once")
     assert result.exit_code == 0
-    discarded = "result discarded (cancelled or reassigned): run 2023-07-12T00:00:00 of backfill "
+    discarded = "result discarded (cancelled, interrupted, late or reassigned): run 2023-07-12T00:00:00 of backfill "
     assert result.stdout.count("result discarded") == result.stdout.count(discarded) == 1
     made = runner.read("/api/backfills?pipeline_uuid=made")["backfills"]
     stored = {backfill["name"][8:10] for backfill in made}
@@ -612,7 +612,7 @@ def test_help_names_every_setting(flask):
 def test_the_bar_counts_a_discarded_result_as_such(runner, started):
     runner.blueprint.runner(lambda run: runner.put({"status": "cancelled"}, started) and None)
     shown, code = on_a_terminal(runner.app, "work", "--once")
-    assert "1 result discarded (cancelled or reassigned)" in shown and not code
+    assert "1 result discarded (cancelled, interrupted, late or reassigned)" in shown and not code
     assert runner.statuses(started) == {"cancelled": 7}
 
 

@@ -99,7 +99,10 @@ def test_too_many_failures_are_told_with_their_number(runner):
         "Ends as failed: 2 runs failed, and settings.max_failures is 2.",
     ]
     runner.end(found[2])
-    assert messages(runner) == ["Failed: 2 of 7 runs failed."]
+    assert messages(runner) == [
+        "Failed: 2 of 7 runs failed.",
+        "It gave up: 2 runs failed, and settings.max_failures is 2.",
+    ]
 
 
 def test_runs_between_two_attempts_are_told_with_the_time_of_the_next(runner):

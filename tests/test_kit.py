@@ -177,7 +177,10 @@ def test_a_run_whose_workers_die_each_time_fails(anywhere):
         anywhere.advance(seconds=61)
         assert anywhere.recover() == times // 3 + (times < 3)
     [run] = anywhere.runs(made)
-    assert (run.status, run.error) == ("failed", "A worker died while it ran: 3 times.")
+    assert (run.status, run.error) == (
+        "failed",
+        "A worker died while it ran. It was interrupted 3 times so far.",
+    )
     assert anywhere.refresh(made).status == "failed"
 
 

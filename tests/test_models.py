@@ -612,6 +612,18 @@ def test_a_column_that_a_listener_fills_is_not_told_of(bare, caplog):
 
 
 @sqlite_alone
+@pytest.mark.parametrize("ondelete", [None, "CASCADE", "SET NULL"])
+def test_a_row_of_the_hosts_that_keeps_a_run_is_told_of(bare, ondelete, caplog):
+    run_model = bare.run_model()
+    refers = sa.ForeignKey("backfill_run.id", ondelete=ondelete)
+    sa.Table("sales", bare.db.metadata, sa.Column("run", sa.Integer, refers))
+    # What that refers to may come later.
+    sa.Table("later", bare.db.metadata, sa.Column("run", sa.Integer, sa.ForeignKey("not_yet.id")))
+    bare.register(run_model=run_model)
+    assert ["sales.run refers to" in one for one in caplog.messages] == [True] * (not ondelete)
+
+
+@sqlite_alone
 def test_what_writes_of_runs_skip_is_told_of(bare, caplog):
     class Run(BackfillRunMixin, bare.db.Model):
         __tablename__ = "backfill_run"

@@ -29,7 +29,7 @@ from .text import printable
 from .text import tell
 
 #: What people read of a run that was not the worker's to end any more.
-DISCARDED = "result discarded (cancelled or reassigned)"
+DISCARDED = "result discarded (cancelled, interrupted, late or reassigned)"
 
 
 def told_of(ended: Counter[str]) -> str:

@@ -20,6 +20,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "Failed: {failed} of {total:runs} failed.",
         "Retry it, try single runs again, or mark them as done.",
     ),
+    "gave_up": (
+        "It gave up: {failed:runs} failed, and settings.max_failures is {most}.",
+        "Retry it, or start it with a higher settings.max_failures.",
+    ),
     "cancelled": ("Cancelled: {cancelled} of {total:runs} cancelled.", "Start it again."),
     "other_status": ("Has the status {status}, of which no rule says anything.", "Another status."),
     "moving": (

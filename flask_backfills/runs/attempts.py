@@ -9,6 +9,7 @@ from datetime import timedelta
 from ..rules.settings import delay
 from ..rules.settings import LOST_ATTEMPTS
 from ..rules.settings import MOST_ATTEMPTS
+from ..tables.logs import warn
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .flight import Flight
@@ -97,13 +98,16 @@ class Attempts:
             gone = self.runs.row(status="cancelled", completed_at=self.runs.now())
             return self._write(one, {**gone, **free})
         losses = (one.losses or 0) + 1
-        times = "once" if losses == 1 else f"{losses} times"
-        told = self.runs.row(losses=losses, error=f"A worker died while it ran: {times}.")
+        # By whatever: the database interrupts runs, too.
+        before = f" It was interrupted {losses} times so far." if losses > 1 else ""
+        told = self.runs.row(losses=losses, error=f"A worker died while it ran.{before}")
         most = max(LOST_ATTEMPTS, settings.get("max_attempts", 1))
         if self._tries(one) >= most:
             failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
-            return self._write(one, {**failed, **told})
-        return self._write(one, {**self._waits(), **free, **told})
+            return self._tell("Failed, since its worker died", one, {**failed, **told})
+        return self._tell(
+            "Taken back, since its worker died", one, {**self._waits(), **free, **told}
+        )
 
     def _late(self, flight: Flight, seconds: int) -> list[Held]:
         running = [one for one in flight.held if one.status == "running"]
@@ -128,7 +132,8 @@ class Attempts:
                 values |= self.runs.row(available_at=self.runs.now())
             kept = self.runs.row(heartbeat_at=None, worker=None)
             values = {key: value for key, value in values.items() if key not in kept}
-        return self._write(one, values)
+        what = "Waits again" if waits else "Failed"
+        return self._tell(f"{what}, since it took too long", one, values)
 
     def _dead(self, silent: list[Held]) -> list[Held]:
         """Of the silent ones, those that are no worker's.
@@ -139,6 +144,14 @@ class Attempts:
             return []
         free = self.runs.unlocked([one.id for one in silent])
         return [one for one in silent if one.id in free]
+
+    def _tell(self, what: str, one: Held, values: dict[str, t.Any]) -> bool:
+        """Write and log what the run's own worker does not, which may be dead."""
+        if not self._write(one, values):
+            return False
+        told = "%s: the run with the id %s, attempt %s, of worker %s"
+        warn(told, what, one.id, one.attempt, one.worker)
+        return True
 
     def _write(self, one: Held, values: dict[str, t.Any]) -> bool:
         # An end needs no lock of the backfill's, and may have come first.

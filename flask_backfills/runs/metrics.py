@@ -13,6 +13,9 @@ from decimal import Decimal
 #: The greatest number that a sum may come to; beyond it there is no JSON for it.
 MOST = sys.float_info.max
 
+#: How many digits of a float can be told from what the computer makes of it.
+DIGITS = 15
+
 Number = int | float
 
 
@@ -50,16 +53,26 @@ def add(there: t.Any, metrics: t.Any, sign: int = 1) -> dict[str, t.Any]:
 
     >>> add({"rows": 1, "note": "x"}, {"rows": 2, "ok": True})
     {'rows': 3, 'note': 'x'}
+    >>> add(add({"euros": 0.1}, {"euros": 0.2}), {"euros": 0.3}, -1)
+    {'euros': 0.0}
     """
     sums = dict(there) if isinstance(there, Mapping) else {}
     for name, value in numbers_of(metrics).items():
         old = sums.get(name)
         try:
-            total = sign * value + (numbers_of({name: old}).get(name, 0))
+            total = _sum(numbers_of({name: old}).get(name, 0), sign * value)
         except OverflowError:
             total = math.copysign(MOST, sign * value)
         sums[name] = max(-MOST, min(total, MOST)) if isinstance(total, float) else total
     return sums
+
+
+def _sum(one: Number, other: Number) -> Number:
+    """The sum, to the digits that both have; so nothing is left of what is taken away again."""
+    total, largest = one + other, max(abs(one), abs(other))
+    if not isinstance(total, float) or not math.isfinite(total) or not largest:
+        return total
+    return round(total, DIGITS - 1 - math.floor(math.log10(largest)))
 
 
 def _plain(name: str, value: t.Any) -> t.Any:

@@ -162,6 +162,8 @@ class Next:
         if status not in ACTIVE:
             known = status in STATUSES or status is None
             yield (status or "not_started") if known else "other_status", {"status": status}
+            if status == "failed" and self.rollup.fails_too_often(backfill):
+                yield "gave_up", {"most": settings_of(backfill)["max_failures"]}
             return
         settings = settings_of(backfill)
         if settings.get("paused"):

@@ -137,15 +137,15 @@ class _State:
         self.lease = lease(why.runs)
         self.since = why.runs.now() - self.lease
         self.flight = Flight(why.runs, backfill)
-        self.silent = self.flight.silent_since(self.since)
+        found = self.flight.silent_since(self.since)
+        # One that waits was given back: nobody is at it any more, or for some seconds only.
+        self.silent = [one for one in found if one.status != "initial"]
         self.obstacles = list(why.next.obstacles(backfill, self.flight))
         chosen = canary.figures(why.runs, backfill)
-        if (
-            ("paused", {}) in self.obstacles
-            and chosen
-            and chosen["chosen_ended"] == chosen["chosen"]
-        ):
-            self.obstacles.insert(0, ("canary_ended", {}))
+        if chosen and ("paused", {}) in self.obstacles:
+            is_over = chosen["chosen_ended"] == chosen["chosen"]
+            # Resumed before, it does what is left of the canary, and pauses again.
+            self.obstacles.insert(*(0, ("canary_ended", {})) if is_over else (1, ("canary", {})))
         key = why.table.key_of(backfill)
         counts: Counter[str] = why.progress.counts([key])[key]
         silent = sum(one.status == "running" for one in self.silent)

@@ -57,7 +57,23 @@ def on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterat
             f"{name} has {', '.join(skipped)}: most writes of runs are made in bulk and skip them."
             " See docs/columns.md."
         )
+    for column in _that_keep(mapped["id"]):
+        yield (
+            f"{column} refers to {name} by a foreign key without ondelete: a run that it refers to"
+            " can't be deleted. So an edit that drops such a run is a 409, and so is a DELETE of"
+            " its backfill. Declare it with ondelete='CASCADE' or 'SET NULL'."
+        )
     yield from _lacking(RUNS, name, mapped["id"].table, mapped, "two runs may get the same key")
+
+
+def _that_keep(key: sa.Column[t.Any]) -> Iterator[sa.Column[t.Any]]:
+    """The columns of other tables that refer to a row, so that it can't be deleted."""
+    name = f"{key.table.fullname}.{key.name}"
+    for table in key.table.metadata.tables.values():
+        for one in table.foreign_keys:
+            # By name: what others refer to may not be there yet.
+            if one.target_fullname == name and not one.ondelete:
+                yield one.parent
 
 
 def on_events(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterator[str]:
