@@ -112,7 +112,11 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
     try:
         assert host.runner is not None
         # One that belongs to the session: its relationships load, its columns are written.
-        metrics = numbers.read(_apart(host.runner, session.merge(run, load=False)))
+        returned = _apart(host.runner, session.merge(run, load=False))
+        if os.getpid() != process:
+            # A child that the function has made is not the worker, and has no run to end.
+            os._exit(0)
+        metrics = numbers.read(returned)
         # What the database refuses of its work is its failure too.
         if is_pending(session):
             host.table.database.begin_writing()
@@ -120,7 +124,6 @@ def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
         return "completed", metrics, None
     except BaseException as raised:
         if os.getpid() != process:
-            # A child that the function has made is not the worker.
             os._exit(1)
         # Not Exception alone: sys.exit() and a cancelled task end a run, and no worker.
         undo(session)

@@ -211,6 +211,37 @@ def test_a_child_that_a_runner_has_forked_ends_when_it_is_told_to(runner):
     assert (result.exit_code, codes) == (0, [-signal.SIGTERM])
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_child_that_comes_back_from_a_runner_is_no_second_worker(runner, raises):
+    codes = []
+
+    @runner.blueprint.runner
+    def run(run):
+        if (child := os.fork()) == 0:
+            if raises:
+                raise ValueError
+            return {"rows": 1}
+        try:
+            _, code = wait_for(lambda: _ended(child), seconds=10)
+            codes.append(os.waitstatus_to_exitcode(code))
+        except AssertionError:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        return {"rows": 10}
+
+    start(runner)
+    runner.put({"end_datetime": "2023-03-01"})
+    runner.work()
+    assert codes == [int(raises)] and runner.get()["metrics"] == {"rows": 10}
+
+
+def _ended(child):
+    """The process and its status, once it has ended."""
+    found = os.waitpid(child, os.WNOHANG)
+    return found if found[0] else None
+
+
 @takes_seconds
 @pytest.mark.parametrize(("line", "signals"), [("work --grace 0.5", 1), ("work", 2)])
 def test_a_process_that_has_to_go_gives_its_runs_back(runner, command, line, signals):
