@@ -111,8 +111,9 @@ class _Worker:
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
         self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
-        #: Backfills that are not in line with their runs.
+        #: The backfills of which runs have ended; those that are not in line with them yet.
         self.ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        self.behind: set[t.Any] = set()
         for number in range(concurrency):
             # Daemons, since a runner that hangs must not keep the process.
             name = f"backfills-{number}"
@@ -144,8 +145,8 @@ class _Worker:
                 self.claimed.put(None)
             self._give_back()
             with self.app.app_context():
-                for backfill_id in self._ended():
-                    self.host.runs.upkeep.roll_up(backfill_id)
+                while self._ended():
+                    self.host.runs.upkeep.roll_up(self.behind.pop())
         if exits is not None:
             raise exits
 
@@ -156,8 +157,7 @@ class _Worker:
             if self._has_enough(idle):
                 self._wait(idle)
                 continue
-            found = self._claim(once)
-            looks = 0 if found else looks + 1
+            looks = 0 if self._claim(once) else looks + 1
             if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
                 return
             # After a night without work, two to that power is no float any more.
@@ -192,21 +192,23 @@ class _Worker:
                 ended = self._ended()
                 if free or ahead:
                     found = self.host.runs.claim(limit=free, ahead=ahead)
+                if found and not self.busy:
+                    self.ended_at = time.monotonic()
+                # Theirs before what may raise.
+                self.busy += len(found)
+                for run in found:
+                    self.claimed.put((run, self.host.run_table.now()))
                 # A claim of a backfill brings it in line with its runs.
-                for backfill_id in ended - {run.backfill_id for run in found}:
-                    self.host.runs.upkeep.roll_up(backfill_id)
+                ended.difference_update(run.backfill_id for run in found)
+                while self._ended():
+                    self.host.runs.upkeep.roll_up(self.behind.pop())
         except Exception as error:
             if dbapi.is_missing(error) or (once and not self.busy):
                 raise
             warn("No run was claimed: %s", dbapi.told(error), app=self.app)
-        if found and not self.busy:
-            self.ended_at = time.monotonic()
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
             self.ahead_at = self.looked + AHEAD / 4
-        self.busy += len(found)
-        for run in found:
-            self.claimed.put((run, self.host.run_table.now()))
         return len(found)
 
     def _is_due_soon(self) -> bool:
@@ -259,20 +261,18 @@ class _Worker:
         return True
 
     def _ended(self) -> set[t.Any]:
-        """The backfills of which runs have ended lately."""
-        found = set()
+        """The backfills that are not in line with how their runs have ended."""
         with contextlib.suppress(queue.Empty):
             while True:
-                found.add(self.ended.get_nowait())
-        return found
+                self.behind.add(self.ended.get_nowait())
+        return self.behind
 
     def _give_back_ahead(self) -> None:
         """Give back the runs that no thread has begun."""
         left: list[t.Any] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                run, _ = self.claimed.get_nowait()
-                left.append(run)
+                left.append(self.claimed.get_nowait()[0])
         if not left:
             return
         self.busy -= len(left)

@@ -146,6 +146,24 @@ def test_a_receiver_that_exits_while_a_run_works_lets_it_end(own_runner):
     assert set(calls.values()) == {1}
 
 
+@pytest.mark.parametrize("at", [(7, "running"), (6, "completed")])
+def test_a_receiver_that_exits_leaves_no_backfill_behind_its_runs(own_runner, at):
+    own_runner.put({**START, "end_datetime": "2023-03-01"})
+    sent = {**START, "name": "other", "settings": {"priority": -1}}
+    other = own_runner.post(sent).headers["Location"]
+    own_runner.blueprint.runner(lambda run: {"rows": 1})
+
+    def leave(sender, backfill, changes):
+        # The other begins when the run of the first has ended, and before that is rolled up.
+        if (backfill.id, backfill.status) == at:
+            sys.exit("a receiver's own")
+
+    with backfill_updated.connected_to(leave), pytest.raises(SystemExit):
+        own_runner.work()
+    assert own_runner.get()["status"] == "completed"
+    assert "running" not in own_runner.statuses(other)
+
+
 def test_an_event_of_the_hosts_that_exits_as_a_run_ends_fails_that_run(own_runner, listen):
     own_runner.put(START)
 
