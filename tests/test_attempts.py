@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
@@ -374,6 +376,37 @@ def test_that_a_process_is_gone_is_known_of_this_place_alone(runner, of, died):
     runner.store(worker=worker)
     with runner.app.app_context():
         assert runner.blueprint.runs.died_here(run.id) is died
+
+
+def test_what_an_edit_adds_runs_though_the_last_run_has_died_for_good_meanwhile(runner):
+    start(runner)
+    assert runner.put({"end_datetime": "2023-03-01"}).status_code == 200
+    [run] = runner.claim()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host, _, mark = run.worker.split(":")
+    runner.store(worker=f"{host}:{gone.pid}:{mark}", tries=3)
+    is_locked = threading.Event()
+
+    def check(backfill):
+        is_locked.set()
+        # For as long as it takes until others wait for the lock.
+        time.sleep(0.5)
+
+    def edit():
+        with runner.app.app_context():
+            backfills = runner.blueprint.backfills
+            sent = {"end_datetime": "2023-03-03"}
+            backfills.update("arwen_starlight", 6, sent, check=check)
+
+    with ThreadPoolExecutor() as pool:
+        edited = pool.submit(edit)
+        assert is_locked.wait(10)
+        with runner.app.app_context():
+            assert runner.blueprint.runs.died_here(run.id)
+        edited.result()
+    assert len(runner.claim(limit=5)) == 2
+    assert runner.stored("status") == ["failed", "running", "running"]
 
 
 def test_a_worker_that_was_taken_for_dead_does_not_end_the_next_attempt(runner):

@@ -74,8 +74,7 @@ class MessageQueue(Queue):
             waiting, or may not run now.
         """
         self.table.database.synchronize()
-        with self.table.database.transaction(keep=False):
-            key = self.progress.backfill_of(run_id)
+        key = self.progress.backfill_of(run_id)
         found: list[t.Any] = []
 
         def hand_out() -> tuple[t.Any, Changes]:
@@ -112,9 +111,10 @@ class MessageQueue(Queue):
 
         For messages that come again: the one who had it first may well be alive.
         """
+        key = self.progress.backfill_of(run_id)
 
         def take_back() -> tuple[t.Any, bool, Changes]:
-            backfill = self.table.hold_soon(self.progress.backfill_of(run_id))
+            backfill = self.table.hold_soon(key)
             if backfill is None:
                 return None, False, {}
             before = noted(self.rollup, backfill)

@@ -34,10 +34,13 @@ class Progress:
         return found
 
     def backfill_of(self, run_id: t.Any) -> t.Any:
-        """The key of a run's backfill; ``None`` if there is no such run."""
-        return self.runs.database.session.scalar(
-            sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
-        )
+        """The key of a run's backfill; ``None`` if there is no such run.
+
+        In a transaction apart, since the lock of a backfill is the first statement of its own.
+        """
+        query = sa.select(self.runs.model.backfill_id).where(self.runs.key == run_id)
+        with self.runs.database.transaction(keep=False):
+            return self.runs.database.session.scalar(query)
 
     def find(self, backfill: t.Any, run_id: t.Any) -> t.Any:
         """Return one run of a backfill.

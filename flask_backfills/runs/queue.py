@@ -150,8 +150,7 @@ class Queue:
             # Be it that the answer to its commit was lost, and it was discarded the second time.
             key = getattr(run, "backfill_id", None)
             if key is None:
-                with self.table.database.transaction(keep=False):
-                    key = self.progress.backfill_of(run)
+                key = self.progress.backfill_of(run)
             self.upkeep.roll_up(key, metrics if recorded and not self.can_wait else None)
         return recorded
 
