@@ -301,6 +301,20 @@ def test_a_date_that_runs_again_replaces_its_numbers(runner):
     assert runner.get()["metrics"] == {"rows": 70}
 
 
+def test_numbers_that_came_since_the_host_has_read_something_are_replaced_too(runner):
+    runner.blueprint.runner(lambda run: {"rows": 10})
+    sent = {**START, "end_datetime": "2023-03-01", "settings": {"reprocess": "all"}}
+    assert runner.put(sent).status_code == 200
+    [run] = runner.claim()
+    with runner.app.app_context(), ThreadPoolExecutor() as pool:
+        # As Flask-Login does, which reads the user.
+        assert runner.db.session.scalars(sa.select(runner.model.name)).one() == "old_name"
+        assert pool.submit(runner.end, run, "completed", {"rows": 10}).result()
+        runner.blueprint.backfills.update("arwen_starlight", 6, {"status": "initial"})
+    runner.work()
+    assert runner.get()["metrics"] == {"rows": 10}
+
+
 @takes_seconds
 def test_a_worker_that_hurries_does_not_wait_for_what_its_own_runner_has_locked(strict):
     began, let_end, stop, hurry = (threading.Event() for _ in range(4))

@@ -153,7 +153,7 @@ class Planned:
         metrics = self.table.columns.get("metrics")
         if metrics is not None:
             query = sa.select(metrics).where(of_them, metrics.is_not(None))
-            self.rollup.add_metrics(backfill, list(self._execute(query).scalars()), -1)
+            self.rollup.add_metrics(backfill, list(self._latest(query).scalars()), -1)
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
         mine = self.table.columns["id"] == sa.bindparam(self._of_run)
