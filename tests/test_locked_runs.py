@@ -133,6 +133,49 @@ def test_a_change_of_a_run_that_its_runner_has_locked_is_refused_soon(locking, p
     assert locking.client.put(f"{URL}{path}", json=sent).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("before", "sent"),
+    [
+        ({}, {"status": "initial"}),
+        ({"status": "initial"}, {"start_datetime": "2023-03-02"}),
+        ({"block_uuid": "sources", "status": "initial"}, {"variables": {"n": 1}}),
+    ],
+    ids=["started again", "dropped", "renewed"],
+)
+def test_a_plan_of_a_run_that_was_cancelled_and_its_runner_has_locked_is_refused_soon(
+    locking, before, sent
+):
+    key = START["start_datetime"] + "T00:00:00"
+    locking.blueprint.generator("sources")(lambda backfill: [{"key": key}])
+    locking.put(START)
+    [run] = locking.claim()
+    assert locking.put({"status": "cancelled"}).status_code == 200
+    assert locking.put(before).status_code == 200
+    with locking.app.app_context():
+        locking.db.session.get(locking.blueprint.host.run_model, run.id).error = "mine"
+        locking.db.session.flush()
+        refused = apart(lambda: locking.app.test_client().put(URL, json={"backfill": sent}))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        locking.db.session.rollback()
+    assert locking.put(sent).status_code == 200
+
+
+@pytest.mark.parametrize("status", ["initial", "completed"])
+def test_of_many_runs_those_that_are_locked_are_left_as_they_are(locking, status):
+    locking.put(START)
+    [run] = locking.claim()
+    assert locking.put({"status": "cancelled"}).status_code == 200
+    with locking.app.app_context():
+        locking.db.session.get(locking.blueprint.host.run_model, run.id).error = "mine"
+        locking.db.session.flush()
+        sent = {"runs": {"status": status}}
+        url = f"{URL}/runs?status=cancelled"
+        changed = apart(lambda: locking.app.test_client().put(url, json=sent))
+        assert (changed.status_code, changed.json["metadata"]["count"]) == (200, 1)
+        locking.db.session.rollback()
+    assert locking.stored("status") == ["cancelled", status]
+
+
 def test_messages_of_a_locked_backfill_hold_up_nobody(locking):
     locking.put(START)
     runs = locking.blueprint.runs

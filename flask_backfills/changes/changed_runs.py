@@ -214,11 +214,13 @@ class ChangedRuns:
             available_at=None,
         )
         # What a worker is still at keeps its place in the limit, and its backfill, until it is left.
-        beat = self.runs.columns.get("heartbeat_at")
-        if beat is None:
-            return self.runs.update(done, *criteria)
-        silent = beat < moment(beat, self.runs.now() - lease(self.runs))
-        return self.runs.update(done, *criteria, sa.or_(beat.is_(None), silent))
+        beat, key = self.runs.columns.get("heartbeat_at"), self.runs.columns["id"]
+        if beat is not None:
+            silent = beat < moment(beat, self.runs.now() - lease(self.runs))
+            criteria = *criteria, sa.or_(beat.is_(None), silent)
+        ids = list(self.runs.unlocked_of(*criteria, referred=True))
+        parts = (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+        return sum(self.runs.update(done, key.in_(part)) for part in parts)
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)

@@ -165,7 +165,7 @@ def _replan(
         if preview is None and isinstance(asked, Window) and not (there or same or elsewhere):
             _add_all(runs, expansion, backfill, asked, tally)
         elif preview is None:
-            runs.write(backfill, entries)
+            runs.write(backfill, entries, flight)
         else:
             for position, entry in enumerate(entries):
                 preview.count += 1

@@ -68,8 +68,9 @@ class Planned:
             return statuses, None, None
         return statuses, columns.in_utc(min(firsts), False), columns.in_utc(max(lasts), False)
 
-    def write(self, backfill: t.Any, entries: Iterable[Entry]) -> None:
+    def write(self, backfill: t.Any, entries: Iterable[Entry], flight: Flight) -> None:
         """Do what a plan says, as its entries come, a chunk of rows at a time."""
+        held = {one.id for one in flight.held}
         again = self.table.row(wanted=True)
         own = self._own_values()
         # What is remembered of an entry, and the statement for a chunk of them.
@@ -84,6 +85,8 @@ class Planned:
         chunks: dict[str, list[t.Any]] = {what: [] for what in writes}
         for entry in entries:
             if entry.write is not None:
+                if entry.id in held:
+                    self._hold([entry.id])
                 row_of, flush = writes[entry.write]
                 chunk = chunks[entry.write]
                 chunk.append(row_of(entry))
@@ -97,7 +100,7 @@ class Planned:
     def run_again(self, backfill: t.Any, *criteria: t.Any) -> int:
         """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
         key = self.table.columns["id"]
-        ids = list(self._latest(sa.select(key).where(*criteria)).scalars())
+        ids = list(self.table.unlocked_of(*criteria, referred=True))
         for start in range(0, len(ids), CHUNK):
             chunk = key.in_(ids[start : start + CHUNK])
             self._subtract_metrics(backfill, chunk)
@@ -172,10 +175,13 @@ class Planned:
     def _mark(self, ids: list[t.Any], wanted: bool) -> None:
         if self.table.knows_history:
             of_them = self.table.columns["id"].in_(ids)
-            # A runner may have its run locked for as long as it works: that is a 503 soon.
-            query = sa.select(self.table.columns["id"]).where(of_them)
-            self._execute(query.with_for_update(nowait=True, key_share=True)).all()
+            self._hold(ids)
             self.table.update(self.table.row(wanted=wanted), of_them)
+
+    def _hold(self, ids: list[t.Any]) -> None:
+        """Lock runs. A runner may have its own locked for as long as it works: a 503 soon."""
+        query = sa.select(self.table.columns["id"]).where(self.table.columns["id"].in_(ids))
+        self._execute(query.with_for_update(nowait=True, key_share=True)).all()
 
     def _latest(self, query: t.Any) -> t.Any:
         return self._execute(self.table.database.latest(query))
