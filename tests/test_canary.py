@@ -258,6 +258,28 @@ def test_it_goes_with_the_order_the_limit_and_too_many_failures(runner):
     assert numbers(runner.claim(limit=20)) == [2]
 
 
+def test_it_is_chosen_anew_once_runs_are_to_wait_until_they_have_ended(runner):
+    runner.put(days(3, -2, only_ended=None, canary=2))
+    [first] = runner.claim()
+    runner.put({"settings": {"canary": 2, "only_ended": True}})
+    runner.end(first)
+    runner.blueprint.runner(lambda run: None)
+    runner.work()
+    assert settings_of(runner)["paused"] and runner.stored("status").count("completed") == 3
+    runner.put({"settings": {"canary": 2, "paused": True}})
+    assert codes(runner)[0] == "canary_ended"
+
+
+def test_it_is_chosen_anew_once_what_others_have_done_is_left_out(runner):
+    runner.blueprint.runner(lambda run: None)
+    post(runner, **{**START, "end_datetime": "2023-03-01"})
+    runner.work()
+    start(runner, 1)
+    runner.put({"settings": {"canary": 1, "skip_covered": True}})
+    assert "paused" not in settings_of(runner)
+    assert numbers(runner.claim(limit=5)) == [2]
+
+
 def test_it_goes_with_only_ended(runner):
     sent = days(8, -5)
     sent["settings"]["canary"] = 3

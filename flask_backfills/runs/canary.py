@@ -25,6 +25,9 @@ from ..tables.schema import BackfillSchema
 #: The attribute of a backfill that holds the keys.
 ATTRIBUTE = "canary_runs"
 
+#: The settings by which runs wait for a moment, or are left out.
+_DECISIVE = ("only_ended", "skip_covered")
+
 
 def is_mapped(table: BackfillTable) -> bool:
     """Whether a backfill can hold the keys of its canary."""
@@ -73,10 +76,17 @@ def lift(table: BackfillTable, backfill: t.Any) -> None:
 
 def follow(runs: RunTable, backfill: t.Any, old: t.Any, new: t.Any) -> None:
     """Let the canary follow a change of the settings of an active backfill."""
-    if canary_of(old) != canary_of(new):
+    is_open = keys_of(backfill) and not (is_paused(old) and has_ended(runs, backfill))
+    if canary_of(old) != canary_of(new) or (is_open and _decides_otherwise(old, new)):
         choose(runs, backfill)
     elif is_paused(old) and not is_paused(new) and has_ended(runs, backfill):
         lift(runs.backfills, backfill)
+
+
+def _decides_otherwise(old: t.Any, new: t.Any) -> bool:
+    """Whether runs that were chosen may have to wait themselves now, or be left out."""
+    before, after = (one if isinstance(one, dict) else {} for one in (old, new))
+    return any(bool(before.get(name)) != bool(after.get(name)) for name in _DECISIVE)
 
 
 def has_ended(runs: RunTable, backfill: t.Any) -> bool:
