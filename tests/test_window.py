@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import often
-from conftest import unwatched
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -103,7 +102,6 @@ def test_the_intervals_tile_the_window(window):
         assert intervals[-1].end >= window.end
 
 
-@unwatched
 @settings(max_examples=often(200))
 @given(windows(ZONES), st.integers(-20, 20), st.integers(-20, 20))
 def test_what_two_windows_share_is_in_both(window, shift, more):

@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import often
 from conftest import takes_seconds
+from conftest import wait_for
 from processes import wsgi
 
 from flask_backfills.rules.lifecycle import TRANSITIONS
@@ -19,6 +19,14 @@ from flask_backfills.rules.lifecycle import TRANSITIONS
 HERE = Path(__file__).parent
 LIST = "/api/pipelines/p/backfills"
 PATH = f"{LIST}/1"
+
+
+def answers(url):
+    try:
+        urllib.request.urlopen(url).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -37,12 +45,7 @@ def server(database_url):
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "4", "--bind", address]
     command += ["--chdir", str(HERE), f"processes:wsgi({database_url!r})"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as gunicorn:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://{address}{PATH}").close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_for(lambda: answers(f"http://{address}{PATH}"))
         yield f"http://{address}{PATH}"
         gunicorn.terminate()
     with app.app_context():
