@@ -121,12 +121,8 @@ def test_a_start_that_was_killed_leaves_no_run(runner, database_url):
         for _ in range(20):
             assert line(process) == '"writing"'
         process.kill()
-    for _ in range(100):
-        # A server needs a moment to see that its client is gone.
-        response = runner.put({"name": "old_name"})
-        if response.status_code == 200:
-            break
-        time.sleep(0.1)
+    # A server needs a moment to see that its client is gone.
+    wait_for(lambda: runner.put({"name": "old_name"}).status_code == 200)
     assert runner.get() == before
     assert runner.read(f"{URL}/runs")["metadata"]["count"] == 0
     assert runner.put({"end_datetime": "2023-03-01T00:09", "status": "initial"}).status_code == 200

@@ -642,6 +642,37 @@ def test_a_generator_says_which_runs_there_are(runner):
     assert runner.get()["status"] == "completed"
 
 
+@pytest.mark.parametrize("own", [{"n": 1}, {}])
+@pytest.mark.parametrize("again", ["by hand", "by itself", "lost", "given back", "start"])
+def test_a_generators_run_that_is_tried_again_has_the_newest_variables(runner, again, own):
+    twice = {"max_attempts": 2, "retry_delay": 0} if again == "by itself" else {}
+    given = {"block_uuid": "numbers", "settings": twice}
+    runner.blueprint.generator("numbers")(lambda backfill: [{"key": "a", **own}])
+    runner.put({**given, "variables": {"m": "old", "n": 0, "gone": 1}, "status": "initial"})
+    [run] = runner.claim()
+    assert run.variables == {"m": "old", "n": 0, "gone": 1, **own}
+    newer = {"variables": {"m": "new", "n": 0}}
+    if again in ("by hand", "start"):
+        runner.end(run, "failed")
+        runner.put({**newer, **({"status": "initial"} if again == "start" else {})})
+    else:
+        assert runner.put(newer).status_code == 200
+    if again == "by hand":
+        sent = {"run": {"status": "initial"}}
+        assert runner.client.put(f"{URL}/runs/{run.id}", json=sent).status_code == 200
+    elif again == "by itself":
+        runner.end(run, "failed")
+    elif again == "lost":
+        runner.recover()
+    elif again == "given back":
+        with runner.app.app_context():
+            runner.blueprint.runs.give_back([run])
+    # What is shown is what it gets.
+    assert runner.rows()[0]["variables"] == {"m": "new", "n": 0, **own}
+    [run] = runner.claim()
+    assert run.variables == {"m": "new", "n": 0, **own}
+
+
 def test_without_keys_a_run_is_known_by_its_position(runner):
     runner.blueprint.generator("numbers")(lambda backfill: ({"n": n} for n in range(3)))
     runner.put({"block_uuid": "numbers", "status": "initial"})

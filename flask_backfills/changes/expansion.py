@@ -156,22 +156,23 @@ class Expansion:
             yield [*map(_key, edges[:-1])], edges[:-1], edges[1:]
 
     def variables_of(self, backfill: t.Any) -> Callable[[t.Any], dict[str, t.Any]]:
-        """From a run of a backfill to the variables that it is called with.
+        """From a run of a backfill to the variables that it is called with, by column.
 
-        They are the backfill's, overridden by what is the run's own.
+        They are the backfill's, overridden by the run's own, which are kept for its next attempt.
         """
         shared = getattr(backfill, "variables", None)
         shared = shared if isinstance(shared, dict) else {}
         values = self.values(backfill)
         window = None if values["block_uuid"] is not None else self.window(values)
 
-        def variables(run: t.Any) -> dict[str, t.Any]:
+        def variables(run: t.Any) -> dict[str, dict[str, t.Any] | None]:
             if window is not None and run.execution_date is not None:
                 index = window.index(columns.in_utc(run.execution_date, False))
                 if index is not None:
                     [interval] = window.intervals(index, 1)
-                    return {**shared, **self.variables(interval)}
-            return {**shared, **(getattr(run, "variables", None) or {})}
+                    return {"variables": {**shared, **self.variables(interval)}}
+            own = _own_variables(run)
+            return {"variables": {**shared, **own}, "own_variables": own}
 
         return variables
 
@@ -253,6 +254,12 @@ class Expansion:
 
 def max_runs() -> int:
     return config.whole("BACKFILLS_MAX_RUNS")
+
+
+def _own_variables(run: t.Any) -> dict[str, t.Any]:
+    """What a generator gave a run, be it that it was handed out since."""
+    own: dict[str, t.Any] | None = getattr(run, "own_variables", None)
+    return (getattr(run, "variables", None) or {}) if own is None else own
 
 
 def too_large(variables: dict[str, t.Any]) -> str | None:

@@ -161,7 +161,7 @@ class Reading:
         for one, run in zip(shown, runs, strict=True):
             if one["status"] == "initial" and "variables" in self.planned.table.columns:
                 # A run gets them when it is handed out; until then, those that it would get.
-                one["variables"] = variables_of(run)
+                one["variables"] = variables_of(run)["variables"]
             if self._hides("variables"):
                 # Once a run has begun, they are in those of the run.
                 one["variables"] = None

@@ -26,7 +26,8 @@ from .rollup import Rollup
 #: from the claim, or it is not to be begun once others have failed.
 NOT_AHEAD = {"run_timeout", "max_failures"}
 
-#: From a locked backfill to a function that gives a run the variables that it is called with.
+#: From a locked backfill to a function that gives a run the variables that it is called with, by
+#: column.
 Variables = Callable[[t.Any], Callable[[t.Any], dict[str, t.Any]]]
 
 #: A backfill, what was handed out of it, and what was changed of it.
@@ -118,7 +119,7 @@ class HandOut:
                 available_at=None,
                 worker=worker,
                 tries=(getattr(run, "tries", None) or 0) + 1,
-                variables=variables_of(run),
+                **variables_of(run),
             )
         changes = self.rollup.begin(backfill)
         record_of_worker(self.rollup, backfill, before)

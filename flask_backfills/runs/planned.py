@@ -71,13 +71,15 @@ class Planned:
     def write(self, backfill: t.Any, entries: Iterable[Entry], flight: Flight) -> None:
         """Do what a plan says, as its entries come, a chunk of rows at a time."""
         held = {one.id for one in flight.held}
-        again = self.table.row(wanted=True)
+        # It has variables of its own as they are planned now.
+        anew = self.table.row(own_variables=None)
+        again = {**anew, **self.table.row(wanted=True)}
         own = self._own_values()
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
             "add": (_wanted_of, Addition(self.table, backfill).add),
             "redo": (partial(self._row_of, own, again), partial(self._requeue, backfill)),
-            "renew": (partial(self._row_of, own, {}), self._update),
+            "renew": (partial(self._row_of, own, anew), self._update),
             "drop": (_id_of, self._drop),
             "retire": (_id_of, partial(self._mark, wanted=False)),
             "revive": (_id_of, partial(self._mark, wanted=True)),

@@ -114,6 +114,11 @@ class BackfillRunMixin:
     tries: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
     losses: Suggested[t.Optional[int]] = mapped_column(sa.Integer)
     variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(sa.JSON(none_as_null=True))
+    #: Those of them that a generator gave it, once it is handed out: then ``variables`` has the
+    #: backfill's too, of which there may be newer ones at the next attempt.
+    own_variables: Suggested[t.Optional[dict[str, t.Any]]] = mapped_column(
+        sa.JSON(none_as_null=True)
+    )
 
 
 @_columns_alone
