@@ -198,10 +198,10 @@ class _Worker:
                 self.busy += len(found)
                 for run in found:
                     self.claimed.put((run, self.host.run_table.now()))
-                # A claim of a backfill brings it in line with its runs.
                 ended.difference_update(run.backfill_id for run in found)
-                while self._ended():
-                    self.host.runs.upkeep.roll_up(self.behind.pop())
+                # A claim brings a backfill in line; what has ended since is the next one's.
+                while ended:
+                    self.host.runs.upkeep.roll_up(ended.pop())
         except Exception as error:
             if dbapi.is_missing(error) or (once and not self.busy):
                 raise

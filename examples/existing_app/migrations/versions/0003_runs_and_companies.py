@@ -41,6 +41,7 @@ def upgrade():
         sa.Column("tries", sa.Integer(), nullable=True),
         sa.Column("losses", sa.Integer(), nullable=True),
         sa.Column("variables", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("own_variables", sa.JSON(none_as_null=True), nullable=True),
         sa.ForeignKeyConstraint(["backfill_id"], ["rerun.rerun_key"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("backfill_id", "key"),
