@@ -3,6 +3,7 @@
 import contextlib
 import html
 import io
+import itertools
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import on_a_terminal
 from conftest import takes_seconds
 from conftest import wait_for
@@ -258,8 +260,7 @@ def in_state(runner):
     return bring
 
 
-@pytest.mark.parametrize("action", REFUSALS)
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("state", "action"), few(itertools.product(STATES, REFUSALS)))
 def test_what_is_not_possible_is_refused_with_the_reason(flask, runner, in_state, action, state):
     url = in_state(state)
     key, before = url.rsplit("/", 1)[1], runner.get(url)

@@ -76,7 +76,7 @@ THOUSAND = pytest.param(1000, 50, marks=takes_seconds)
         ),
         # How long it goes on growing, the past does not know.
         (growing, 10, 120),
-        (growing, 100, 60),
+        pytest.param(growing, 100, 60, marks=takes_seconds),
     ],
 )
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):

@@ -12,6 +12,7 @@ from dataclasses import field
 import jwt
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import lacking
 from flask.cli import ScriptInfo
 from pages import fields
@@ -152,7 +153,7 @@ class Visit:
         return made.location
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=few(KINDS))
 def visit(request, tmp_path_factory):
     """A host, found and loaded as ``flask --app hosts.<name>`` does it."""
     kind, name = KINDS[request.param], f"hosts.{request.param}"
@@ -187,7 +188,7 @@ def visit(request, tmp_path_factory):
 
 def some(condition):
     """The hosts that have something."""
-    names = [name for name, kind in KINDS.items() if condition(kind)]
+    names = few(name for name, kind in KINDS.items() if condition(kind))
     return pytest.mark.parametrize("visit", names, indirect=True)
 
 

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import about_sql
 from conftest import DATABASES
+from conftest import few
 from conftest import Host
 from conftest import LIST
 from conftest import server_url
@@ -194,21 +195,23 @@ def interrupt(run):
 
 @pytest.mark.parametrize(
     "function",
-    [
-        lambda run: sys.exit(3),
-        cancel,
-        raise_mute,
-        interrupt,
-        lambda run: {"n": 10**400},
-        lambda run: {"n": float("nan")},
-        lambda run: {"n": Decimal("Infinity")},
-        lambda run: {("a", "b"): 1},
-        lambda run: {"n": object()},
-        lambda run: {"n": {"deep": [float("nan")]}},
-        lambda run: {"n": {("a", "b"): 1}},
-        lambda run: "done",
-        lambda run: iter([]),
-    ],
+    few(
+        [
+            lambda run: sys.exit(3),
+            cancel,
+            raise_mute,
+            interrupt,
+            lambda run: {"n": 10**400},
+            lambda run: {"n": float("nan")},
+            lambda run: {"n": Decimal("Infinity")},
+            lambda run: {("a", "b"): 1},
+            lambda run: {"n": object()},
+            lambda run: {"n": {"deep": [float("nan")]}},
+            lambda run: {"n": {("a", "b"): 1}},
+            lambda run: "done",
+            lambda run: iter([]),
+        ]
+    ),
     ids=lambda function: None,
 )
 def test_nothing_that_a_runner_does_ends_its_worker(runner, function):

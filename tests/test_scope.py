@@ -160,7 +160,7 @@ def test_a_scope_may_join_group_and_ask(scoped, scope):
     assert host.read(LIST)["metadata"]["count"] == 4
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", few(SCOPES))
 def test_runs_of_what_a_scope_hides_do_not_count_for_a_forecast(scoped, scope):
     host = scoped(scope)
     run_model = host.blueprint.host.run_model

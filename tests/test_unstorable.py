@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import LIST
 from conftest import URL
 
@@ -95,7 +96,7 @@ def write(host, words):
 SETTINGS = ["{broken", '{"mine": "unreadable"}', "[]", '"text"', "7", "null"]
 
 
-@pytest.mark.parametrize("words", SETTINGS)
+@pytest.mark.parametrize("words", few(SETTINGS))
 @pytest.mark.parametrize("of", ["text", "JSON"])
 def test_settings_that_cannot_be_read_stop_their_own_backfill_alone(
     bare, lent, caplog, words, of, request
