@@ -55,7 +55,9 @@ def parse(arguments):
     parser.add_argument("url", metavar="DATABASE_URL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60, help="how long it is disturbed")
-    parser.add_argument("--drain", type=float, default=60, help="how long the rest may take")
+    parser.add_argument(
+        "--drain", type=float, help="how long the rest may take; default: 60, or six leases"
+    )
     parser.add_argument("--isolation", help="of the host's engine; default: the database's")
     parser.add_argument("--snapshot", action="store_true", help="MariaDB: snapshot isolation")
     parser.add_argument("--workers", type=int, default=3, help="processes")
@@ -69,6 +71,8 @@ def parse(arguments):
     parser.add_argument("--commits", action="store_true", help="a host that commits too early")
     parser.add_argument("--keep", action="store_true", help="leave the tables and the journal")
     config = vars(parser.parse_args(arguments))
+    # The longest run takes longer than a lease, and may have to be done again.
+    config["drain"] = config["drain"] or max(60, 6 * config["lease"])
     if unknown := {*config["without"]} - {*HAZARDS}:
         parser.error(f"--without: {', '.join(unknown)} is none of {', '.join(HAZARDS)}")
     config["folder"] = tempfile.mkdtemp(prefix="stress-")
