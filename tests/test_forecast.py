@@ -62,21 +62,18 @@ def growing(chance, age):
     return chance.lognormvariate(2, 0.5) * max(1 - 0.6 * age / 1000, 0.1)
 
 
-THOUSAND = pytest.param(1000, 50, marks=takes_seconds)
+SHAPES = few([lognormal, two_peaked, drifted])
 
 
 @unwatched
 @pytest.mark.parametrize(
     ("duration", "runs", "times"),
     [
-        *(
-            pytest.param(duration, *one.values, marks=one.marks)
-            for duration in few([lognormal, two_peaked, drifted])
-            for one in (pytest.param(10, 120), pytest.param(100, 60), THOUSAND)
-        ),
-        # How long it goes on growing, the past does not know.
-        (growing, 10, 120),
+        *((duration, 10, 120) for duration in (*SHAPES, growing)),
+        *((duration, 100, 60) for duration in SHAPES),
         pytest.param(growing, 100, 60, marks=takes_seconds),
+        # How long it goes on growing, the past does not know.
+        *(pytest.param(duration, 1000, 50, marks=takes_seconds) for duration in SHAPES),
     ],
 )
 def test_nine_of_ten_end_by_p90_and_half_by_p50(duration, runs, times):

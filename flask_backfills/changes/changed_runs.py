@@ -16,7 +16,7 @@ from ..runs.flight import Flight
 from ..runs.followed import noted
 from ..runs.followed import record
 from ..runs.lease import lease
-from ..runs.planned import CHUNK
+from ..runs.planned import in_chunks
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
@@ -141,9 +141,8 @@ class ChangedRuns:
         if chosen is None:
             yield []
             return
-        ids = chosen(backfill)
-        for start in range(0, len(ids), CHUNK):
-            yield [self.runs.columns["id"].in_(ids[start : start + CHUNK])]
+        for chunk in in_chunks(self.runs, chosen(backfill)):
+            yield [chunk]
 
     def _in_transaction(
         self,
@@ -214,13 +213,12 @@ class ChangedRuns:
             available_at=None,
         )
         # What a worker is still at keeps its place in the limit, and its backfill, until it is left.
-        beat, key = self.runs.columns.get("heartbeat_at"), self.runs.columns["id"]
+        beat = self.runs.columns.get("heartbeat_at")
         if beat is not None:
             silent = beat < moment(beat, self.runs.now() - lease(self.runs))
             criteria = *criteria, sa.or_(beat.is_(None), silent)
-        ids = list(self.runs.unlocked_of(*criteria, referred=True))
-        parts = (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
-        return sum(self.runs.update(done, key.in_(part)) for part in parts)
+        ids = self.runs.unlocked_of(*criteria, referred=True)
+        return sum(self.runs.update(done, chunk) for chunk in in_chunks(self.runs, ids))
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)

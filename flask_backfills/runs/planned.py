@@ -34,6 +34,13 @@ CHUNK = 1_000
 Own = list[tuple[str, Callable[[Wanted], t.Any]]]
 
 
+def in_chunks(table: RunTable, ids: Iterable[t.Any]) -> Iterator[t.Any]:
+    """Criteria of the runs with some ids, so many at a time as one statement takes."""
+    known = list(ids)
+    for start in range(0, len(known), CHUNK):
+        yield table.columns["id"].in_(known[start : start + CHUNK])
+
+
 class Planned:
     """The runs of a backfill that is held, as its plans see them."""
 
@@ -101,10 +108,8 @@ class Planned:
 
     def run_again(self, backfill: t.Any, *criteria: t.Any) -> int:
         """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
-        key = self.table.columns["id"]
-        ids = list(self.table.unlocked_of(*criteria, referred=True))
-        for start in range(0, len(ids), CHUNK):
-            chunk = key.in_(ids[start : start + CHUNK])
+        ids = self.table.unlocked_of(*criteria, referred=True)
+        for chunk in in_chunks(self.table, ids):
             self._subtract_metrics(backfill, chunk)
             self.table.update(self.table.requeued(), chunk)
         return len(ids)

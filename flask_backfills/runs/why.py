@@ -143,9 +143,11 @@ class _State:
         self.obstacles = list(why.next.obstacles(backfill, self.flight))
         chosen = canary.figures(why.runs, backfill)
         if chosen and ("paused", {}) in self.obstacles:
-            is_over = chosen["chosen_ended"] == chosen["chosen"]
-            # Resumed before, it does what is left of the canary, and pauses again.
-            self.obstacles.insert(*(0, ("canary_ended", {})) if is_over else (1, ("canary", {})))
+            if chosen["chosen_ended"] == chosen["chosen"]:
+                self.obstacles.insert(0, ("canary_ended", {}))
+            else:
+                # Resumed, it does what is left of the canary, and pauses again.
+                self.obstacles.insert(1, ("canary", {}))
         key = why.table.key_of(backfill)
         counts: Counter[str] = why.progress.counts([key])[key]
         silent = sum(one.status == "running" for one in self.silent)

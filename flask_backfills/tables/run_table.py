@@ -23,10 +23,8 @@ from .schema import BackfillSchema
 from .schema import RunSchema
 
 #: The columns that are not shown, and may be missing as most of the others.
-_MORE = [
-    *("wanted", "queued_at", "metrics", "heartbeat_at", "available_at", "worker", "tries"),
-    *("losses", "own_variables"),
-]
+_MORE = """wanted queued_at metrics heartbeat_at available_at worker tries losses
+own_variables""".split()
 
 #: Before any moment that a column holds, so that an index serves for those that have one.
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
