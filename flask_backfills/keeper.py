@@ -23,6 +23,8 @@ from .host import Host
 from .runs.lease import lease
 from .tables import columns
 from .tables.logs import warn
+from .tables.marks import mark
+from .tables.marks import unmark
 from .tables.session import followed
 from .tables.session import Follower
 from .tables.session import has_begun
@@ -89,22 +91,25 @@ class Keeper:
         beat = getattr(run, "heartbeat_at", None)
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
         kept = _Kept(run, current, session, renewed)
+        key = self.host.run_table.key_of(run)
 
         def is_ours(session: Session) -> bool:
             # Not where the runner has taken it to a thread or a context of its own.
             return has_app_context() and self.host.table.session is session
 
-        def mark(session: Session, connection: sa.Connection) -> None:
+        def begun(session: Session, connection: sa.Connection) -> None:
             if is_ours(session) and is_snapshot(self.host.table.database, connection):
                 # First, so that nobody has renewed the lease since the transaction has read.
                 kept.session, kept.snapshot = session, session.get_transaction()
-                connection.execute(self.host.run_table.key_share(run))
+                mark(connection, self.host.run_table.mark_of(key, getattr(run, "worker", None)))
 
         def renew(session: Session) -> None:
             if not has_begun(session) or session.in_nested_transaction():
                 return
             if is_ours(session) and self._is_due(kept):
                 self.host.runs.ending.renew_own(run)
+            if kept.is_in_snapshot:
+                unmark(self.host.table.database.connection())
 
         def wake(session: Session) -> None:
             if has_app_context() and self._is_due(kept):
@@ -113,7 +118,7 @@ class Keeper:
         with self._lock:
             self._kept.append(kept)
         try:
-            with followed(session, Follower(mark, renew, wake)):
+            with followed(session, Follower(begun, renew, wake)):
                 yield
         finally:
             with self._lock:

@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-#: How long a worker may take to end after SIGTERM: its runs are short, but for the long ones.
-PATIENCE = 15
+#: How long a worker may take to end after SIGTERM, beside what its longest run does.
+PATIENCE = 12
 
 #: How long a machine that is busy may take until a worker works.
 LONGEST_START = 60
@@ -133,7 +133,7 @@ class Workers:
         process.send_signal(signal.SIGSTOP)
 
     def leave(self, process):
-        self.leaving[process.pid] = time.monotonic() + PATIENCE
+        self.leaving[process.pid] = time.monotonic() + PATIENCE + 2 * self.config["lease"]
         self.send(process, signal.SIGTERM)
 
     def end(self):

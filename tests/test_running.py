@@ -131,6 +131,8 @@ def test_a_runner_may_read_first_and_work_for_longer_than_its_lease(strict):
         time.sleep(2.2)
         with ThreadPoolExecutor() as pool:
             taken.append(pool.submit(strict.recover, None).result())
+        # The host's row, too, refers to a run that nobody has written since the snapshot.
+        strict.db.session.add(strict.effect(run_id=run.id, key=run.key))
         return {"rows": 1}
 
     strict.put({**START, "end_datetime": "2023-03-01"})
@@ -138,6 +140,31 @@ def test_a_runner_may_read_first_and_work_for_longer_than_its_lease(strict):
     [row] = strict.rows()
     assert (row["status"], row["attempt"], row["error"], taken) == ("completed", 1, None, [0])
     assert strict.get()["metrics"] == {"rows": 1}
+    assert effects(strict) == [row["key"]]
+
+
+def test_runs_that_read_do_not_undo_those_that_end_meanwhile(strict):
+    if strict.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("who waits within a transaction keeps the others from writing there")
+    begun = []
+
+    def wait_for_the_others():
+        while [row["status"] for row in strict.rows()].count("completed") < 6:
+            time.sleep(0.02)
+
+    @strict.blueprint.runner
+    def run(run):
+        begun.append(run.key)
+        strict.db.session.scalars(sa.select(strict.effect.key)).all()
+        if run.key.startswith("2023-03-01"):
+            with ThreadPoolExecutor() as pool:
+                pool.submit(wait_for_the_others).result()
+        return {"rows": 1}
+
+    strict.put(START)
+    strict.work(concurrency=2)
+    assert [row["status"] for row in strict.rows()] == DONE
+    assert begun.count("2023-03-01T00:00:00") == 1
 
 
 def test_a_backfill_is_edited_and_its_runs_end_while_a_runner_refers_to_it(strict):

@@ -10,6 +10,7 @@ from ..rules.settings import delay
 from ..rules.settings import LOST_ATTEMPTS
 from ..rules.settings import MOST_ATTEMPTS
 from ..tables.logs import warn
+from ..tables.marks import is_marked
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .flight import Flight
@@ -138,12 +139,16 @@ class Attempts:
     def _dead(self, silent: list[Held]) -> list[Held]:
         """Of the silent ones, those that are no worker's.
 
-        A worker whose transaction has the row locked is alive, and could not renew its lease.
+        A worker whose transaction has the row locked, or is marked, is alive, and could not
+        renew its lease.
         """
         if not silent:
             return []
         free = self.runs.unlocked([one.id for one in silent])
-        return [one for one in silent if one.id in free]
+        return [one for one in silent if one.id in free and not self._is_marked(one)]
+
+    def _is_marked(self, one: Held) -> bool:
+        return is_marked(self.runs.database, self.runs.mark_of(one.id, one.worker))
 
     def _tell(self, what: str, one: Held, values: dict[str, t.Any]) -> bool:
         """Write and log what the run's own worker does not, which may be dead."""

@@ -76,7 +76,8 @@ class Database:
             lock what is between them, too.
         """
         # What is only read needs no end where the host's own transaction would end with it.
-        ends = keep or not has_changes(self.session)
+        session = self.session
+        ends = keep or not has_changes(session)
         with self.alone():
             try:
                 self._begin(ranges)
@@ -90,6 +91,8 @@ class Database:
                 if ends:
                     undo(self.session)
                 raise
+            finally:
+                session.info.pop(_OURS, None)
 
     def alone(self) -> AbstractContextManager[t.Any]:
         """Keeps other threads out, where all of them share one connection."""
@@ -151,8 +154,12 @@ class Database:
     def begin_writing(self) -> None:
         """On SQLite, take the write lock: it has no FOR UPDATE."""
         if self.is_sqlite:
-            connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-            sqlite.begin_writing(connection, columns.key_column(self.mapper).table)
+            sqlite.begin_writing(self.connection(), columns.key_column(self.mapper).table)
+
+    def connection(self, **options: t.Any) -> sa.Connection:
+        """The connection of the session's transaction, with options if that has not begun."""
+        arguments = {"mapper": self.mapper}
+        return self.session.connection(bind_arguments=arguments, execution_options=options or None)
 
     def execute(self, statement: t.Any, rows: t.Any = None) -> t.Any:
         return self.session.execute(statement, rows, bind_arguments={"mapper": self.mapper})
@@ -207,23 +214,17 @@ class Database:
         bind = self.session.get_bind(self.mapper)
         # Be it before the session: a test that undoes itself begins on the connection.
         before = isinstance(bind, sa.Connection) and bind.in_transaction()
-        if before or has_begun(self.session, bind):
-            self.is_ours = False
-            return
-        self.is_ours = True
-        arguments = {"bind_arguments": {"mapper": self.mapper}}
-        if self.level not in STRICT or self.is_sqlite:
+        self.is_ours = not before and not has_begun(self.session, bind)
+        if not self.is_ours or self.level not in STRICT or self.is_sqlite:
             return
         if self.level == "REPEATABLE READ" and self.mysql and not ranges:
             # What is read after the lock is the latest there, too.
             return
         if self.mysql and not self.session.twophase:
             # For the next transaction alone: nothing has to be set back after it.
-            connection = self.session.connection(**arguments)
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            self.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         else:
-            options = {"isolation_level": "READ COMMITTED"}
-            self.session.connection(**arguments, execution_options=options)
+            self.connection(isolation_level="READ COMMITTED")
 
     @property
     def level(self) -> str:

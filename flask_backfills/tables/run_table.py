@@ -18,6 +18,7 @@ from . import models
 from .backfill_table import BackfillTable
 from .database import Database
 from .fields import held
+from .marks import name_of
 from .prepared import Prepared
 from .schema import BackfillSchema
 from .schema import RunSchema
@@ -181,10 +182,9 @@ class RunTable:
         query = query.with_for_update(skip_locked=True, key_share=referred)
         return set(self.database.execute(query).scalars())
 
-    def key_share(self, run: t.Any) -> t.Any:
-        """A SELECT that marks a run as somebody's, and lets everybody else write to it."""
-        query = sa.select(self.columns["id"]).where(self.columns["id"] == self.key_of(run))
-        return query.with_for_update(read=True, key_share=True)
+    def mark_of(self, key: t.Any, worker: str | None) -> str:
+        """What marks a run, as a worker has claimed it."""
+        return name_of(self.database, self.table, key, worker if "worker" in self.columns else None)
 
     # Rows
 

@@ -9,18 +9,20 @@ import sqlalchemy as sa
 
 from .database import Database
 from .isolation import STRICT
+from .marks import knows_marks
 
 
 def is_snapshot(database: Database, connection: sa.Connection) -> bool:
     """Whether a transaction that has begun can't write what others write from now on.
 
-    At PostgreSQL's stricter levels, be it that the host asks for one in this transaction alone.
-    A session may have connections to several databases.
+    At PostgreSQL's stricter levels, be it that the host asks for one in this transaction alone,
+    and on a MariaDB with snapshot isolation. A session may have connections to several databases.
     """
-    if (
-        connection.dialect.name != "postgresql"
-        or connection.engine.pool is not database.engine.pool
-    ):
+    if connection.engine.pool is not database.engine.pool:
+        return False
+    if database.mysql:
+        return database.level == "SNAPSHOT" and not database.is_ours and knows_marks(connection)
+    if connection.dialect.name != "postgresql":
         return False
     level = connection.get_execution_options().get("isolation_level", database.level)
     return level in STRICT
@@ -32,11 +34,10 @@ def past_snapshot(database: Database) -> Iterator[None]:
 
     Its criteria see the latest. PostgreSQL can't do that: see :func:`is_snapshot`.
     """
-    session = database.session
     if not database.mysql or database.is_ours or database.level != "SNAPSHOT":
         yield
         return
-    connection = session.connection(bind_arguments={"mapper": database.mapper})
+    connection = database.connection()
     connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = OFF")
     try:
         yield
