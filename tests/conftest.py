@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import os
 import pty
+import signal
 import sqlite3
 import sys
 import threading
@@ -90,6 +91,10 @@ def compile_routes_once() -> None:
 
 
 compile_routes_once()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell lets what it starts in the background do, and whatever that starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Apps and models are circles that nobody needs to look for all the time.
 gc.set_threshold(5_000, 20, 50)
