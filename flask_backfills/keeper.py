@@ -16,15 +16,14 @@ import sqlalchemy as sa
 from flask import Flask
 from flask import has_app_context
 from sqlalchemy.orm import Session
-from sqlalchemy.orm import SessionTransaction
 
 from . import dbapi
 from .host import Host
 from .runs.lease import lease
+from .runs.lease import mark_of
 from .tables import columns
 from .tables.logs import warn
-from .tables.marks import mark
-from .tables.marks import unmark
+from .tables.marks import Marks
 from .tables.session import followed
 from .tables.session import Follower
 from .tables.session import has_begun
@@ -38,15 +37,10 @@ LOOK = 1.0
 class _Kept:
     run: t.Any
     current: t.Any
-    session: Session
     #: When its lease was renewed.
     renewed: datetime
-    #: The transaction of its runner that can't write what others have written since it began.
-    snapshot: SessionTransaction | None = None
-
-    @property
-    def is_in_snapshot(self) -> bool:
-        return self.snapshot is not None and self.session.get_transaction() is self.snapshot
+    #: Whether its runner's transactions can't write what others have written since they began.
+    is_in_snapshot: bool = False
 
 
 class Keeper:
@@ -58,6 +52,9 @@ class Keeper:
         #: In their order: a run that was taken back may come again while it is still done here.
         self._kept: list[_Kept] = []
         self._lock = threading.Lock()
+        #: Held while leases are renewed.
+        self._renewing = threading.Lock()
+        self._marks = Marks(host.table.database)
         self._done = threading.Event()
         #: Set where a lease has to be renewed before the next look.
         self._wake = threading.Event()
@@ -77,6 +74,7 @@ class Keeper:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._marks.end()
 
     @contextmanager
     def keep(self, run: t.Any, current: t.Any, session: Session) -> Iterator[None]:
@@ -90,26 +88,24 @@ class Keeper:
         """
         beat = getattr(run, "heartbeat_at", None)
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
-        kept = _Kept(run, current, session, renewed)
-        key = self.host.run_table.key_of(run)
+        kept = _Kept(run, current, renewed)
+        database = self.host.table.database
 
         def is_ours(session: Session) -> bool:
             # Not where the runner has taken it to a thread or a context of its own.
             return has_app_context() and self.host.table.session is session
 
         def begun(session: Session, connection: sa.Connection) -> None:
-            if is_ours(session) and is_snapshot(self.host.table.database, connection):
-                # First, so that nobody has renewed the lease since the transaction has read.
-                kept.session, kept.snapshot = session, session.get_transaction()
-                mark(connection, self.host.run_table.mark_of(key, getattr(run, "worker", None)))
+            if is_ours(session) and not kept.is_in_snapshot and is_snapshot(database, connection):
+                # Before it has read anything, so that it can still write its run.
+                with self._renewing:
+                    kept.is_in_snapshot = True
 
         def renew(session: Session) -> None:
             if not has_begun(session) or session.in_nested_transaction():
                 return
-            if is_ours(session) and self._is_due(kept):
+            if is_ours(session) and not kept.is_in_snapshot and self._is_due(kept):
                 self.host.runs.ending.renew_own(run)
-            if kept.is_in_snapshot:
-                unmark(self.host.table.database.connection())
 
         def wake(session: Session) -> None:
             if has_app_context() and self._is_due(kept):
@@ -118,6 +114,8 @@ class Keeper:
         with self._lock:
             self._kept.append(kept)
         try:
+            if has_begun(session, session.get_bind(database.mapper)):
+                begun(session, database.connection())
             with followed(session, Follower(begun, renew, wake)):
                 yield
         finally:
@@ -151,22 +149,28 @@ class Keeper:
                     # The machine may have been suspended meanwhile.
                     self.host.table.database.synchronize()
                     self._renew_due()
+                    self._mark_due()
                     self._look()
             except BaseException as error:
                 # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
                 warn("No lease was renewed: %s", dbapi.told(error), app=self.app)
 
     def _renew_due(self) -> None:
-        """Renew the leases that were not renewed for a third of a lease.
+        """Renew the leases that were not renewed for a third of a lease."""
+        with self._renewing:
+            due = [one for one in self._now() if self._is_due(one) and not one.is_in_snapshot]
+            now = self.host.run_table.now()
+            renewed = self.host.runs.renew([one.run for one in due])
+            for one in due:
+                if self.host.run_table.key_of(one.run) in renewed:
+                    one.renewed = now
 
-        Not those of runs whose own transaction could not write its end any more after that.
-        """
-        due = [one for one in self._now() if self._is_due(one) and not one.is_in_snapshot]
-        now = self.host.run_table.now()
-        renewed = self.host.runs.renew([one.run for one in due])
-        for one in due:
-            if self.host.run_table.key_of(one.run) in renewed:
-                one.renewed = now
+    def _mark_due(self) -> None:
+        """Mark those instead whose own transaction could not write its end after a renewal."""
+        due = [one for one in self._now() if self._is_due(one) and one.is_in_snapshot]
+        runs = self.host.run_table
+        names = {mark_of(runs, runs.key_of(one.run), one.run) for one in due}
+        self._marks.hold(names, 3 * self._third())
 
     def _is_due(self, one: _Kept) -> bool:
         return (self.host.run_table.now() - one.renewed).total_seconds() >= self._third()

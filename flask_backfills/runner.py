@@ -98,7 +98,7 @@ def perform(
         except _Interrupted as interrupted:
             status = None
             words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
-            _say(logging.WARNING, "Run %s of backfill %s waits again: %s", run, words)
+            _say(logging.WARNING, "Run %s of backfill %s was interrupted: %s", run, words)
             host.runs.interrupted(run, f"The database interrupted it: {words}")
         finally:
             _current.reset(token)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+from datetime import datetime
 from datetime import timedelta
 
 from ..rules.settings import delay
 from ..rules.settings import LOST_ATTEMPTS
 from ..rules.settings import MOST_ATTEMPTS
 from ..tables.logs import warn
-from ..tables.marks import is_marked
+from ..tables.run_table import moment
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
 from .flight import Flight
 from .flight import Held
+from .lease import is_marked
 
 
 class Attempts:
@@ -30,7 +32,7 @@ class Attempts:
         """
         settings = settings_of(backfill)
         before = self.runs.now() - lease
-        lost = self._dead(flight.silent_since(before))
+        lost = self._dead(flight, before)
         taken = self.lose(backfill, lost)
         flight.without(lost)
         if (seconds := settings.get("run_timeout")) is not None:
@@ -136,19 +138,20 @@ class Attempts:
         what = "Waits again" if waits else "Failed"
         return self._tell(f"{what}, since it took too long", one, values)
 
-    def _dead(self, silent: list[Held]) -> list[Held]:
-        """Of the silent ones, those that are no worker's.
+    def _dead(self, flight: Flight, before: datetime) -> list[Held]:
+        """Of those that were silent since a moment, those that are no worker's.
 
-        A worker whose transaction has the row locked, or is marked, is alive, and could not
-        renew its lease.
+        A worker whose transaction has the row locked, or that has it marked, is alive, and could
+        not renew its lease.
         """
-        if not silent:
+        silent = flight.silent_since(before)
+        beat = self.runs.leased
+        if not silent or beat is None:
             return []
-        free = self.runs.unlocked([one.id for one in silent])
-        return [one for one in silent if one.id in free and not self._is_marked(one)]
-
-    def _is_marked(self, one: Held) -> bool:
-        return is_marked(self.runs.database, self.runs.mark_of(one.id, one.worker))
+        # It may have been renewed since it was read.
+        still = self.runs.columns["id"].in_([one.id for one in silent]), beat < moment(beat, before)
+        free = self.runs.unlocked_of(*still)
+        return [one for one in silent if one.id in free and not is_marked(self.runs, one)]
 
     def _tell(self, what: str, one: Held, values: dict[str, t.Any]) -> bool:
         """Write and log what the run's own worker does not, which may be dead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import typing as t
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ class Ending:
         # What the host's function has set on its own columns of the run, first.
         self.table.session.flush()
         if status == "failed":
-            values = self.attempts.raised(*self._row(mine), error)
+            values = self.attempts.raised(*self._row(mine, lock=True), error)
         elif self._late(mine):
             raise Discarded
         else:
@@ -110,13 +111,13 @@ class Ending:
         """
         self.let_go(mine)
         with suppress(Discarded):
-            values = self.attempts.raised(*self._row(mine), CHANGED)
+            values = self.attempts.raised(*self._row(mine, lock=True), CHANGED)
             self.runs.update(values, *mine.row, self.runs.has("running"))
 
     def let_go(self, mine: Mine) -> None:
         """Say that a worker has left a run that is not its own any more, or is late with it."""
         with suppress(Discarded):
-            if late := self._late(mine):
+            if late := self._late(mine, lock=True):
                 # Nobody has seen it yet.
                 self.runs.update(self.attempts.late(*late), *mine.row, self.runs.has("running"))
         open_ = self.runs.columns.get("completed_at")
@@ -143,12 +144,13 @@ class Ending:
         if (tries := self.runs.columns.get("tries")) is not None:
             values[tries.key] = tries - 1
         running = *mine.row, self.runs.has("running")
-        given = 0
-        if (wanted := self.runs.columns.get("wanted")) is not None:
+        wanted = self.runs.columns.get("wanted", sa.true())
+        # First: an edit may come between, which can do without it.
+        given = self.runs.update(values, *running, wanted.is_not(False))
+        if not given and self.runs.knows_history:
             gone = self.runs.row(status="cancelled", queued_at=None)
             gone |= left or self.runs.row(completed_at=self.runs.now())
             given = self.runs.update(gone, *running, wanted.is_(False))
-        given = given or self.runs.update(values, *running)
         if not given and left:
             # Not one that runs: without the column `worker`, it may be somebody else's by now.
             stopped = self.runs.has("initial", "cancelled", "failed")
@@ -182,7 +184,8 @@ class Ending:
         if losses > MAX_INTERRUPTIONS:
             failed = self.runs.row(status="failed", completed_at=self.runs.now())
             self.runs.update({**failed, **told}, *mine.row, self.runs.has("running"))
-        elif self.give_back(mine, min(0.05 * 2**losses, 60)) and told:
+        # What has undone each other is not to begin at the same moment again.
+        elif self.give_back(mine, min(0.05 * 2**losses, 60) * random.uniform(0.5, 1)) and told:
             self.runs.update(told, self.runs.columns["id"] == mine.id)
 
     def renew(self, mine: Collection[Mine]) -> set[t.Any]:
@@ -242,20 +245,25 @@ class Ending:
                 ours.add(row.id)
         return ours, late
 
-    def _late(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]] | None:
+    def _late(self, mine: Mine, lock: bool = False) -> tuple[t.Any, Mapping[str, t.Any]] | None:
         """What decides about a run that is over ``settings.run_timeout``, a second at the least."""
         if mine.started_at is not None and not self.runs.is_older(mine.started_at, 1):
             return None
-        row, settings = self._row(mine)
+        row, settings = self._row(mine, lock)
         seconds = settings.get("run_timeout")
         late = seconds is not None and self.runs.is_older(row.started_at, seconds)
         return (row, settings) if late else None
 
-    def _row(self, mine: Mine) -> tuple[t.Any, Mapping[str, t.Any]]:
-        """What decides what becomes of a run: of itself, and the settings of its backfill."""
+    def _row(self, mine: Mine, lock: bool = False) -> tuple[t.Any, Mapping[str, t.Any]]:
+        """What decides what becomes of a run: of itself, and the settings of its backfill.
+
+        :param lock: keep edits from changing it until it is decided.
+        """
         names = ("tries", "losses", "attempt", "wanted", "started_at", "backfill_id")
         found = [self.runs.columns.get(name, sa.null()).label(name) for name in names]
-        row = self.runs.database.execute(sa.select(*found).where(*mine.row)).first()
+        query = sa.select(*found).where(*mine.row)
+        query = query.with_for_update(key_share=True) if lock else query
+        row = self.runs.database.execute(query).first()
         if row is None:
             raise Discarded
         if not hasattr(self.table.model, "settings"):

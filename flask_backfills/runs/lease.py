@@ -1,10 +1,12 @@
-"""How long a worker may be silent before its runs are taken back."""
+"""How long a worker may be silent before its runs are taken back, unless it has them marked."""
 
 from __future__ import annotations
 
+import typing as t
 from datetime import timedelta
 
 from .. import config
+from ..tables import marks
 from ..tables.run_table import RunTable
 
 
@@ -12,3 +14,16 @@ def lease(runs: RunTable) -> timedelta:
     """The lease of a run: ``BACKFILLS_LEASE``."""
     default = None if "heartbeat_at" in runs.columns else config.LEASE_OF_A_WHOLE_RUN
     return timedelta(seconds=config.number("BACKFILLS_LEASE", default))
+
+
+def mark_of(runs: RunTable, key: t.Any, run: t.Any) -> str:
+    """The name of the mark of a run, as a worker has claimed it."""
+    return marks.name_of(runs.table, key, run.worker if "worker" in runs.columns else None)
+
+
+def is_marked(runs: RunTable, run: t.Any) -> bool:
+    """Whether a worker is at a run, though its lease is over.
+
+    :param run: one :class:`in flight <.flight.Held>`.
+    """
+    return marks.is_marked(runs.database, mark_of(runs, run.id, run))

@@ -88,8 +88,8 @@ class Planned:
             "redo": (partial(self._row_of, own, again), partial(self._requeue, backfill)),
             "renew": (partial(self._row_of, own, anew), self._update),
             "drop": (_id_of, self._drop),
-            "retire": (_id_of, partial(self._mark, wanted=False)),
-            "revive": (_id_of, partial(self._mark, wanted=True)),
+            "retire": (_id_of, self._retire),
+            "revive": (_id_of, self._revive),
         }
         chunks: dict[str, list[t.Any]] = {what: [] for what in writes}
         for entry in entries:
@@ -179,11 +179,29 @@ class Planned:
             kept = self.table.row(status="cancelled", wanted=False)
             self.table.update(kept, of_them, self.table.has("initial"))
 
-    def _mark(self, ids: list[t.Any], wanted: bool) -> None:
+    def _retire(self, ids: list[t.Any]) -> None:
         if self.table.knows_history:
-            of_them = self.table.columns["id"].in_(ids)
             self._hold(ids)
-            self.table.update(self.table.row(wanted=wanted), of_them)
+            # Since it was read as running, it may have been given back, or wait for its next try.
+            waiting = self._among(ids, "initial")
+            self._drop(waiting)
+            left = self.table.columns["id"].in_([one for one in ids if one not in {*waiting}])
+            self.table.update(self.table.row(wanted=False), left)
+
+    def _revive(self, ids: list[t.Any]) -> None:
+        if self.table.knows_history:
+            self._hold(ids)
+            # Since it was read as running, it may have been given back, which nobody wanted then.
+            again = self.table.columns["id"].in_(self._among(ids, "cancelled"))
+            self.table.update(self.table.requeued(), again)
+            of_them = self.table.columns["id"].in_(ids)
+            self.table.update(self.table.row(wanted=True), of_them)
+
+    def _among(self, ids: list[t.Any], status: str) -> list[t.Any]:
+        """Those of some runs that have a status now."""
+        column = self.table.columns["id"]
+        query = sa.select(column).where(column.in_(ids), self.table.has(status))
+        return list(self._latest(query).scalars())
 
     def _hold(self, ids: list[t.Any]) -> None:
         """Lock runs. A runner may have its own locked for as long as it works: a 503 soon."""

@@ -21,6 +21,7 @@ from ..tables.backfill_table import MOMENTS
 from ..tables.logs import warn
 from ..tables.session import has_work
 from ..tables.session import undo
+from ..tables.snapshots import end_read_only
 from .ending import Discarded
 from .ending import Ending
 from .ending import Mine
@@ -135,6 +136,7 @@ class Queue:
             raise ValueError(f"a run ends as 'completed' or 'failed', not as {status!r}")
         mine = Mine(self.runs, run, attempt)
         end = partial(self.ending.end, mine, status, metrics or {}, error)
+        end_read_only(self.table.database)
         try:
             if has_work(self.table.session):
                 # With the runner's own work, which can't be done again from here.

@@ -20,6 +20,7 @@ from ..tables import columns
 from ..tables.run_table import moment
 from . import canary
 from .flight import Flight
+from .lease import is_marked
 from .lease import lease
 from .next import is_backwards
 from .next import Next
@@ -139,7 +140,8 @@ class _State:
         self.flight = Flight(why.runs, backfill)
         found = self.flight.silent_since(self.since)
         # One that waits was given back: nobody is at it any more, or for some seconds only.
-        self.silent = [one for one in found if one.status != "initial"]
+        begun = [one for one in found if one.status != "initial"]
+        self.silent = [one for one in begun if not is_marked(why.runs, one)]
         self.obstacles = list(why.next.obstacles(backfill, self.flight))
         chosen = canary.figures(why.runs, backfill)
         if chosen and ("paused", {}) in self.obstacles:

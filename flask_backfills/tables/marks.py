@@ -1,44 +1,93 @@
-"""Marks of runs whose lease can't be renewed while their runner's transaction is open.
+"""Marks: what says that a worker is at a run whose lease it can't renew.
 
-An advisory lock of the database: it ends with who holds it, and keeps nobody from a row. A lock
-of the run's own row would be a read, too, in the eyes of PostgreSQL's SERIALIZABLE: of a whole
-page of the index, so that each run's end would refuse those of its neighbours.
+A mark is an advisory lock of the database, for which nobody waits. It is on a connection of the
+worker's own, so that it outlives what a host does with its transactions. The server ends that
+connection when it has heard nothing of the worker for a lease.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import typing as t
 
 import sqlalchemy as sa
 
 from .database import Database
 
-#: What ``connection.info`` knows: the mark that a connection to MariaDB has.
-_MARK = "flask_backfills.mark"
+
+class Marks:
+    """The marks that a process has set."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._connection: sa.Connection | None = None
+        self._held: set[str] = set()
+
+    def hold(self, names: set[str], lease: float) -> None:
+        """Hold these marks and no others, until the next call, or for some seconds.
+
+        :param lease: the seconds.
+        """
+        if not names and self._connection is None:
+            return
+        try:
+            self._hold(names, lease)
+        except sa.exc.DBAPIError:
+            # The connection was lost, and all marks with it.
+            self.end()
+            self._hold(names, lease)
+
+    def _hold(self, names: set[str], lease: float) -> None:
+        if self._connection is not None and self.database.mysql:
+            for name in self._held - names:
+                self._connection.execute(sa.select(sa.func.release_lock(name)))
+            self._held &= names
+        if self._connection is not None and self._held <= names:
+            self._held |= _take(self._connection, names - self._held)
+            return
+        # PostgreSQL's end with their transaction, all together: those that stay are set anew
+        # before. They are the transaction's since a proxy may give a session many connections.
+        before, self._connection = self._connection, None
+        if names:
+            self._connection = _connect(self.database.engine, lease)
+        self._held = _take(self._connection, names) if self._connection else set()
+        if before is not None:
+            before.close()
+
+    def end(self) -> None:
+        """Give up all marks."""
+        connection, self._connection, self._held = self._connection, None, set()
+        if connection is not None:
+            connection.close()
 
 
-def knows_marks(connection: sa.Connection) -> bool:
-    """Whether all who use a MariaDB see its locks: each node of a cluster has its own."""
-    cluster = connection.exec_driver_sql("SHOW VARIABLES LIKE 'wsrep_on'").first()
-    return cluster is None or cluster[1] != "ON"
+def _connect(engine: sa.Engine, lease: float) -> sa.Connection:
+    """A connection that the pool does not count, and that ends when it is silent for a lease."""
+    silence = f"SESSION wait_timeout = {math.ceil(lease)}"
+    options = {}
+    if engine.dialect.name == "postgresql":
+        silence = f"idle_in_transaction_session_timeout = {math.ceil(1000 * lease)}"
+        options["isolation_level"] = "READ COMMITTED"
+    connection = engine.connect().execution_options(**options)
+    connection.detach()
+    try:
+        connection.exec_driver_sql(f"SET {silence}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def mark(connection: sa.Connection, name: str) -> None:
-    """Mark a run until the transaction ends."""
-    if connection.dialect.name == "postgresql":
+def _take(connection: sa.Connection, names: set[str]) -> set[str]:
+    """Set marks; those that were set. Be it none, the server hears that somebody is there."""
+    connection.execute(sa.select(sa.literal(1)))
+    if connection.dialect.name != "postgresql":
+        taken = {name: sa.select(sa.func.get_lock(name, 0)) for name in names}
+        return {name for name, query in taken.items() if connection.execute(query).scalar()}
+    for name in names:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_number(name))))
-        return
-    # One that was left when a transaction was rolled back.
-    unmark(connection)
-    connection.execute(sa.select(sa.func.get_lock(name, 0)))
-    connection.info[_MARK] = name
-
-
-def unmark(connection: sa.Connection) -> None:
-    """Take back the mark of a connection to MariaDB, where it does not end with a transaction."""
-    if name := connection.info.pop(_MARK, None):
-        connection.execute(sa.select(sa.func.release_lock(name)))
+    return names
 
 
 def is_marked(database: Database, name: str) -> bool:
@@ -46,18 +95,19 @@ def is_marked(database: Database, name: str) -> bool:
     if database.dialect.name == "postgresql":
         free = sa.select(sa.func.pg_try_advisory_xact_lock(_number(name)))
         return not database.execute(free).scalar()
-    if database.mysql and database.level == "SNAPSHOT":
+    if database.mysql:
         return database.execute(sa.select(sa.func.is_used_lock(name))).scalar() is not None
     return False
 
 
-def name_of(database: Database, table: sa.Table, key: t.Any, worker: str | None) -> str:
-    """What tells a run as it was claimed from all others, be they of another database."""
-    told = f"{database.engine.url.database}/{table}/{key}/{worker}"
+def name_of(table: sa.Table, key: t.Any, worker: str | None) -> str:
+    """What tells a run, as a worker has claimed it, from all others."""
+    # A column of a fixed length fills up what it holds.
+    told = f"{table}/{str(key).rstrip()}/{(worker or '').rstrip()}"
     # MariaDB takes up to 64 characters.
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _number(name: str) -> int:
-    """The same as PostgreSQL's locks are named."""
+    """The same as PostgreSQL names its locks."""
     return int(name[:15], 16)

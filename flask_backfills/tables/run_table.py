@@ -18,7 +18,6 @@ from . import models
 from .backfill_table import BackfillTable
 from .database import Database
 from .fields import held
-from .marks import name_of
 from .prepared import Prepared
 from .schema import BackfillSchema
 from .schema import RunSchema
@@ -181,10 +180,6 @@ class RunTable:
         query = sa.select(self.columns["id"]).where(*criteria)
         query = query.with_for_update(skip_locked=True, key_share=referred)
         return set(self.database.execute(query).scalars())
-
-    def mark_of(self, key: t.Any, worker: str | None) -> str:
-        """What marks a run, as a worker has claimed it."""
-        return name_of(self.database, self.table, key, worker if "worker" in self.columns else None)
 
     # Rows
 
