@@ -151,7 +151,7 @@ class RunsRefused(http.Conflict):
 
 
 class StillActive(http.Conflict):
-    description = "The backfill has waiting or running runs. Cancel it first, then delete it."
+    description = "It has runs that wait, or that a worker is at. Cancel it first, then delete it."
 
 
 class ConstraintViolated(http.Conflict):

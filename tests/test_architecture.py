@@ -13,6 +13,7 @@ import pytest
 
 # Only the last test imports the package: a wrong import may keep it from being imported at all.
 ROOT = Path(__file__).parent.parent / "flask_backfills"
+DEVELOPERS = ROOT.parent / "docs" / "developers.md"
 PICTURE = ROOT.parent / "docs" / "_static" / "rooms.svg"
 
 #: From the top down: a room may import those below it, and rooms of one line not each other.
@@ -158,6 +159,12 @@ def test_the_picture_shows_the_floors():
     drawn = re.findall(r"<g (.*?)</g>", picture, re.S)
     drawn = [re.findall(r'class="room">(.*?)<', floor) for floor in drawn]
     assert drawn == floors, f"draw FLOORS in {PICTURE.name}"
+
+
+def test_the_table_of_files_has_each_once():
+    told = re.findall(r"^\| `(\S+\.py)` \|", DEVELOPERS.read_text(), re.M)
+    there = [str(file.relative_to(ROOT)) for file in ROOT.rglob("*.py") if file.read_text()]
+    assert sorted(told) == sorted(there), f"add its line to {DEVELOPERS.name}, or remove it"
 
 
 @pytest.mark.parametrize(

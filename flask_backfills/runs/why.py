@@ -142,6 +142,7 @@ class _State:
         # One that waits was given back: nobody is at it any more, or for some seconds only.
         begun = [one for one in found if one.status != "initial"]
         self.silent = [one for one in begun if not is_marked(why.runs, one)]
+        self.has_marked = len(self.silent) < len(begun)
         self.obstacles = list(why.next.obstacles(backfill, self.flight))
         chosen = canary.figures(why.runs, backfill)
         if chosen and ("paused", {}) in self.obstacles:
@@ -231,7 +232,7 @@ class _State:
     def _worker(self, due: int) -> Obstacle:
         """Why runs that may start have no worker yet."""
         figures = {"due": due}
-        if not self.why.is_anybody_there(self.backfill, self.since):
+        if not self.has_marked and not self.why.is_anybody_there(self.backfill, self.since):
             return "no_worker", figures
         others = self.why.backfills_before(self.backfill)
         return ("others_first", {**figures, "others": others}) if others else ("ready", figures)
