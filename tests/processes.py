@@ -14,12 +14,14 @@ from marshmallow import fields
 from sqlalchemy import Column
 from sqlalchemy import event
 from sqlalchemy import Integer
+from sqlalchemy import text
 
 from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
 from flask_backfills import BackfillSchema
+from flask_backfills import worker
 
 
 def begin(role, database_url, url):
@@ -123,6 +125,30 @@ def die(app, runs, url):
     time.sleep(60)
 
 
+def stand(app, runs, url):
+    """Do a run in one transaction, in which nobody else may write it, and never end it."""
+    app.config["BACKFILLS_LEASE"] = 1.2
+    [blueprint] = app.blueprints.values()
+    session = app.extensions["sqlalchemy"].session
+
+    def refuse(connection, *rest):
+        connection.cursor().execute("SET SESSION innodb_snapshot_isolation = ON")
+
+    with app.app_context():
+        engine = app.extensions["sqlalchemy"].engine
+        if engine.dialect.name != "postgresql":
+            event.listen(engine, "connect", refuse)
+
+    @blueprint.runner
+    def run(run):
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        session.execute(text("SELECT count(*) FROM backfill"))
+        print(json.dumps(run.key), flush=True)
+        time.sleep(60)
+
+    worker.work(app, blueprint)
+
+
 def start(app, runs, url):
     """Start a backfill of 100,000 runs, and say when it has begun to write them."""
 
@@ -150,6 +176,6 @@ def working():
 
 if __name__ == "__main__":
     _, database_url, role, url = sys.argv
-    roles = {"work": work, "edit": edit, "die": die, "start": start}
+    roles = {"work": work, "edit": edit, "die": die, "stand": stand, "start": start}
     app, blueprint = create_app(database_url)
     roles[role](app, blueprint.runs, url)
