@@ -239,7 +239,8 @@ def test_a_lease_that_is_renewed_while_a_dead_worker_is_looked_for_is_seen(serve
     committed, looked, called = threading.Event(), threading.Event(), []
 
     def wait(connection, cursor, statement, *rest):
-        if threading.current_thread() is looking and "heartbeat_at >=" in statement:
+        of_runs = statement.startswith("SELECT backfill_run.id")
+        if threading.current_thread() is looking and of_runs and not looked.is_set():
             looked.set()
             committed.wait(10)
 
