@@ -2,6 +2,7 @@
 
 import enum
 import json
+import threading
 import uuid
 from collections import Counter
 from datetime import datetime
@@ -404,6 +405,56 @@ def test_history_that_still_runs_is_waited_for(runner):
     with runner.app.app_context():
         runner.blueprint.runs.finish(running["id"], "failed")
     assert runner.get()["status"] == "completed"
+
+
+def give_back(runner, run):
+    with runner.app.app_context():
+        runner.blueprint.runs.give_back([run])
+
+
+def fail(runner, run):
+    runner.end(run, "failed")
+
+
+@pytest.mark.parametrize("leave", [give_back, fail])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_run_may_wait_again_while_an_edit_does_without_it_or_wants_it_back(
+    own_runner, leave, back
+):
+    """Be it after the edit has read that it runs."""
+    runner = own_runner
+    if runner.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite"):
+        pytest.skip("nobody else writes while an edit does")
+    runner.put({**START, "settings": {"max_attempts": 2}})
+    [run] = runner.claim()
+    if back:
+        runner.put({"start_datetime": "2023-03-03"})
+    here, left = threading.current_thread(), []
+
+    def meanwhile(connection, cursor, statement, *rest):
+        reads = statement.startswith("SELECT") and "interval_end_datetime" in statement
+        if threading.current_thread() is here and reads and not left:
+            left.append(threading.Thread(target=leave, args=(runner, run)))
+            left[0].start()
+            left[0].join(30)
+
+    with runner.app.app_context():
+        sa.event.listen(runner.db.engine, "after_cursor_execute", meanwhile)
+    response = runner.put({"start_datetime": "2023-03-01" if back else "2023-03-03"})
+    with runner.app.app_context():
+        sa.event.remove(runner.db.engine, "after_cursor_execute", meanwhile)
+    assert (response.status_code, len(left)) == (200, 1), response.text
+    model = runner.blueprint.host.run_model
+    while claimed := runner.claim(limit=10):
+        for one in claimed:
+            runner.end(one)
+    shown = runner.get(f"{URL}?include_run_count=true")
+    failed = leave is fail and back
+    assert shown["status"] == ("failed" if failed else "completed")
+    with runner.app.app_context():
+        waiting = runner.db.session.scalars(sa.select(model.key).where(model.status == "initial"))
+        assert waiting.all() == []
+    assert runner.client.delete(URL).status_code == 200
 
 
 def test_an_edit_of_one_that_does_not_run_plans_nothing(runner):
@@ -930,7 +981,7 @@ def test_a_shifted_window_touches_only_what_differs(runner):
             touched[statement.split()[0]] += cursor.rowcount
 
     with runner.app.app_context():
-        sa.event.listen(runner.db.engine, "after_cursor_execute", count_rows)
+        sa.sa.event.listen(runner.db.engine, "after_cursor_execute", count_rows)
     shift = {"start_datetime": "2023-03-01T01:40", "end_datetime": "2023-03-01T18:19"}
     assert plan_of(runner.put(shift)) == {"keep": 900, "add": 100, "drop": 100}
     assert touched == {"INSERT": 100, "DELETE": 100}

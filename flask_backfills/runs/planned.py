@@ -181,32 +181,35 @@ class Planned:
 
     def _retire(self, ids: list[t.Any]) -> None:
         if self.table.knows_history:
-            self._hold(ids)
+            statuses = self._hold(ids)
             # Since it was read as running, it may have been given back, or wait for its next try.
-            waiting = self._among(ids, "initial")
+            waiting = [one for one in ids if statuses.get(one) == "initial"]
             self._drop(waiting)
             left = self.table.columns["id"].in_([one for one in ids if one not in {*waiting}])
             self.table.update(self.table.row(wanted=False), left)
 
     def _revive(self, ids: list[t.Any]) -> None:
         if self.table.knows_history:
-            self._hold(ids)
+            statuses = self._hold(ids)
             # Since it was read as running, it may have been given back, which nobody wanted then.
-            again = self.table.columns["id"].in_(self._among(ids, "cancelled"))
-            self.table.update(self.table.requeued(), again)
+            gone = [one for one in ids if statuses.get(one) == "cancelled"]
+            again = self.table.columns["id"].in_(gone)
+            if gone and (ended := self.table.columns.get("completed_at")) is not None:
+                self.table.update(self.table.row(heartbeat_at=None), again, ended.is_not(None))
+            if gone:
+                self.table.update(self.table.requeued(), again)
             of_them = self.table.columns["id"].in_(ids)
             self.table.update(self.table.row(wanted=True), of_them)
 
-    def _among(self, ids: list[t.Any], status: str) -> list[t.Any]:
-        """Those of some runs that have a status now."""
-        column = self.table.columns["id"]
-        query = sa.select(column).where(column.in_(ids), self.table.has(status))
-        return list(self._latest(query).scalars())
+    def _hold(self, ids: list[t.Any]) -> dict[t.Any, str]:
+        """Lock runs; what status each has now.
 
-    def _hold(self, ids: list[t.Any]) -> None:
-        """Lock runs. A runner may have its own locked for as long as it works: a 503 soon."""
-        query = sa.select(self.table.columns["id"]).where(self.table.columns["id"].in_(ids))
-        self._execute(query.with_for_update(nowait=True, key_share=True)).all()
+        A runner may have its own locked for as long as it works: a 503 soon.
+        """
+        column = self.table.columns["id"]
+        query = sa.select(column, self.table.columns["status"]).where(column.in_(ids))
+        found = self._execute(query.with_for_update(nowait=True, key_share=True))
+        return {key: self.table.word(status) for key, status in found}
 
     def _latest(self, query: t.Any) -> t.Any:
         return self._execute(self.table.database.latest(query))
