@@ -29,7 +29,8 @@ class Marks:
 
         :param lease: the seconds.
         """
-        if not names and self._connection is None:
+        if not names:
+            self.end()
             return
         try:
             self._hold(names, lease)
@@ -48,12 +49,14 @@ class Marks:
             return
         # PostgreSQL's end with their transaction, all together: those that stay are set anew
         # before. They are the transaction's since a proxy may give a session many connections.
-        before, self._connection = self._connection, None
-        if names:
-            self._connection = _connect(self.database.engine, lease)
-        self._held = _take(self._connection, names) if self._connection else set()
-        if before is not None:
-            before.close()
+        anew = _connect(self.database.engine, lease)
+        try:
+            held = _take(anew, names)
+        except BaseException:
+            anew.close()
+            raise
+        self.end()
+        self._connection, self._held = anew, held
 
     def end(self) -> None:
         """Give up all marks."""
