@@ -395,6 +395,17 @@ def test_an_edit_that_leaves_nothing_to_run_ends_it(runner):
     assert runner.get() == response.json["backfill"]
 
 
+def test_an_edit_that_ends_it_tells_all_of_its_metrics(runner):
+    runner.put({**START, "end_datetime": "2023-03-01"})
+    [run] = runner.claim()
+    with runner.app.app_context():
+        # As a worker does that rolls up several ends at once.
+        runner.blueprint.runs.finish(run, "completed", {"rows": 3}, later=True)
+    shown = runner.put({"settings": {"priority": 1}}).json["backfill"]
+    assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 3})
+    assert runner.recover() == 0 and runner.get() == shown
+
+
 def test_history_that_still_runs_is_waited_for(runner):
     runner.put(START)
     work(runner, "completed", "completed", "running")
@@ -981,7 +992,7 @@ def test_a_shifted_window_touches_only_what_differs(runner):
             touched[statement.split()[0]] += cursor.rowcount
 
     with runner.app.app_context():
-        sa.sa.event.listen(runner.db.engine, "after_cursor_execute", count_rows)
+        sa.event.listen(runner.db.engine, "after_cursor_execute", count_rows)
     shift = {"start_datetime": "2023-03-01T01:40", "end_datetime": "2023-03-01T18:19"}
     assert plan_of(runner.put(shift)) == {"keep": 900, "add": 100, "drop": 100}
     assert touched == {"INSERT": 100, "DELETE": 100}

@@ -126,8 +126,11 @@ class Rollup:
         self, backfill: t.Any, statuses: Mapping[str, int] | None, flight: Flight | None
     ) -> Changes:
         if statuses is None:
-            running = (flight or Flight(self.runs, backfill)).running
-            if running:
+            if flight is None:
+                flight = Flight(self.runs, backfill)
+                # Who is told of its end is told all of its metrics.
+                self.fold(backfill, flight)
+            if flight.running:
                 return {}
             waiting = self.has(backfill, "initial")
             if waiting and not self.fails_too_often(backfill):
