@@ -10,12 +10,14 @@ import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field
 from datetime import datetime
 
 import sqlalchemy as sa
 from flask import Flask
 from flask import has_app_context
 from sqlalchemy.orm import Session
+from sqlalchemy.orm import SessionTransaction
 
 from . import dbapi
 from .host import Host
@@ -39,8 +41,12 @@ class _Kept:
     current: t.Any
     #: When its lease was renewed.
     renewed: datetime
-    #: Whether its runner's transactions can't write what others have written since they began.
-    is_in_snapshot: bool = False
+    #: Its runner's transactions that can't write what others have written since they began.
+    snapshots: list[tuple[Session, SessionTransaction | None]] = field(default_factory=list)
+
+    @property
+    def is_in_snapshot(self) -> bool:
+        return any(_is_open(*one) for one in self.snapshots)
 
 
 class Keeper:
@@ -96,10 +102,13 @@ class Keeper:
             return has_app_context() and self.host.table.session is session
 
         def begun(session: Session, connection: sa.Connection) -> None:
-            if is_ours(session) and not kept.is_in_snapshot and is_snapshot(database, connection):
-                # Before it has read anything, so that it can still write its run.
-                with self._renewing:
-                    kept.is_in_snapshot = True
+            if is_ours(session) and is_snapshot(database, connection):
+                still = [one for one in kept.snapshots if _is_open(*one)]
+                kept.snapshots = [*still, (session, session.get_transaction())]
+                # Before it reads anything, or it could not write its run. Not for ever: what the
+                # keeper waits for may be the runner's.
+                if self._renewing.acquire(timeout=LOOK):
+                    self._renewing.release()
 
         def renew(session: Session) -> None:
             if not has_begun(session) or session.in_nested_transaction():
@@ -142,21 +151,20 @@ class Keeper:
             self._wake.clear()
             if self._done.is_set():
                 return
-            try:
-                # Its end is in the block too: what a host does at the end of a context may fail.
-                with self.app.app_context():
-                    third = self._third()
-                    # The machine may have been suspended meanwhile.
-                    self.host.table.database.synchronize()
-                    self._renew_due()
-                    self._mark_due()
-                    self._look()
-            except BaseException as error:
-                # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
-                warn("No lease was renewed: %s", dbapi.told(error), app=self.app)
+            for step in (self._renew_due, self._mark_due, self._look):
+                try:
+                    # Its end is in the block too: what a host does when a context ends may fail.
+                    with self.app.app_context():
+                        third = self._third()
+                        step()
+                except BaseException as error:
+                    # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
+                    warn("No lease was renewed: %s", dbapi.told(error), app=self.app)
 
     def _renew_due(self) -> None:
         """Renew the leases that were not renewed for a third of a lease."""
+        # The machine may have been suspended meanwhile.
+        self.host.table.database.synchronize()
         with self._renewing:
             due = [one for one in self._now() if self._is_due(one) and not one.is_in_snapshot]
             now = self.host.run_table.now()
@@ -166,7 +174,7 @@ class Keeper:
                     one.renewed = now
 
     def _mark_due(self) -> None:
-        """Mark those instead whose own transaction could not write its end after a renewal."""
+        """Mark those instead whose open transaction could not write its end after a renewal."""
         due = [one for one in self._now() if self._is_due(one) and one.is_in_snapshot]
         runs = self.host.run_table
         names = {mark_of(runs, runs.key_of(one.run), one.run) for one in due}
@@ -188,3 +196,7 @@ class Keeper:
             key = self.host.run_table.key_of(one.run)
             if key not in ours or newest[key] is not one:
                 one.current.request_stop()
+
+
+def _is_open(session: Session, transaction: SessionTransaction | None) -> bool:
+    return session.get_transaction() is transaction

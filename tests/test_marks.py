@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -171,6 +172,26 @@ def test_it_is_done_once_in_every_host(host):
     with Recovering(host) as others:
         host.work()
     assert (called, others.taken) == ([1], 0)
+
+
+def test_between_its_transactions_its_lease_is_renewed(host):
+    beats = []
+
+    @host.blueprint.runner
+    def run(run):
+        beats.append(run.heartbeat_at)
+        read(host)
+        time.sleep(1.2 * LEASE)
+        host.db.session.rollback()
+        # The keeper looks each third of a lease.
+        time.sleep(0.7 * LEASE)
+        with ThreadPoolExecutor() as pool:
+            beats.extend(pool.submit(host.stored, "heartbeat_at").result())
+
+    host.put(START)
+    host.work()
+    first, second = beats
+    assert (second - first).total_seconds() > LEASE
 
 
 def test_what_only_reads_may_say_so(server):

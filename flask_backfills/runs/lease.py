@@ -18,7 +18,8 @@ def lease(runs: RunTable) -> timedelta:
 
 def mark_of(runs: RunTable, key: t.Any, run: t.Any) -> str:
     """The name of the mark of a run, as a worker has claimed it."""
-    return marks.name_of(runs.table, key, run.worker if "worker" in runs.columns else None)
+    worker = run.worker if "worker" in runs.columns else None
+    return marks.name_of(runs.database, runs.table, key, worker)
 
 
 def is_marked(runs: RunTable, run: t.Any) -> bool:

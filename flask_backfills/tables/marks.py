@@ -27,28 +27,19 @@ class Marks:
     def hold(self, names: set[str], lease: float) -> None:
         """Hold these marks and no others, until the next call, or for some seconds.
 
+        If that fails, those that were held before may stay.
+
         :param lease: the seconds.
         """
         if not names:
             self.end()
             return
         try:
-            self._hold(names, lease)
+            if self._connection is not None and self._hold_more(self._connection, names):
+                return
         except sa.exc.DBAPIError:
             # The connection was lost, and all marks with it.
             self.end()
-            self._hold(names, lease)
-
-    def _hold(self, names: set[str], lease: float) -> None:
-        if self._connection is not None and self.database.mysql:
-            for name in self._held - names:
-                self._connection.execute(sa.select(sa.func.release_lock(name)))
-            self._held &= names
-        if self._connection is not None and self._held <= names:
-            self._held |= _take(self._connection, names - self._held)
-            return
-        # PostgreSQL's end with their transaction, all together: those that stay are set anew
-        # before. They are the transaction's since a proxy may give a session many connections.
         anew = _connect(self.database.engine, lease)
         try:
             held = _take(anew, names)
@@ -57,6 +48,19 @@ class Marks:
             raise
         self.end()
         self._connection, self._held = anew, held
+
+    def _hold_more(self, connection: sa.Connection, names: set[str]) -> bool:
+        """Hold these too; whether all others could be let go.
+
+        PostgreSQL's end with their transaction, all together. They are the transaction's since a
+        proxy may give a session many connections.
+        """
+        if self.database.mysql:
+            for name in self._held - names:
+                connection.execute(sa.select(sa.func.release_lock(name)))
+            self._held &= names
+        self._held |= _take(connection, names - self._held)
+        return self._held <= names
 
     def end(self) -> None:
         """Give up all marks."""
@@ -67,10 +71,11 @@ class Marks:
 
 def _connect(engine: sa.Engine, lease: float) -> sa.Connection:
     """A connection that the pool does not count, and that ends when it is silent for a lease."""
-    silence = f"SESSION wait_timeout = {math.ceil(lease)}"
+    silence = f"SESSION wait_timeout = {max(math.ceil(lease), 1)}"
     options = {}
     if engine.dialect.name == "postgresql":
-        silence = f"idle_in_transaction_session_timeout = {math.ceil(1000 * lease)}"
+        milliseconds = min(max(math.ceil(1000 * lease), 1), 2**31 - 1)
+        silence = f"idle_in_transaction_session_timeout = {milliseconds}"
         options["isolation_level"] = "READ COMMITTED"
     connection = engine.connect().execution_options(**options)
     connection.detach()
@@ -83,14 +88,20 @@ def _connect(engine: sa.Engine, lease: float) -> sa.Connection:
 
 
 def _take(connection: sa.Connection, names: set[str]) -> set[str]:
-    """Set marks; those that were set. Be it none, the server hears that somebody is there."""
+    """Set marks, and wait for nobody; those that were set.
+
+    Be it none, the server hears that somebody is there.
+    """
     connection.execute(sa.select(sa.literal(1)))
-    if connection.dialect.name != "postgresql":
-        taken = {name: sa.select(sa.func.get_lock(name, 0)) for name in names}
-        return {name for name, query in taken.items() if connection.execute(query).scalar()}
-    for name in names:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_number(name))))
-    return names
+    if connection.dialect.name == "postgresql":
+        numbers = {name: _number(name) for name in names}
+        taken = {
+            name: sa.func.pg_try_advisory_xact_lock_shared(number)
+            for name, number in numbers.items()
+        }
+    else:
+        taken = {name: sa.func.get_lock(name, 0) for name in names}
+    return {name for name, take in taken.items() if connection.execute(sa.select(take)).scalar()}
 
 
 def is_marked(database: Database, name: str) -> bool:
@@ -103,10 +114,12 @@ def is_marked(database: Database, name: str) -> bool:
     return False
 
 
-def name_of(table: sa.Table, key: t.Any, worker: str | None) -> str:
+def name_of(database: Database, table: sa.Table, key: t.Any, worker: str | None) -> str:
     """What tells a run, as a worker has claimed it, from all others."""
+    # MariaDB's are the server's.
+    within = database.engine.url.database if database.mysql else ""
     # A column of a fixed length fills up what it holds.
-    told = f"{table}/{str(key).rstrip()}/{(worker or '').rstrip()}"
+    told = f"{within}/{table}/{str(key).rstrip()}/{(worker or '').rstrip()}"
     # MariaDB takes up to 64 characters.
     return hashlib.sha256(told.encode()).hexdigest()
 
