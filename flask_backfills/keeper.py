@@ -43,6 +43,8 @@ class _Kept:
     renewed: datetime
     #: Its runner's transactions that can't write what others have written since they began.
     snapshots: list[tuple[Session, SessionTransaction | None]] = field(default_factory=list)
+    #: Whether it is marked, until its lease is renewed.
+    is_marked: bool = False
 
     @property
     def is_in_snapshot(self) -> bool:
@@ -171,13 +173,16 @@ class Keeper:
             renewed = self.host.runs.renew([one.run for one in due])
             for one in due:
                 if self.host.run_table.key_of(one.run) in renewed:
-                    one.renewed = now
+                    one.renewed, one.is_marked = now, False
 
     def _mark_due(self) -> None:
         """Mark those instead whose open transaction could not write its end after a renewal."""
-        due = [one for one in self._now() if self._is_due(one) and one.is_in_snapshot]
+        kept = self._now()
+        for one in kept:
+            # It stays so if the transaction has ended since, and the lease was not renewed yet.
+            one.is_marked |= self._is_due(one) and one.is_in_snapshot
         runs = self.host.run_table
-        names = {mark_of(runs, runs.key_of(one.run), one.run) for one in due}
+        names = {mark_of(runs, runs.key_of(one.run), one.run) for one in kept if one.is_marked}
         self._marks.hold(names, 3 * self._third())
 
     def _is_due(self, one: _Kept) -> bool:
