@@ -125,7 +125,7 @@ class Keeper:
         with self._lock:
             self._kept.append(kept)
         try:
-            if has_begun(session, session.get_bind(database.mapper)):
+            if has_begun(session) and has_begun(session, session.get_bind(database.mapper)):
                 begun(session, database.connection())
             with followed(session, Follower(begun, renew, wake)):
                 yield

@@ -17,7 +17,8 @@ def create(url):
     db = SQLAlchemy(app)
 
     class Backfill(BackfillMixin, db.Model):
-        __tablename__ = "backfill"
+        # The others share a table, which lacks what is optional.
+        __tablename__ = "ours"
 
     app.register_blueprint(BackfillBlueprint(Backfill, db.session, authorize=api_key()))
     backfill_updated.connect(receive, app)

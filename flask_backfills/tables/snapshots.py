@@ -54,7 +54,10 @@ def past_snapshot(database: Database) -> Iterator[None]:
 def end_read_only(database: Database) -> None:
     """End the host's own transaction if it can't write, since the host has asked for that."""
     session = database.session
-    if is_pending(session) or not has_begun(session, session.get_bind(database.mapper)):
+    # Mostly there is none in any database.
+    if not has_begun(session) or is_pending(session):
+        return
+    if not has_begun(session, session.get_bind(database.mapper)):
         return
     if database.connection().get_execution_options().get("postgresql_readonly"):
         undo(session)
