@@ -127,7 +127,7 @@ def die(app, runs, url):
 
 def stand(app, runs, url):
     """Do a run in one transaction, in which nobody else may write it, and never end it."""
-    app.config["BACKFILLS_LEASE"] = 1.2
+    app.config["BACKFILLS_LEASE"] = 2.4
     [blueprint] = app.blueprints.values()
     session = app.extensions["sqlalchemy"].session
 
