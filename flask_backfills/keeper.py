@@ -29,6 +29,7 @@ from .tables.marks import Marks
 from .tables.session import followed
 from .tables.session import Follower
 from .tables.session import has_begun
+from .tables.session import has_begun_in
 from .tables.snapshots import is_snapshot
 
 #: Seconds between two looks at whether runs should stop.
@@ -125,7 +126,7 @@ class Keeper:
         with self._lock:
             self._kept.append(kept)
         try:
-            if has_begun(session) and has_begun(session, session.get_bind(database.mapper)):
+            if has_begun_in(session, database.mapper):
                 begun(session, database.connection())
             with followed(session, Follower(begun, renew, wake)):
                 yield
@@ -183,7 +184,7 @@ class Keeper:
             one.is_marked |= self._is_due(one) and one.is_in_snapshot
         runs = self.host.run_table
         names = {mark_of(runs, runs.key_of(one.run), one.run) for one in kept if one.is_marked}
-        self._marks.hold(names, 3 * self._third())
+        self._marks.hold(names, lease(runs).total_seconds())
 
     def _is_due(self, one: _Kept) -> bool:
         return (self.host.run_table.now() - one.renewed).total_seconds() >= self._third()

@@ -242,9 +242,9 @@ def test_an_end_that_can_not_be_written_leaves_no_mark(host, server):
         read(host)
         time.sleep(1.2 * LEASE)
         if len(called) == 1:
-            raise_of_the_database()
+            lock_it_for_longer()
 
-    def raise_of_the_database():
+    def lock_it_for_longer():
         locks.execute(sa.text("SELECT id FROM backfill_run FOR UPDATE"))
         threading.Timer(2.5 * LEASE, locks.rollback).start()
 

@@ -119,7 +119,7 @@ class Attempts:
             return []
         # A runner may have its own run locked. Nobody waits for that: its end will be too late,
         # and until then it has lost its place.
-        free = self.runs.unlocked([one.id for one in late], referred=True)
+        free = self.runs.unlocked([one.id for one in late])
         flight.late = {one.id for one in late} - free
         return [one for one in late if one.id in free]
 

@@ -172,7 +172,7 @@ class Ending:
 
         On MySQL, rows of a runner's own that refer to its run have it locked.
         """
-        free = self.runs.unlocked([one.id for one in mine], referred=True)
+        free = self.runs.unlocked([one.id for one in mine])
         given = sum(self.give_back(one, leaving=leaving) for one in mine if one.id in free)
         return given, [one for one in mine if one.id not in free]
 
@@ -195,7 +195,7 @@ class Ending:
         """
         # Where a runner's own rows refer to its run, its transaction may have it locked; then
         # it is nobody else's, either.
-        free = self.runs.unlocked([one.id for one in mine], referred=True)
+        free = self.runs.unlocked([one.id for one in mine])
         for one in mine:
             if one.id in free:
                 self._renew(one)

@@ -183,23 +183,20 @@ class Planned:
         if self.table.knows_history:
             statuses = self._hold(ids)
             # Since it was read as running, it may have been given back, or wait for its next try.
-            waiting = [one for one in ids if statuses.get(one) == "initial"]
-            self._drop(waiting)
-            left = self.table.columns["id"].in_([one for one in ids if one not in {*waiting}])
-            self.table.update(self.table.row(wanted=False), left)
+            if waiting := [key for key, status in statuses.items() if status == "initial"]:
+                self._drop(waiting)
+            self.table.update(self.table.row(wanted=False), self.table.columns["id"].in_(ids))
 
     def _revive(self, ids: list[t.Any]) -> None:
         if self.table.knows_history:
             statuses = self._hold(ids)
             # Since it was read as running, it may have been given back, which nobody wanted then.
-            gone = [one for one in ids if statuses.get(one) == "cancelled"]
-            again = self.table.columns["id"].in_(gone)
-            if gone and (ended := self.table.columns.get("completed_at")) is not None:
-                self.table.update(self.table.row(heartbeat_at=None), again, ended.is_not(None))
-            if gone:
+            if gone := [key for key, status in statuses.items() if status == "cancelled"]:
+                again = self.table.columns["id"].in_(gone)
+                if (ended := self.table.columns.get("completed_at")) is not None:
+                    self.table.update(self.table.row(heartbeat_at=None), again, ended.is_not(None))
                 self.table.update(self.table.requeued(), again)
-            of_them = self.table.columns["id"].in_(ids)
-            self.table.update(self.table.row(wanted=True), of_them)
+            self.table.update(self.table.row(wanted=True), self.table.columns["id"].in_(ids))
 
     def _hold(self, ids: list[t.Any]) -> dict[t.Any, str]:
         """Lock runs; what status each has now.

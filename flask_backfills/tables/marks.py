@@ -93,15 +93,13 @@ def _take(connection: sa.Connection, names: set[str]) -> set[str]:
     Be it none, the server hears that somebody is there.
     """
     connection.execute(sa.select(sa.literal(1)))
-    if connection.dialect.name == "postgresql":
-        numbers = {name: _number(name) for name in names}
-        taken = {
-            name: sa.func.pg_try_advisory_xact_lock_shared(number)
-            for name, number in numbers.items()
-        }
-    else:
-        taken = {name: sa.func.get_lock(name, 0) for name in names}
-    return {name for name, take in taken.items() if connection.execute(sa.select(take)).scalar()}
+
+    def take(name: str) -> t.Any:
+        if connection.dialect.name == "postgresql":
+            return sa.func.pg_try_advisory_xact_lock_shared(_number(name))
+        return sa.func.get_lock(name, 0)
+
+    return {name for name in names if connection.execute(sa.select(take(name))).scalar()}
 
 
 def is_marked(database: Database, name: str) -> bool:

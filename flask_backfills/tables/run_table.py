@@ -167,16 +167,16 @@ class RunTable:
     def count_by(self, *groups: t.Any) -> t.Any:
         return sa.select(*groups, sa.func.count()).group_by(*groups)
 
-    def unlocked(self, ids: list[t.Any], *, referred: bool = False) -> set[t.Any]:
+    def unlocked(self, ids: list[t.Any]) -> set[t.Any]:
+        """The ids of those runs that can be written, and that are locked from now on."""
+        return self.unlocked_of(self.columns["id"].in_(ids), referred=True)
+
+    def unlocked_of(self, *criteria: t.Any, referred: bool = False) -> set[t.Any]:
         """The ids of the runs that nobody has locked, and that are locked from now on.
 
         :param referred: those too that rows of somebody's open transaction refer to, where the
             database can write them all the same.
         """
-        return self.unlocked_of(self.columns["id"].in_(ids), referred=referred)
-
-    def unlocked_of(self, *criteria: t.Any, referred: bool = False) -> set[t.Any]:
-        """The same of the runs that meet some criteria."""
         query = sa.select(self.columns["id"]).where(*criteria)
         query = query.with_for_update(skip_locked=True, key_share=referred)
         return set(self.database.execute(query).scalars())

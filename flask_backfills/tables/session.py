@@ -98,6 +98,12 @@ def has_begun(session: Session, bind: sa.Engine | sa.Connection | None = None) -
     return begun is None or (bool(begun) if bind is None else bind in begun)
 
 
+def has_begun_in(session: Session, mapper: t.Any) -> bool:
+    """Whether a session has a transaction in the database of a mapper's table."""
+    # Mostly it has none in any, which is known without looking for the mapper's.
+    return has_begun(session) and has_begun(session, session.get_bind(mapper))
+
+
 def is_pending(session: Session) -> bool:
     """Whether a session has changes that are not flushed."""
     return bool(session.new or session.dirty or session.deleted)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from .database import Database
 from .isolation import STRICT
-from .session import has_begun
+from .session import has_begun_in
 from .session import is_pending
 from .session import undo
 
@@ -54,10 +54,7 @@ def past_snapshot(database: Database) -> Iterator[None]:
 def end_read_only(database: Database) -> None:
     """End the host's own transaction if it can't write, since the host has asked for that."""
     session = database.session
-    # Mostly there is none in any database.
-    if not has_begun(session) or is_pending(session):
-        return
-    if not has_begun(session, session.get_bind(database.mapper)):
+    if not has_begun_in(session, database.mapper) or is_pending(session):
         return
     if database.connection().get_execution_options().get("postgresql_readonly"):
         undo(session)
