@@ -1,7 +1,9 @@
 """The session that a host hands over, and what the host itself has in it."""
 
+import gc
 import importlib
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -175,6 +177,26 @@ def test_a_session_that_a_test_puts_in_place_of_the_hosts_is_used(bare):
     connection.close()
     bare.db.session = theirs
     assert bare.get()["name"] == "old_name"
+
+
+def test_a_session_is_gone_with_its_request(own_host):
+    """A busy host would otherwise keep hundreds, until Python looks for circles of garbage."""
+    met = []
+
+    @own_host.app.before_request
+    def meet():
+        met.append(weakref.ref(own_host.db.session()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        own_host.put({"name": "new"})
+        own_host.put({"name": 5})
+        own_host.get()
+        own_host.post({"name": "another"})
+        assert [session() for session in met] == [None] * 4
+    finally:
+        gc.enable()
 
 
 # What the host has in the session

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import typing as t
+import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.orm import scoped_session
@@ -23,7 +23,7 @@ AnySession = scoped_session[t.Any] | Callable[[], Session | scoped_session[t.Any
 _WRITTEN = "flask_backfills.written"
 
 #: Classes whose sessions take note of it. SQLAlchemy itself goes by ids, also of what is gone.
-_watched: WeakSet[type[Session]] = WeakSet()
+_watched: weakref.WeakSet[type[Session]] = weakref.WeakSet()
 
 
 class Follower(t.NamedTuple):
@@ -126,8 +126,7 @@ def has_changes(session: Session) -> bool:
         return False
     if is_pending(session):
         return True
-    written = session.info.get(_WRITTEN) is session.get_transaction()
-    return has_begun(session) and (written or not known)
+    return has_begun(session) and (_is_written(session) or not known)
 
 
 def undo(session: Session) -> bool:
@@ -173,10 +172,22 @@ def _watch(kind: type[Session]) -> bool:
     return False
 
 
+def _note_written(session: Session) -> None:
+    transaction = session.get_transaction()
+    # A transaction knows its session: by the thing itself, both would stay until they are
+    # looked for as a circle.
+    session.info[_WRITTEN] = None if transaction is None else weakref.ref(transaction)
+
+
+def _is_written(session: Session) -> bool:
+    noted = session.info.get(_WRITTEN)
+    return noted is not None and noted() is session.get_transaction()
+
+
 def _created(session: Session, transaction: SessionTransaction) -> None:
     # A flush has one within the session's own, and so have the bulk methods, which flush nothing.
     if transaction.parent is not None and not transaction.nested:
-        session.info[_WRITTEN] = session.get_transaction()
+        _note_written(session)
 
 
 def _executed(state: t.Any) -> None:
@@ -186,7 +197,7 @@ def _executed(state: t.Any) -> None:
     if not session.in_transaction() and session.autobegin:
         # As the statement does next: until then, there is none to take note of.
         session.begin()
-    session.info[_WRITTEN] = session.get_transaction()
+    _note_written(session)
 
 
 def _begun(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
