@@ -16,7 +16,7 @@ from . import errors
 MAX_DEPTH = 32
 
 
-#: Where the environment of a request has its body, once it was read.
+#: Where the environment of a request has a body of unknown length, once it was read.
 _READ = "flask_backfills.body"
 
 
@@ -31,19 +31,19 @@ def read_bytes(request: Request) -> bytes:
     :raises werkzeug.exceptions.RequestEntityTooLarge: for more bytes than
         ``BACKFILLS_MAX_CONTENT_LENGTH``.
     """
-    if _READ in request.environ:
-        return t.cast(bytes, request.environ[_READ])
     limit = max_content_length()
-    if request.content_length is None:
-        # Chunked: how long it is shows only while it is read.
-        content = request.stream.read(limit + 1)
-    elif request.content_length > limit:
-        raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
-    else:
+    length = request.content_length
+    if length is None:
+        # Chunked: how long it is shows only while it is read, and that only once.
+        environ = request.environ
+        if _READ not in environ:
+            environ[_READ] = request.stream.read(limit + 1)
+        content = t.cast(bytes, environ[_READ])
+        length = len(content)
+    elif length <= limit:
         content = request.get_data()
-    if len(content) > limit:
+    if length > limit:
         raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
-    request.environ[_READ] = content
     return content
 
 

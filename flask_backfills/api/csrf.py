@@ -19,9 +19,10 @@ def exempt(endpoint: str | None, values: dict[str, t.Any] | None) -> None:
     """
     # Where Flask-WTF is not imported, nothing of it is in the way.
     wtf = sys.modules.get("flask_wtf.csrf")
-    protection = current_app.extensions.get("csrf")
-    if wtf is None or endpoint is None or not isinstance(protection, wtf.CSRFProtect):
+    if wtf is None or endpoint is None:
+        return
+    if not isinstance(current_app.extensions.get("csrf"), wtf.CSRFProtect):
         return
     view = current_app.view_functions[endpoint]
     if view.__module__.startswith(_OURS):
-        protection.exempt(view)
+        current_app.extensions["csrf"].exempt(view)

@@ -12,7 +12,7 @@ from hashlib import sha1
 
 from werkzeug.datastructures import ETags
 
-from ..answering import dumps
+from ..answering import encoder
 from ..host import Host
 
 #: What workers report, where there are runs.
@@ -23,9 +23,10 @@ def etag(host: Host, shown: t.Mapping[str, t.Any]) -> str:
     """The ETag of a backfill as it is shown."""
     follows = {*_reported(host), host.schema.key_of("updated_at")}
     edited = {key: value for key, value in shown.items() if key not in follows}
-    digest = sha1(_bytes(edited))
+    encode = encoder().encode
+    digest = sha1(_bytes(encode(edited)))
     first = digest.hexdigest()
-    digest.update(_bytes({key: shown[key] for key in follows & shown.keys()}))
+    digest.update(_bytes(encode({key: shown[key] for key in follows & shown.keys()})))
     return f"{first[:20]}-{digest.hexdigest()[:20]}"
 
 
@@ -56,5 +57,5 @@ def _reported(host: Host) -> set[str]:
     return {host.schema.key_of(name) for name in REPORTED}
 
 
-def _bytes(shown: t.Mapping[str, t.Any]) -> bytes:
-    return dumps(shown).encode("utf-8", "surrogatepass")
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

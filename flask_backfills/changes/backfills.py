@@ -240,8 +240,9 @@ class Backfills(Reading):
         plan = None
         if self.planned is not None:
             plan = _plan(self, self.planned, backfill, before, changes, preview, reprocess)
-        # Of a preview only now: a row that is written is locked, and planning may take long.
-        flush(self.table, self.schema, backfill, sent)
+        if preview is not None or self.planned is not None:
+            # Of a preview only now: a row that is written is locked, and planning may take long.
+            flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.
         saved = Saved(backfill, changes, self.show(backfill), plan, None)
         page = preview if self.planned is not None else None

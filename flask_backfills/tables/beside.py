@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
 
+from .database import alone
 from .database import Database
 from .session import has_changes
 from .session import undo
@@ -29,14 +30,13 @@ def change(database: Database, do: Callable[[], R], *, keep: bool = True) -> R:
     """
     if not has_changes(database.session):
         return database.again(do, keep=keep, twice=False)
-    with database.alone(), _savepoint(database, keep):
+    with alone(database.engine), _savepoint(database, keep):
         return do()
 
 
 @contextmanager
 def _savepoint(database: Database, keep: bool) -> Iterator[None]:
     session = database.session
-    database.is_ours = False
     if keep:
         database.begin_writing()
     savepoint = session.begin_nested()

@@ -82,6 +82,7 @@ def plain_type(column: sa.Column[t.Any]) -> TypeEngine[t.Any]:
     return type_
 
 
+@lru_cache(maxsize=1_000)
 def python_type(column: sa.Column[t.Any]) -> type[t.Any]:
     """``int``, ``uuid.UUID`` or ``str``: how the column's values look in Python."""
     try:
@@ -101,6 +102,7 @@ def exact(column: t.Any, dialect: sa.Dialect) -> t.Any:
     return sa.collate(column, "BINARY")
 
 
+@lru_cache(maxsize=1_000)
 def integer_range(column: sa.Column[t.Any]) -> tuple[int, int]:
     """The least and the greatest integer that the column holds on every database."""
     type_ = plain_type(column)
@@ -162,17 +164,17 @@ _PLAIN = (sa.String, sa.Numeric, sa.Integer, sa.Boolean, sa.DateTime, sa.Date)
 
 def refusal(column: sa.Column[t.Any] | None, value: t.Any) -> str | None:
     """Why no database stores a value in a column, whatever field has read it."""
-    if column is not None and isinstance(column.type, _PLAIN) and isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) and column is not None and isinstance(column.type, _PLAIN):
         return "Must not be an object or an array."
     return None if _all_storable(value) else "Must not contain NUL or an unpaired surrogate."
 
 
 def _all_storable(value: t.Any) -> bool:
+    if isinstance(value, str):
+        return storable(value)
     if isinstance(value, dict):
-        return all(map(_all_storable, [*value.keys(), *value.values()]))
-    if isinstance(value, (list, tuple)):
-        return all(map(_all_storable, value))
-    return not isinstance(value, str) or storable(value)
+        return all(map(_all_storable, value)) and all(map(_all_storable, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_all_storable, value))
 
 
 def storable(value: str) -> bool:

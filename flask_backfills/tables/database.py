@@ -35,6 +35,8 @@ PATIENCE = 1.0
 #: What ``session.info`` knows of a transaction that we began, at READ COMMITTED.
 _OURS = "flask_backfills.ours"
 
+_MYSQL = ("mysql", "mariadb")
+
 #: Held by a transaction on a connection that all threads share.
 _ALONE = threading.RLock()
 
@@ -75,38 +77,36 @@ class Database:
         :param ranges: whether rows are locked that are not known by their keys. MySQL would
             lock what is between them, too.
         """
-        # What is only read needs no end where the host's own transaction would end with it.
         session = self.session
+        bind = session.get_bind(self.mapper)
+        # What is only read needs no end where the host's own transaction would end with it.
         ends = keep or not has_changes(session)
-        with self.alone():
+        with alone(bind.engine):
             try:
-                self._begin(ranges)
+                self._begin(session, bind, ranges)
                 yield
                 if keep:
-                    self.session.flush()
+                    session.flush()
                     self.commit()
                 elif ends:
-                    undo(self.session)
+                    undo(session)
             except BaseException:
                 if ends:
-                    undo(self.session)
+                    undo(session)
                 raise
             finally:
                 session.info.pop(_OURS, None)
-
-    def alone(self) -> AbstractContextManager[t.Any]:
-        """Keeps other threads out, where all of them share one connection."""
-        return _ALONE if self.shares_a_connection else nullcontext()
 
     def commit(self) -> None:
         """Commit. What the host's own ``after_commit`` raises is logged, since it is stored.
 
         :raises Unanswered: if the connection was lost before the answer.
         """
+        session = self.session
         try:
-            self.session.commit()
+            session.commit()
         except Exception as error:
-            if not undo(self.session):
+            if not undo(session):
                 text = "after_commit has failed: what it follows is stored"
                 log(logging.ERROR, text, exc_info=True)
                 return
@@ -153,8 +153,10 @@ class Database:
 
     def begin_writing(self) -> None:
         """On SQLite, take the write lock: it has no FOR UPDATE."""
-        if self.is_sqlite:
-            sqlite.begin_writing(self.connection(), columns.key_column(self.mapper).table)
+        session = self.session
+        if session.get_bind(self.mapper).dialect.name == "sqlite":
+            connection = session.connection(bind_arguments={"mapper": self.mapper})
+            sqlite.begin_writing(connection, columns.key_column(self.mapper).table)
 
     def connection(self, **options: t.Any) -> sa.Connection:
         """The connection of the session's transaction, with options if that has not begun."""
@@ -191,14 +193,10 @@ class Database:
         """Whether the transaction is one that we began, which sees what others have committed."""
         return bool(self.session.info.get(_OURS))
 
-    @is_ours.setter
-    def is_ours(self, ours: bool) -> None:
-        self.session.info[_OURS] = ours
-
     @property
     def shares_a_connection(self) -> bool:
         """Whether all threads share one connection, as in SQLite's memory they do."""
-        return isinstance(self.engine.pool, sa.StaticPool)
+        return _is_shared(self.engine)
 
     @property
     def is_sqlite(self) -> bool:
@@ -207,20 +205,22 @@ class Database:
     @property
     def mysql(self) -> sa.Dialect | None:
         """The dialect of the database, if it is MySQL or MariaDB."""
-        return self.dialect if self.dialect.name in ("mysql", "mariadb") else None
+        dialect = self.dialect
+        return dialect if dialect.name in _MYSQL else None
 
-    def _begin(self, ranges: bool) -> None:
+    def _begin(self, session: Session, bind: sa.Engine | sa.Connection, ranges: bool) -> None:
         """Begin a transaction that sees what others commit, whatever the engine's isolation."""
-        bind = self.session.get_bind(self.mapper)
         # Be it before the session: a test that undoes itself begins on the connection.
         before = isinstance(bind, sa.Connection) and bind.in_transaction()
-        self.is_ours = not before and not has_begun(self.session, bind)
-        if not self.is_ours or self.level not in STRICT or self.is_sqlite:
+        session.info[_OURS] = ours = not before and not has_begun(session, bind)
+        level = self._level_of(bind.engine)
+        if not ours or level not in STRICT or bind.dialect.name == "sqlite":
             return
-        if self.level == "REPEATABLE READ" and self.mysql and not ranges:
+        mysql = bind.dialect.name in _MYSQL
+        if level == "REPEATABLE READ" and mysql and not ranges:
             # What is read after the lock is the latest there, too.
             return
-        if self.mysql and not self.session.twophase:
+        if mysql and not session.twophase:
             # For the next transaction alone: nothing has to be set back after it.
             self.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         else:
@@ -229,7 +229,9 @@ class Database:
     @property
     def level(self) -> str:
         """The engine's isolation level, asked for once."""
-        engine = self.engine
+        return self._level_of(self.engine)
+
+    def _level_of(self, engine: sa.Engine) -> str:
         if engine not in self._levels:
             self._levels[engine] = level_of(engine)
             dbapi.mark(engine)
@@ -242,9 +244,17 @@ class Database:
 
     @property
     def engine(self) -> sa.Engine:
-        bind = self.session.get_bind(self.mapper)
-        return bind if isinstance(bind, sa.Engine) else bind.engine
+        return self.session.get_bind(self.mapper).engine
 
     @property
     def dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
+
+
+def alone(engine: sa.Engine) -> AbstractContextManager[t.Any]:
+    """Keeps other threads out, where all of them share one connection."""
+    return _ALONE if _is_shared(engine) else nullcontext()
+
+
+def _is_shared(engine: sa.Engine) -> bool:
+    return isinstance(engine.pool, sa.StaticPool)

@@ -37,7 +37,9 @@ COMPUTED = (fields.Function, fields.Method)
 class Attribute:
     """For a field that shows an attribute of a model's row, or null where there is none."""
 
-    def serialize(self: t.Any, attr: str, obj: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def serialize(
+        self: t.Any, attr: str, obj: t.Any, accessor: t.Any = None, **kwargs: t.Any
+    ) -> t.Any:
         return self._serialize(getattr(obj, self.attribute or attr, None), attr, obj)
 
 
@@ -73,7 +75,7 @@ class UTCDateTime(Attribute, fields.DateTime):
         except OverflowError:
             raise self.make_error("range") from None
 
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _serialize(self, value: t.Any, attr: t.Any, obj: t.Any, **kwargs: t.Any) -> t.Any:
         if not isinstance(value, datetime):
             return value
         if self.zone is not None:
@@ -90,7 +92,7 @@ class WholeNumber(Attribute, fields.Integer):
             raise self.make_error("invalid")
         return super()._validated(value)
 
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _serialize(self, value: t.Any, attr: t.Any, obj: t.Any, **kwargs: t.Any) -> t.Any:
         return value
 
 
@@ -126,7 +128,7 @@ class Choice(Text):
         word = super()._deserialize(value, *args, **kwargs)
         return self.members[validate.OneOf(self.members)(word)]
 
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _serialize(self, value: t.Any, attr: t.Any, obj: t.Any, **kwargs: t.Any) -> t.Any:
         if value is None or value.__class__ is str:
             return value
         for word, member in self.members.items():
@@ -162,7 +164,7 @@ class JSONObject(Attribute, fields.Dict):
                 raise self.make_error("not_json")
         return found
 
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def _serialize(self, value: t.Any, attr: t.Any, obj: t.Any, **kwargs: t.Any) -> t.Any:
         return value
 
 
@@ -180,21 +182,22 @@ class AsColumn(Attribute, fields.Raw):
     def _deserialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
         return self.inner.deserialize(value, *args, **kwargs)
 
-    def _serialize(self, value: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self.inner._serialize(value, *args, **kwargs)
+    def _serialize(self, value: t.Any, attr: t.Any, obj: t.Any, **kwargs: t.Any) -> t.Any:
+        return self.inner._serialize(value, attr, obj, **kwargs)
 
 
-_JSON = {str, int, float, bool, type(None), dict, list}
+_SCALARS = {str, int, bool, type(None)}
+_JSON = {*_SCALARS, float, dict, list}
 
 
 def same(one: t.Any, other: t.Any) -> bool:
     """Whether two values are the same JSON: ``1``, ``1.0`` and ``true`` are three."""
-    if (
-        type(one) in _JSON
-        and type(other) in _JSON
-        and (type(one) is not type(other) or one != other)
-    ):
-        return False
+    kind = type(one)
+    if kind in _JSON and type(other) in _JSON:
+        if kind is not type(other) or one != other:
+            return False
+        if kind in _SCALARS:
+            return True
     return canonical(one) == canonical(other)
 
 
