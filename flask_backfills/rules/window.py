@@ -76,6 +76,10 @@ class Window:
         >>> Window(datetime(2023, 3, 1), datetime(2023, 3, 5), "hour", 4).count()
         25
         """
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         # Three more than the shortest unit makes of it: a zone may move by a day.
         step = INTERVAL_TYPES[self.interval_type] * self.interval_units
         most = (self.end - self.start) // timedelta(seconds=1) // step + 3
@@ -145,8 +149,11 @@ class Window:
         4
         """
         count = self.count()
-        index = bisect_left(range(count), moment, key=self.date)
-        return index if index < count and self.date(index) == moment else None
+        if self._step is not None:
+            index = (moment - self.start) // self._step
+        else:
+            index = bisect_left(range(count), moment, key=self.date)
+        return index if 0 <= index < count and self.date(index) == moment else None
 
     def shared(self, other: Window) -> range:
         """The indexes of the dates that ``other`` has too, where its grid is the same one.
