@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import datetime
+from datetime import timedelta
 
 import sqlalchemy as sa
 from flask import Flask
@@ -40,8 +41,8 @@ LOOK = 1.0
 class _Kept:
     run: t.Any
     current: t.Any
-    #: When its lease was renewed.
-    renewed: datetime
+    #: When its lease is to be renewed.
+    due: datetime
     #: Its runner's transactions that can't write what others have written since they began.
     snapshots: list[tuple[Session, SessionTransaction | None]] = field(default_factory=list)
     #: Whether it is marked, until its lease is renewed.
@@ -97,7 +98,7 @@ class Keeper:
         """
         beat = getattr(run, "heartbeat_at", None)
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
-        kept = _Kept(run, current, renewed)
+        kept = _Kept(run, current, renewed + self._third())
         database = self.host.table.database
 
         def is_ours(session: Session) -> bool:
@@ -158,7 +159,7 @@ class Keeper:
                 try:
                     # Its end is in the block too: what a host does when a context ends may fail.
                     with self.app.app_context():
-                        third = self._third()
+                        third = self._third().total_seconds()
                         step()
                 except BaseException as error:
                     # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
@@ -174,7 +175,7 @@ class Keeper:
             renewed = self.host.runs.renew([one.run for one in due])
             for one in due:
                 if self.host.run_table.key_of(one.run) in renewed:
-                    one.renewed, one.is_marked = now, False
+                    one.due, one.is_marked = now + self._third(), False
 
     def _mark_due(self) -> None:
         """Mark those instead whose open transaction could not write its end after a renewal."""
@@ -187,10 +188,10 @@ class Keeper:
         self._marks.hold(names, lease(runs).total_seconds())
 
     def _is_due(self, one: _Kept) -> bool:
-        return (self.host.run_table.now() - one.renewed).total_seconds() >= self._third()
+        return self.host.run_table.now() >= one.due
 
-    def _third(self) -> float:
-        return lease(self.host.run_table).total_seconds() / 3
+    def _third(self) -> timedelta:
+        return lease(self.host.run_table) / 3
 
     def _look(self) -> None:
         kept = self._now()

@@ -210,7 +210,8 @@ def _printable(raised: BaseException) -> t.Any:
 
 
 def _log(what: str, run: t.Any, **more: t.Any) -> None:
-    _say(logging.INFO, f"Run %s of backfill %s {what}", run, more=more)
+    if current_app.logger.isEnabledFor(logging.INFO):
+        _say(logging.INFO, f"Run %s of backfill %s {what}", run, more=more)
 
 
 def _say(

@@ -21,6 +21,7 @@ from .host import Host
 from .host import host_of
 from .host import Served
 from .keeper import Keeper
+from .rules.ahead import Ahead
 from .runner import perform as perform
 from .runs.lease import lease
 from .tables.logs import log
@@ -41,13 +42,8 @@ LEAVING = 5.0
 #: Seconds for which ``once`` waits for a run that is to be tried again.
 SOON = 5.0
 
-#: Seconds of work that a worker claims beyond what its threads do, where runs are that short;
-#: and how many runs that may be for each thread.
-AHEAD = 0.2
-MOST_AHEAD = 16
-
-#: How much the newest run counts for how long runs take.
-NEWEST = 0.1
+#: Seconds after a look in vain for runs to claim ahead.
+VAIN = 0.05
 
 #: Seconds after which runs that were claimed ahead are given back, since no thread gets free.
 STUCK = 1.0
@@ -106,14 +102,13 @@ class _Worker:
         self.tell = tell
         #: How many runs are claimed that have not ended.
         self.busy = 0
-        #: Seconds that a run takes, by those that ended last.
-        self.pace = 1.0
+        self.ahead = Ahead(concurrency)
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
         self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
-        #: The backfills of which runs have ended; those that are not in line with them yet.
+        #: The backfills of which runs have ended; those not in line with them yet, since when.
         self.ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-        self.behind: set[t.Any] = set()
+        self.behind: dict[t.Any, float] = {}
         for number in range(concurrency):
             # Daemons, since a runner that hangs must not keep the process.
             name = f"backfills-{number}"
@@ -146,7 +141,7 @@ class _Worker:
             self._give_back()
             with self.app.app_context():
                 while self._ended():
-                    self.host.runs.upkeep.roll_up(self.behind.pop())
+                    self.host.runs.upkeep.roll_up(self.behind.popitem()[0])
         if exits is not None:
             raise exits
 
@@ -155,6 +150,7 @@ class _Worker:
         looks = 0
         while not (stop.is_set() or hurry.is_set()):
             if self._has_enough(idle):
+                time.sleep(self.ahead.pause(self.busy))
                 self._wait(idle)
                 continue
             looks = 0 if self._claim(once) else looks + 1
@@ -167,48 +163,44 @@ class _Worker:
             else:
                 stop.wait(pause)
 
-    @property
-    def _most(self) -> int:
-        """How many runs to have at a time: more than threads where they take no time."""
-        ahead = int(self.concurrency * (AHEAD / self.pace - 1))
-        return self.concurrency + min(max(ahead, 0), MOST_AHEAD * self.concurrency)
-
     def _has_enough(self, idle: float) -> bool:
         """Whether there is no need to look for runs yet; where they are short, for several."""
         if self.claimed.qsize() and time.monotonic() - self.ended_at > STUCK:
             self._give_back_ahead()
-        enough = max(self.concurrency, self._most // 2)
-        return self.busy >= enough and time.monotonic() - self.looked < idle
+        return self.ahead.spare(self.busy) >= 0 and time.monotonic() - self.looked < idle
 
     def _claim(self, once: bool) -> int:
         """Claim as many runs as there are threads free for them, or a little more."""
         self.looked = time.monotonic()
         free = max(self.concurrency - self.busy, 0)
-        ahead = max(self._most - self.busy, 0) - free if self.looked >= self.ahead_at else 0
+        most = self.ahead.most if free or self.looked >= self.ahead_at else 0
+        ahead = max(most - self.busy - free, 0)
         found: list[t.Any] = []
         try:
             with self.app.app_context():
                 self._recover()
-                ended = self._ended()
+                ended = set(self._ended())
                 if free or ahead:
                     found = self.host.runs.claim(limit=free, ahead=ahead)
                 if found and not self.busy:
                     self.ended_at = time.monotonic()
                 # Theirs before what may raise.
                 self.busy += len(found)
+                until = self.host.run_table.now() + lease(self.host.run_table) / 3
                 for run in found:
-                    self.claimed.put((run, self.host.run_table.now()))
-                ended.difference_update(run.backfill_id for run in found)
+                    self.claimed.put((run, until))
                 # A claim brings a backfill in line; what has ended since is the next one's.
-                while ended:
-                    self.host.runs.upkeep.roll_up(ended.pop())
+                in_line = {run.backfill_id for run in found}
+                for key in ended:
+                    if key in in_line or self._rolls_up(key):
+                        del self.behind[key]
         except Exception as error:
             if dbapi.is_missing(error) or (once and not self.busy):
                 raise
             warn("No run was claimed: %s", dbapi.told(error), app=self.app)
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
-            self.ahead_at = self.looked + AHEAD / 4
+            self.ahead_at = self.looked + VAIN
         return len(found)
 
     def _is_due_soon(self) -> bool:
@@ -230,16 +222,16 @@ class _Worker:
             taken = self.done.get(timeout=seconds)
             while True:
                 self.busy -= 1
-                self.pace += NEWEST * (taken - self.pace)
+                self.ahead.took(taken)
                 self.ended_at = time.monotonic()
                 taken = self.done.get_nowait()
 
     def _perform(self) -> None:
         while (claimed := self.claimed.get()) is not None:
-            (run, claimed_at), begun = claimed, time.monotonic()
+            (run, until), begun = claimed, time.monotonic()
             try:
                 with self.app.app_context():
-                    if self._has_lost(run, claimed_at):
+                    if self._has_lost(run, until):
                         continue
                     status = perform(self.host, run, self.keeper, self.ended.put)
                     if self.tell is not None:
@@ -251,21 +243,25 @@ class _Worker:
             finally:
                 self.done.put(time.monotonic() - begun)
 
-    def _has_lost(self, run: t.Any, claimed_at: datetime) -> bool:
-        """Whether a run that has waited here since it was claimed is another's by now."""
+    def _has_lost(self, run: t.Any, until: datetime) -> bool:
+        """Whether a run that has waited here for too long since its claim is another's by now."""
         self.host.table.database.synchronize()
-        waited = self.host.run_table.now() - claimed_at
-        if waited < lease(self.host.run_table) / 3 or self.host.runs.begin_late(run):
+        if self.host.run_table.now() < until or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])
         return True
 
-    def _ended(self) -> set[t.Any]:
+    def _ended(self) -> dict[t.Any, float]:
         """The backfills that are not in line with how their runs have ended."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self.behind.add(self.ended.get_nowait())
+                self.behind.setdefault(self.ended.get_nowait(), time.monotonic())
         return self.behind
+
+    def _rolls_up(self, key: t.Any) -> bool:
+        """Roll up a backfill, unless there are runs to do and somebody else has it locked."""
+        wait = not self.busy or time.monotonic() - self.behind[key] > STUCK
+        return self.host.runs.upkeep.roll_up(key, wait=wait) or wait
 
     def _give_back_ahead(self) -> None:
         """Give back the runs that no thread has begun."""
@@ -276,7 +272,7 @@ class _Worker:
         if not left:
             return
         self.busy -= len(left)
-        self.pace = 1.0
+        self.ahead.forget()
         try:
             with self.app.app_context():
                 self.host.runs.give_back(left)

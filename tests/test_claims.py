@@ -49,6 +49,28 @@ def test_a_backfill_that_is_locked_is_skipped(runner, three):
     assert all(runner.end(run) for run in found)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("key", [None, 6])
+def test_one_that_is_locked_for_a_moment_is_not_taken_for_one_without_runs(runner, key):
+    """A worker would pause ever longer, and another one have all the runs."""
+    runner.put(START)
+    looks = []
+
+    with runner.app.app_context(), runner.db.engine.connect() as other:
+        other.execute(sa.text("SELECT id FROM backfill WHERE id = 6 FOR UPDATE"))
+
+        def look(connection, cursor, statement, *rest):
+            looks.append(statement) if "SKIP LOCKED" in statement else None
+            if len(looks) == 2 and not other.closed:
+                # Whoever had it locked is done before the second look.
+                other.close()
+
+        sa.event.listen(runner.db.engine, "before_cursor_execute", look)
+        [run] = runner.claim(key)
+        sa.event.remove(runner.db.engine, "before_cursor_execute", look)
+    assert runner.end(run)
+
+
 def test_a_backfill_that_can_not_be_handed_out_is_skipped_and_logged(runner, three, caplog, listen):
     first, second, third = three
 

@@ -6,6 +6,7 @@ now is in :mod:`.next`, and what becomes of those that failed is in :mod:`.attem
 
 from __future__ import annotations
 
+import random
 import time
 import typing as t
 from collections.abc import Collection
@@ -31,6 +32,9 @@ from .lease import lease
 from .progress import Progress
 from .rollup import Rollup
 from .upkeep import Upkeep
+
+#: Seconds between two tries of a claim where somebody else has the backfill locked.
+BRIEFLY = (0.005, 0.01, 0.02, 0.02)
 
 
 class Queue:
@@ -71,38 +75,15 @@ class Queue:
             ``settings.run_timeout`` or ``settings.max_failures``, nor runs that were begun before.
         """
         self.table.database.synchronize()
-        claimed: list[t.Any] = []
-        interrupted: Exception | None = None
-        for key in [backfill_id] if backfill_id is not None else self.active_backfills():
-            if len(claimed) >= limit + ahead:
+        alone = backfill_id is not None
+        keys = [backfill_id] if alone else self.active_backfills()
+        claimed, locked = _claim(self, keys, limit, ahead, alone)
+        for pause in BRIEFLY:
+            if claimed or not locked:
                 break
-            found: list[t.Any] = []
-            most = limit - len(claimed)
-
-            def hand_out(
-                key: t.Any = key, most: int = most, found: list[t.Any] = found
-            ) -> tuple[t.Any, Changes]:
-                backfill, found[:], changes = self.hand_out.next_of(key, most, ahead)
-                return backfill, changes
-
-            try:
-                # One that is interrupted is skipped, and not waited for.
-                backfill, changes = self.table.database.again(hand_out, ranges=True, seconds=0)
-                claimed += found
-                found = []
-                signals.tell(self.table.session, self.schema, backfill, changes)
-            except Exception as error:
-                leave(self, found)
-                if dbapi.passes(error) or backfill_id is not None:
-                    interrupted = error
-                warn("Backfill %s is skipped: %s", key, dbapi.told(error))
-            except BaseException:
-                # Such as sys.exit() in a receiver of the host's: nobody would do them.
-                leave(self, [*claimed, *found])
-                raise
-        if interrupted is not None and not claimed:
-            # Not the same as nothing to do.
-            raise interrupted
+            # Mostly by somebody else's claim, which takes a moment: there may be more to do.
+            time.sleep(pause * random.uniform(0.5, 1))
+            claimed, locked = _claim(self, locked[:1], limit, ahead, alone)
         return claimed
 
     def finish(
@@ -233,6 +214,50 @@ class Queue:
         self.table.database.synchronize()
         with self.table.database.transaction(keep=False):
             return self.hand_out.next.backfills()
+
+
+def _claim(
+    queue: Queue, keys: Collection[t.Any], limit: int, ahead: int, alone: bool
+) -> tuple[list[t.Any], list[t.Any]]:
+    """Claim runs of some backfills, and name those that somebody else has locked.
+
+    :param alone: whether what is wrong with a backfill is for the caller to know.
+    """
+    claimed: list[t.Any] = []
+    locked: list[t.Any] = []
+    interrupted: Exception | None = None
+    for key in keys:
+        if len(claimed) >= limit + ahead:
+            break
+        found: list[t.Any] = []
+        most = limit - len(claimed)
+
+        def hand_out(
+            key: t.Any = key, most: int = most, found: list[t.Any] = found
+        ) -> tuple[t.Any, Changes]:
+            backfill, found[:], changes = queue.hand_out.next_of(key, most, ahead)
+            return backfill, changes
+
+        try:
+            # One that is interrupted is skipped, and not waited for.
+            backfill, changes = queue.table.database.again(hand_out, ranges=True, seconds=0)
+            claimed += found
+            locked += [key] if backfill is None else []
+            found = []
+            signals.tell(queue.table.session, queue.schema, backfill, changes)
+        except Exception as error:
+            leave(queue, found)
+            if dbapi.passes(error) or alone:
+                interrupted = error
+            warn("Backfill %s is skipped: %s", key, dbapi.told(error))
+        except BaseException:
+            # Such as sys.exit() in a receiver of the host's: nobody would do them.
+            leave(queue, [*claimed, *found])
+            raise
+    if interrupted is not None and not claimed:
+        # Not the same as nothing to do.
+        raise interrupted
+    return claimed, locked
 
 
 def leave(queue: Queue, runs: list[t.Any]) -> None:

@@ -35,11 +35,12 @@ class Upkeep:
 
     def roll_up(
         self, backfill_id: t.Any, metrics: Mapping[str, t.Any] | None = None, *, wait: bool = True
-    ) -> None:
+    ) -> bool:
         """Bring a backfill in line with its runs. If that fails, the next one does it.
 
         :param metrics: of a run whose model can't keep them until then.
         :param wait: for somebody else who has it locked.
+        :returns: ``False`` if somebody has.
         """
 
         # A runner may have it locked for as long as it works, and a worker that waits for that
@@ -68,8 +69,9 @@ class Upkeep:
                     break
         except Exception as error:
             warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
-            return
+            return True
         signals.tell(self.table.session, self.schema, backfill, changes)
+        return backfill is not None
 
     def recover(self, older_than: timedelta | None = None) -> int:
         """Take back the runs of workers that died, and roll up what was not.
