@@ -199,6 +199,19 @@ def test_a_session_is_gone_with_its_request(own_host):
         gc.enable()
 
 
+def test_what_a_host_has_read_is_read_again_once_it_is_locked(own_host):
+    """As one that looks up the backfill of each request, for its own rules."""
+
+    @own_host.app.before_request
+    def read():
+        g.known = own_host.db.session.get(own_host.model, 6)
+        with own_host.db.engine.begin() as other:
+            other.execute(sa.update(own_host.model).values(name="theirs"))
+
+    shown = own_host.put({"block_uuid": "mine"}).json["backfill"]
+    assert (shown["name"], shown["block_uuid"]) == ("theirs", "mine")
+
+
 # What the host has in the session
 
 

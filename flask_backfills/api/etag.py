@@ -22,11 +22,12 @@ REPORTED = ("metrics", "started_at", "completed_at", "failed_at")
 def etag(host: Host, shown: t.Mapping[str, t.Any]) -> str:
     """The ETag of a backfill as it is shown."""
     follows = {*_reported(host), host.schema.key_of("updated_at")}
-    edited = {key: value for key, value in shown.items() if key not in follows}
+    edited = dict(shown)
+    reported = {key: edited.pop(key) for key in follows if key in edited}
     encode = encoder().encode
     digest = sha1(_bytes(encode(edited)))
     first = digest.hexdigest()
-    digest.update(_bytes(encode({key: shown[key] for key in follows & shown.keys()})))
+    digest.update(_bytes(encode(reported)))
     return f"{first[:20]}-{digest.hexdigest()[:20]}"
 
 

@@ -94,7 +94,7 @@ class BackfillTable:
         query = self._of_any if pipeline_uuid is None else self._of_pipeline
         if lock:
             self.database.begin_writing()
-            found = self.session.scalars(self._of_pipeline_locked, values).one_or_none()
+            found = self._latest(self._of_pipeline_locked, values).one_or_none()
             # By its key alone, and what else makes it visible after that: the lock may have
             # been waited for, and is the first that the transaction reads.
             if found is not None and not self._is_visible(query, values):
@@ -190,8 +190,14 @@ class BackfillTable:
         # One SELECT of one table: a joined relationship can't be locked on PostgreSQL. There,
         # the host's rows that refer to this one can still be written (FOR NO KEY UPDATE).
         query = query.options(lazyload("*"))
-        query = query.with_for_update(of=self.model, key_share=True, skip_locked=skip_locked)
-        return query.execution_options(populate_existing=True)
+        return query.with_for_update(of=self.model, key_share=True, skip_locked=skip_locked)
+
+    def _latest(self, query: t.Any, values: dict[str, t.Any]) -> t.Any:
+        """Rows as they are now, be it that the session has read them before."""
+        session = self.session
+        # To look takes longer, and most requests begin with a session that knows nothing.
+        known = {"populate_existing": True} if session.identity_map else {}
+        return session.scalars(query, values, execution_options=known)
 
     @cached_property
     def _pads(self) -> bool:
@@ -205,7 +211,7 @@ class BackfillTable:
         """
         self.database.begin_writing()
         query = self._of_any_free if skip_locked else self._of_any_locked
-        return self.session.scalars(query, {"backfill_id": backfill_id}).unique().one_or_none()
+        return self._latest(query, {"backfill_id": backfill_id}).unique().one_or_none()
 
     def hold_soon(self, backfill_id: t.Any) -> t.Any:
         """The same; ``None`` too if somebody else has it locked for longer than some seconds."""
