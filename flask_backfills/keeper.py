@@ -65,6 +65,8 @@ class Keeper:
         #: Held while leases are renewed.
         self._renewing = threading.Lock()
         self._marks = Marks(host.table.database)
+        #: A third of a lease.
+        self._third = timedelta()
         self._done = threading.Event()
         #: Set where a lease has to be renewed before the next look.
         self._wake = threading.Event()
@@ -75,6 +77,7 @@ class Keeper:
         # can take a run from a database in this process's memory.
         with self.app.app_context():
             alone = self.host.table.database.shares_a_connection
+            self._third = lease(self.host.run_table) / 3
         if not alone:
             self._thread.start()
         return self
@@ -98,7 +101,7 @@ class Keeper:
         """
         beat = getattr(run, "heartbeat_at", None)
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
-        kept = _Kept(run, current, renewed + self._third())
+        kept = _Kept(run, current, renewed + self._third)
         database = self.host.table.database
 
         def is_ours(session: Session) -> bool:
@@ -149,9 +152,8 @@ class Keeper:
             return list(self._kept)
 
     def _renew(self) -> None:
-        third = 0.0
         while True:
-            self._wake.wait(min(LOOK, third))
+            self._wake.wait(min(LOOK, self._third.total_seconds()))
             self._wake.clear()
             if self._done.is_set():
                 return
@@ -159,7 +161,8 @@ class Keeper:
                 try:
                     # Its end is in the block too: what a host does when a context ends may fail.
                     with self.app.app_context():
-                        third = self._third().total_seconds()
+                        # The host may change it at any time.
+                        self._third = lease(self.host.run_table) / 3
                         step()
                 except BaseException as error:
                     # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
@@ -175,7 +178,7 @@ class Keeper:
             renewed = self.host.runs.renew([one.run for one in due])
             for one in due:
                 if self.host.run_table.key_of(one.run) in renewed:
-                    one.due, one.is_marked = now + self._third(), False
+                    one.due, one.is_marked = now + self._third, False
 
     def _mark_due(self) -> None:
         """Mark those instead whose open transaction could not write its end after a renewal."""
@@ -189,9 +192,6 @@ class Keeper:
 
     def _is_due(self, one: _Kept) -> bool:
         return self.host.run_table.now() >= one.due
-
-    def _third(self) -> timedelta:
-        return lease(self.host.run_table) / 3
 
     def _look(self) -> None:
         kept = self._now()

@@ -101,6 +101,9 @@ def _clean(record: logging.LogRecord) -> bool:
 
 
 def _replace(suspects: str, how: Callable[[str], str], text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+
     def replace(found: re.Match[str]) -> str:
         char = found[0]
         hidden = not char.isprintable() or INVISIBLE.match(char)
