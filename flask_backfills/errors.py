@@ -120,21 +120,21 @@ class NothingToRun(http.Conflict):
 
     def __init__(self, statuses: t.Mapping[str, int], skipped: int = 0) -> None:
         counts = [(SHOWN[word], statuses[word]) for word in STATUSES if statuses.get(word)]
-        again = 'settings.reprocess = "all"'
+        listed = [f"{count:,} {word}" for word, count in counts]
+        again, them = 'settings.reprocess = "failed"', "what is not completed"
         if skipped:
-            done = f"{skipped:,} completed in other backfills"
-            others = [f"{count:,} {word}" for word, count in counts]
-            told = f"No run would start: {', '.join([done, *others])}"
-            again = "settings.skip_covered = false" + (f" and {again}" if counts else "")
-        elif len(counts) == 1:
+            listed.insert(0, f"{skipped:,} completed in other backfills")
+            more = ' and settings.reprocess = "all"' if counts else ""
+            again = f"settings.skip_covered = false{more}"
+        told = f"No run would start: {', '.join(listed)}"
+        if len(listed) == 1 and not skipped:
             [(word, count)] = counts
             one, many = ("has", "have") if word == "failed" else ("is", "are")
-            told = (
-                f"All {count:,} runs {many} {word}" if count > 1 else f"The only run {one} {word}"
-            )
-        else:
-            told = "No run would start: " + ", ".join(f"{count:,} {word}" for word, count in counts)
-        them = "it" if sum(statuses.values()) + skipped == 1 else "them"
+            only, every = f"The only run {one} {word}", f"All {count:,} runs {many} {word}"
+            told = every if count > 1 else only
+            again = 'settings.reprocess = "all"'
+        if len(listed) == 1 or skipped:
+            them = "it" if sum(statuses.values()) + skipped == 1 else "them"
         super().__init__(f"{told}. To run {them} again, start with {again}.")
         self.errors: Errors = {"status": [self.description]}
 

@@ -287,5 +287,5 @@ class _Worker:
             return
         self.keeper.stop()
         with self.app.app_context():
-            count = self.host.runs.give_back(left, leaving=LEAVING)
-        warn("Given back %d runs that have not ended", count, app=self.app)
+            if count := self.host.runs.give_back(left, leaving=LEAVING):
+                warn("Runs that have not ended and were given back: %d", count)

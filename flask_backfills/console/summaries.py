@@ -73,8 +73,7 @@ def _summary(host: Host, backfill: t.Any, counts: dict[str, t.Any]) -> dict[str,
     waiting = sum(statuses.get(word, 0) for word in ACTIVE)
     key = host.table.key_of(backfill)
     ended = sum(statuses.values()) - waiting
-    # Of one that was made shorter, more may have ended than its window has.
-    total = max(to_do(shown.get("settings"), statuses, counts["total_run_count"]) or 0, ended)
+    total = to_do(shown.get("settings"), statuses, counts["total_run_count"]) or ended
     return {
         **{key: seen(value) if isinstance(value, str) else value for key, value in shown.items()},
         "attributes": attributes,

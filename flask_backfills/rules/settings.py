@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
+from .lifecycle import ACTIVE
 from .plan import REPROCESS
 from .plan import USUALLY
 
@@ -68,11 +69,17 @@ def to_do(settings: t.Any, counts: Mapping[str, int] | None, dates: int | None) 
 
     >>> to_do({}, {"completed": 4}, 9), to_do({"skip_covered": True}, {"completed": 4}, 9)
     (9, 4)
+    >>> to_do({}, {"completed": 12, "initial": 1}, 9)
+    12
 
     :param counts: how many runs there are, by their status.
     """
     there = sum((counts or {}).values())
-    return there if there and skips_covered(settings) else dates
+    if there and skips_covered(settings):
+        return there
+    ended = sum(count for status, count in (counts or {}).items() if status not in ACTIVE)
+    # Of a window that was made shorter since, more may have ended than it has.
+    return dates and max(dates, ended)
 
 
 def canary_of(settings: t.Any) -> int | None:

@@ -63,8 +63,9 @@ class Queue:
         fewest running runs, then the oldest. Its runs come by ``execution_date``, then key; in
         reverse where ``settings.order`` is ``backwards``. No run is claimed twice, and none
         while ``settings.paused``, beyond ``settings.pipeline_run_limit``, or after
-        ``settings.max_failures``. A backfill that is locked is skipped, and so is one that
-        can't be handed out for any reason, which is logged.
+        ``settings.max_failures``. A backfill that is locked is skipped, and looked at again for
+        some hundredths of a second if there is nothing else to claim. One that can't be handed
+        out for any reason is skipped too, and that is logged.
 
         The runs are detached from the session, with the values of the moment of the claim. If
         the process dies here, its runs are taken back when their lease is over.

@@ -146,6 +146,11 @@ class Rollup:
         canary.lift(self.runs.backfills, backfill)
         return enter(backfill, ended, self.schema)
 
+    def is_done(self, backfill: t.Any) -> bool:
+        """Whether all of its runs are completed, be it that it was not rolled up since."""
+        left = ("initial", "running", "failed")
+        return self.has(backfill, "completed") and not any(self.has(backfill, one) for one in left)
+
     def cancel(self, backfill: t.Any, *criteria: t.Any) -> int:
         """Cancel every run that waits or runs, or those of them that meet some criteria; how many.
 
