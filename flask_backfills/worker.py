@@ -13,6 +13,7 @@ import time
 import typing as t
 from collections.abc import Callable
 from datetime import datetime
+from datetime import timedelta
 
 from flask import Flask
 
@@ -45,8 +46,10 @@ SOON = 5.0
 #: Seconds after a look in vain for runs to claim ahead.
 VAIN = 0.05
 
-#: Seconds after which runs that were claimed ahead are given back, since no thread gets free.
+#: Seconds that runs which were claimed ahead wait for a thread, before they are given back; and
+#: after which it is asked whether one of them is still to be done.
 STUCK = 1.0
+LATE = timedelta(seconds=0.5)
 
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
@@ -104,6 +107,7 @@ class _Worker:
         self.busy = 0
         self.ahead = Ahead(concurrency)
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
+        self.waited = 0.0  # Seconds, by the run that was begun last.
         self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
         #: The backfills of which runs have ended; those not in line with them yet, since when.
@@ -165,7 +169,7 @@ class _Worker:
 
     def _has_enough(self, idle: float) -> bool:
         """Whether there is no need to look for runs yet; where they are short, for several."""
-        if self.claimed.qsize() and time.monotonic() - self.ended_at > STUCK:
+        if self.claimed.qsize() and max(self.waited, time.monotonic() - self.ended_at) > STUCK:
             self._give_back_ahead()
         return self.ahead.spare(self.busy) >= 0 and time.monotonic() - self.looked < idle
 
@@ -183,16 +187,16 @@ class _Worker:
                 if free or ahead:
                     found = self.host.runs.claim(limit=free, ahead=ahead)
                 if found and not self.busy:
-                    self.ended_at = time.monotonic()
+                    self.ended_at, self.waited = time.monotonic(), 0.0
                 # Theirs before what may raise.
                 self.busy += len(found)
-                until = self.host.run_table.now() + lease(self.host.run_table) / 3
+                late = self.host.run_table.now() + min(lease(self.host.run_table) / 3, LATE)
                 for run in found:
-                    self.claimed.put((run, until))
-                # A claim brings a backfill in line; what has ended since is the next one's.
+                    self.claimed.put((run, late, time.monotonic()))
+                # A claim brings a backfill in line. The next look does what is locked, or ends now.
                 in_line = {run.backfill_id for run in found}
                 for key in ended:
-                    if key in in_line or self._rolls_up(key):
+                    if key in in_line or self.host.runs.upkeep.roll_up(key, wait=False):
                         del self.behind[key]
         except Exception as error:
             if dbapi.is_missing(error) or (once and not self.busy):
@@ -204,6 +208,8 @@ class _Worker:
         return len(found)
 
     def _is_due_soon(self) -> bool:
+        if any(time.monotonic() - since < SOON for since in self.behind.values()):
+            return True
         with self.app.app_context():
             return self.host.progress.is_due_soon(SOON)
 
@@ -228,10 +234,11 @@ class _Worker:
 
     def _perform(self) -> None:
         while (claimed := self.claimed.get()) is not None:
-            (run, until), begun = claimed, time.monotonic()
+            (run, late, claimed_at), begun = claimed, time.monotonic()
+            self.waited = begun - claimed_at
             try:
                 with self.app.app_context():
-                    if self._has_lost(run, until):
+                    if self._has_lost(run, late):
                         continue
                     status = perform(self.host, run, self.keeper, self.ended.put)
                     if self.tell is not None:
@@ -243,10 +250,10 @@ class _Worker:
             finally:
                 self.done.put(time.monotonic() - begun)
 
-    def _has_lost(self, run: t.Any, until: datetime) -> bool:
-        """Whether a run that has waited here for too long since its claim is another's by now."""
+    def _has_lost(self, run: t.Any, late: datetime) -> bool:
+        """Whether a run that has waited here for long is cancelled or another's by now."""
         self.host.table.database.synchronize()
-        if self.host.run_table.now() < until or self.host.runs.begin_late(run):
+        if self.host.run_table.now() < late or self.host.runs.begin_late(run):
             return False
         self.host.runs.give_back([run])
         return True
@@ -258,11 +265,6 @@ class _Worker:
                 self.behind.setdefault(self.ended.get_nowait(), time.monotonic())
         return self.behind
 
-    def _rolls_up(self, key: t.Any) -> bool:
-        """Roll up a backfill, unless there are runs to do and somebody else has it locked."""
-        wait = not self.busy or time.monotonic() - self.behind[key] > STUCK
-        return self.host.runs.upkeep.roll_up(key, wait=wait) or wait
-
     def _give_back_ahead(self) -> None:
         """Give back the runs that no thread has begun."""
         left: list[t.Any] = []
@@ -272,6 +274,7 @@ class _Worker:
         if not left:
             return
         self.busy -= len(left)
+        self.waited = 0.0
         self.ahead.forget()
         try:
             with self.app.app_context():

@@ -85,6 +85,20 @@ def test_a_backfill_that_can_not_be_handed_out_is_skipped_and_logged(runner, thr
     assert runner.get(f"{URL[:-1]}{second}")["status"] == "initial"
 
 
+def test_what_the_host_has_in_its_session_is_not_lost_in_silence_by_a_claim(runner, three, listen):
+    def refuse(mapper, connection, run):
+        if run.backfill_id == three[0]:
+            raise RuntimeError("a listener of the host's")
+
+    listen(runner.blueprint.host.run_model, "before_update", refuse)
+    with runner.app.app_context():
+        runner.db.session.add(runner.model(pipeline_uuid="mine"))
+        runner.db.session.flush()
+        with pytest.raises(RuntimeError, match="of the host's"):
+            runner.blueprint.runs.claim(limit=4)
+    assert [run.backfill_id for run in runner.claim(limit=4)] == [three[1]] * 2 + [three[2]] * 2
+
+
 def test_settings_that_no_one_could_hand_out_by_stop_nobody(runner):
     with runner.app.app_context():
         runner.db.session.add_all(

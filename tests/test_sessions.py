@@ -25,6 +25,8 @@ from flask_backfills import allow_anyone
 from flask_backfills import BackfillBlueprint
 from flask_backfills import BackfillMixin
 from flask_backfills import BackfillRunMixin
+from flask_backfills.changes.replan import Preview
+from flask_backfills.errors import NotFound
 from flask_backfills.worker import work
 
 ENGINE = sa.create_engine("sqlite://")
@@ -199,6 +201,48 @@ def test_a_session_is_gone_with_its_request(own_host):
         gc.enable()
 
 
+def test_a_first_request_that_has_read_needs_no_second_connection(database_url):
+    """Many first requests at once would have all of a pool, and wait for more of it."""
+    pool = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 3}
+    host = Host(database_url, **pool)
+    host.app.before_request(lambda: host.db.session.get(host.model, 6) and None)
+    host.serve()
+    try:
+        assert host.put({"name": "new"}).status_code == 200
+    finally:
+        host.close()
+
+
+def test_what_a_host_has_written_before_anybody_looked_is_kept(bare):
+    """Of a session's class, the first to be looked at is another thread's session."""
+    blueprint = BackfillBlueprint(
+        bare.mixin_model(), lambda: bare.db.session, authorize=allow_anyone
+    )
+    bare.app.register_blueprint(blueprint)
+    bare.model = blueprint.host.table.model
+    bare.fill()
+
+    @bare.app.before_request
+    def write():
+        bare.db.session.add(bare.model(pipeline_uuid="mine"))
+        bare.db.session.flush()
+        # Another request meanwhile, in a session of its own.
+        with bare.app.app_context(), pytest.raises(NotFound):
+            blueprint.backfills.update("elsewhere", 7, {}, preview=Preview(0, 1))
+
+    @bare.app.after_request
+    def commit(response):
+        bare.db.session.commit()
+        return response
+
+    assert (
+        bare.app.test_client().put(f"{URL}7", json={"backfill": {"name": "a"}}).status_code == 404
+    )
+    with bare.app.app_context():
+        query = sa.select(bare.model.pipeline_uuid).order_by(bare.model.pipeline_uuid)
+        assert bare.db.session.scalars(query).all() == ["arwen_starlight", "mine"]
+
+
 def test_what_a_host_has_read_is_read_again_once_it_is_locked(own_host):
     """As one that looks up the backfill of each request, for its own rules."""
 
@@ -265,6 +309,11 @@ def sent_as_text(session, model, visit):
     session.execute(sa.text("UPDATE visit SET count = count + 1"))
 
 
+def sent_as_text_with_columns(session, model, visit):
+    statement = sa.text("UPDATE visit SET count = count + 1")
+    session.execute(statement.columns(id=sa.Integer))
+
+
 def first_of_all(session, model, visit):
     session.execute(sa.update(model).values(count=model.count + 1))
 
@@ -276,7 +325,7 @@ def in_bulk(session, model, visit):
 #: Changes before which nothing is read, so that they begin the transaction.
 FIRST = [first_of_all]
 
-CHANGES = [pending, flushed, executed, sent_as_text, in_bulk, *FIRST]
+CHANGES = [pending, flushed, executed, sent_as_text, sent_as_text_with_columns, in_bulk, *FIRST]
 
 
 @pytest.fixture(params=CHANGES)

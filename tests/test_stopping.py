@@ -493,3 +493,43 @@ def test_nobody_waits_to_cancel_a_run_that_its_runner_has_locked(runner, how):
     assert runner.stored("status") == [first, "cancelled", "cancelled"]
     assert runner.get()["metrics"] == ({"rows": 1} if how == "returns" else None)
     assert runner.client.delete(URL).status_code == 200
+
+
+@takes_seconds
+def test_a_pause_reaches_runs_that_were_claimed_ahead_and_turn_long(runner):
+    """Though one of several threads is done each second, so that the worker never stands still."""
+    begun, paused = [], []
+
+    @runner.blueprint.runner
+    def run(run):
+        begun.append(time.monotonic())
+        if len(begun) > 60:
+            if not paused:
+                paused.append(time.monotonic())
+                runner.app.test_client().put(URL, json={"backfill": {"settings": {"paused": True}}})
+            time.sleep(0.4)
+
+    hours = {"interval_type": "hour", "end_datetime": "2023-03-20"}
+    assert runner.put({**START, **hours}).status_code == 200
+    runner.work(concurrency=4)
+    # All that were claimed ahead would take more than ten seconds.
+    [at] = paused
+    assert max(begun) - at < 4
+    assert Counter(runner.stored("status")).keys() == {"completed", "initial"}
+
+
+@takes_seconds
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+def test_a_backfill_that_was_locked_for_long_when_its_last_run_ended_ends_soon(runner):
+    with runner.app.app_context():
+        other = runner.db.engine.connect()
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.key.startswith("2023-03-03") and not other.in_transaction():
+            other.execute(sa.text("SELECT id FROM backfill WHERE id = 6 FOR UPDATE"))
+            threading.Timer(1.5, other.close).start()
+
+    start(runner)
+    runner.work()
+    assert runner.get()["status"] == "completed"

@@ -20,6 +20,7 @@ from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.backfill_table import MOMENTS
 from ..tables.logs import warn
+from ..tables.session import has_changes
 from ..tables.session import has_work
 from ..tables.session import undo
 from ..tables.snapshots import end_read_only
@@ -227,6 +228,7 @@ def _claim(
     claimed: list[t.Any] = []
     locked: list[t.Any] = []
     interrupted: Exception | None = None
+    theirs = has_changes(queue.table.session)
     for key in keys:
         if len(claimed) >= limit + ahead:
             break
@@ -248,6 +250,9 @@ def _claim(
             signals.tell(queue.table.session, queue.schema, backfill, changes)
         except Exception as error:
             leave(queue, found)
+            if theirs and not claimed:
+                # What the host had in its session is undone too, which it has to know.
+                raise
             if dbapi.passes(error) or alone:
                 interrupted = error
             warn("Backfill %s is skipped: %s", key, dbapi.told(error))

@@ -40,7 +40,7 @@ class Upkeep:
 
         :param metrics: of a run whose model can't keep them until then.
         :param wait: for somebody else who has it locked.
-        :returns: ``False`` if somebody has.
+        :returns: ``False`` if somebody has, or if it failed.
         """
 
         # A runner may have it locked for as long as it works, and a worker that waits for that
@@ -69,9 +69,9 @@ class Upkeep:
                     break
         except Exception as error:
             warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
-            return True
+            return False
         signals.tell(self.table.session, self.schema, backfill, changes)
-        return backfill is not None
+        return backfill is not None or not self.table.is_there(backfill_id)
 
     def recover(self, older_than: timedelta | None = None) -> int:
         """Take back the runs of workers that died, and roll up what was not.

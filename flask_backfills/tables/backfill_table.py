@@ -213,6 +213,12 @@ class BackfillTable:
         query = self._of_any_free if skip_locked else self._of_any_locked
         return self._latest(query, {"backfill_id": backfill_id}).unique().one_or_none()
 
+    def is_there(self, backfill_id: t.Any) -> bool:
+        """Whether there is such a backfill, be it locked."""
+        query = self._of_any.with_only_columns(self.key)
+        with self.database.transaction(keep=False):
+            return self.database.execute(query, {"backfill_id": backfill_id}).first() is not None
+
     def hold_soon(self, backfill_id: t.Any) -> t.Any:
         """The same; ``None`` too if somebody else has it locked for longer than some seconds."""
         backfill = self.hold(backfill_id, skip_locked=True)

@@ -213,8 +213,8 @@ class Database:
         # Be it before the session: a test that undoes itself begins on the connection.
         before = isinstance(bind, sa.Connection) and bind.in_transaction()
         session.info[_OURS] = ours = not before and not has_begun(session, bind)
-        level = self._level_of(bind.engine)
-        if not ours or level not in STRICT or bind.dialect.name == "sqlite":
+        # Of ours alone: to ask for the level takes another connection of the pool.
+        if not ours or (level := self._level_of(bind.engine)) not in STRICT or self.is_sqlite:
             return
         mysql = bind.dialect.name in _MYSQL
         if level == "REPEATABLE READ" and mysql and not ranges:

@@ -19,8 +19,10 @@ from werkzeug.local import LocalProxy
 #: What a host hands over: ``db.session``, or a function that returns the session to use now.
 AnySession = scoped_session[t.Any] | Callable[[], Session | scoped_session[t.Any]]
 
-#: What ``session.info`` knows: the transaction in which something was written.
+#: What ``session.info`` knows: the transaction in which something was written, and the one that
+#: is watched since it began.
 _WRITTEN = "flask_backfills.written"
+_WATCHED = "flask_backfills.watched"
 
 #: Classes whose sessions take note of it. SQLAlchemy itself goes by ids, also of what is gone.
 _watched: weakref.WeakSet[type[Session]] = weakref.WeakSet()
@@ -119,14 +121,14 @@ def has_changes(session: Session) -> bool:
 
     What was only read can be read again.
     """
-    # Of the first transaction that is looked at, nobody knows: it counts as written.
-    known = _watch(type(session))
+    _watch(type(session))
     if not session.in_transaction():
         # Each change of an object begins one.
         return False
     if is_pending(session):
         return True
-    return has_begun(session) and (_is_written(session) or not known)
+    # Of a transaction that began before anybody watched, nobody knows: it counts as written.
+    return has_begun(session) and (_is(session, _WRITTEN) or not _is(session, _WATCHED))
 
 
 def undo(session: Session) -> bool:
@@ -159,45 +161,47 @@ def followed(session: Session, follower: Follower) -> Iterator[None]:
         _follower.reset(token)
 
 
-def _watch(kind: type[Session]) -> bool:
-    """Take note of what sessions of a class do; whether that was done before."""
+def _watch(kind: type[Session]) -> None:
+    """Take note of what sessions of a class do from now on."""
     if kind in _watched:
-        return True
+        return
     _watched.add(kind)
     sa.event.listen(kind, "after_transaction_create", _created)
     sa.event.listen(kind, "do_orm_execute", _executed)
     sa.event.listen(kind, "after_begin", _begun)
     sa.event.listen(kind, "before_commit", _commits)
     sa.event.listen(kind, "after_rollback", _rolled_back)
-    return False
 
 
-def _note_written(session: Session) -> None:
-    transaction = session.get_transaction()
+def _note(session: Session, what: str, transaction: SessionTransaction | None) -> None:
     # A transaction knows its session: by the thing itself, both would stay until they are
     # looked for as a circle.
-    session.info[_WRITTEN] = None if transaction is None else weakref.ref(transaction)
+    session.info[what] = None if transaction is None else weakref.ref(transaction)
 
 
-def _is_written(session: Session) -> bool:
-    noted = session.info.get(_WRITTEN)
+def _is(session: Session, what: str) -> bool:
+    """Whether something was noted of the session's transaction."""
+    noted = session.info.get(what)
     return noted is not None and noted() is session.get_transaction()
 
 
 def _created(session: Session, transaction: SessionTransaction) -> None:
-    # A flush has one within the session's own, and so have the bulk methods, which flush nothing.
-    if transaction.parent is not None and not transaction.nested:
-        _note_written(session)
+    if transaction.parent is None:
+        _note(session, _WATCHED, transaction)
+    elif not transaction.nested:
+        # A flush has one within the session's own, and so have the bulk methods, which flush
+        # nothing.
+        _note(session, _WRITTEN, session.get_transaction())
 
 
 def _executed(state: t.Any) -> None:
     session = state.session
-    if state.is_select:
+    if state.is_select and not isinstance(state.statement, sa.TextualSelect):
         return
     if not session.in_transaction() and session.autobegin:
         # As the statement does next: until then, there is none to take note of.
         session.begin()
-    _note_written(session)
+    _note(session, _WRITTEN, session.get_transaction())
 
 
 def _begun(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
