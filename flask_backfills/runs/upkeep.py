@@ -67,11 +67,12 @@ class Upkeep:
                 backfill, changes = self.table.database.again(roll)
                 if backfill is not None:
                     break
+            done = backfill is not None or not self.table.is_there(backfill_id)
         except Exception as error:
             warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
             return False
         signals.tell(self.table.session, self.schema, backfill, changes)
-        return backfill is not None or not self.table.is_there(backfill_id)
+        return done
 
     def recover(self, older_than: timedelta | None = None) -> int:
         """Take back the runs of workers that died, and roll up what was not.
