@@ -21,6 +21,7 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.event_table import EventTable
 from ..tables.schema import BackfillSchema
+from ..tables.session import is_pending
 from . import history
 from . import once
 from .expansion import Expansion
@@ -240,7 +241,7 @@ class Backfills(Reading):
         plan = None
         if self.planned is not None:
             plan = _plan(self, self.planned, backfill, before, changes, preview, reprocess)
-        if preview is not None or self.planned is not None:
+        if is_pending(self.table.session):
             # Of a preview only now: a row that is written is locked, and planning may take long.
             flush(self.table, self.schema, backfill, sent)
         # Shown before the commit, which expires what would have to be read again.
