@@ -144,8 +144,9 @@ class _Worker:
                 self.claimed.put(None)
             self._give_back()
             with self.app.app_context():
-                while self._ended():
-                    self.host.runs.upkeep.roll_up(self.behind.popitem()[0])
+                until = time.monotonic() + LEAVING
+                for key in self._ended():
+                    self.host.runs.upkeep.roll_up(key, wait=time.monotonic() < until)
         if exits is not None:
             raise exits
 
@@ -208,10 +209,9 @@ class _Worker:
         return len(found)
 
     def _is_due_soon(self) -> bool:
-        if any(time.monotonic() - since < SOON for since in self.behind.values()):
-            return True
+        locked = any(time.monotonic() - since < SOON for since in self.behind.values())
         with self.app.app_context():
-            return self.host.progress.is_due_soon(SOON)
+            return locked or self.host.progress.is_due_soon(SOON)
 
     def _recover(self) -> None:
         seconds = lease(self.host.run_table).total_seconds()
@@ -262,7 +262,7 @@ class _Worker:
         """The backfills that are not in line with how their runs have ended."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self.behind.setdefault(self.ended.get_nowait(), time.monotonic())
+                self.behind[self.ended.get_nowait()] = time.monotonic()
         return self.behind
 
     def _give_back_ahead(self) -> None:

@@ -426,6 +426,39 @@ def test_one_whose_runs_are_all_completed_is_not_cancelled(runner):
     assert (shown["status"], shown["metrics"]) == ("completed", {"rows": 7})
 
 
+def test_one_whose_history_runs_is_cancelled(runner):
+    runner.put(START)
+    *first, last = runner.claim(limit=3)
+    assert all(runner.end(run) for run in first)
+    assert runner.put({"end_datetime": "2023-03-02"}).json["backfill"]["status"] == "running"
+    assert runner.put({"status": "cancelled"}).json["backfill"]["status"] == "cancelled"
+    assert not runner.end(last)
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_cancel_that_waits_for_the_end_of_the_last_run_does_not_overtake_it(runner, listen):
+    runner.put({**START, "end_datetime": "2023-03-01"})
+    [run] = runner.claim()
+    cancels = []
+
+    def cancel():
+        client = runner.app.test_client()
+        cancels.append(client.put(URL, json={"backfill": {"status": "cancelled"}}).status_code)
+
+    thread = threading.Thread(target=cancel)
+
+    def before_commit(session):
+        if thread.ident is None and threading.current_thread() is threading.main_thread():
+            thread.start()
+            thread.join(0.3)
+
+    with runner.app.app_context():
+        listen(runner.db.session(), "before_commit", before_commit)
+        assert runner.blueprint.runs.finish(run, "completed", later=True)
+    thread.join()
+    assert cancels == [409]
+
+
 @pytest.mark.parametrize("statuses", [["failed"], ["completed", "failed"]])
 def test_one_with_failed_runs_is_cancelled(runner, statuses):
     runner.put({**START, "end_datetime": f"2023-03-0{len(statuses)}"})

@@ -96,12 +96,15 @@ def follow(
         _choose_canary(runs, backfill, tally, preview)
         return tally
     if status not in ACTIVE:
-        if status == "cancelled" and old in ACTIVE and rollup.is_done(backfill):
+        cancelled = 0
+        if "status" in changes and preview is None:
+            cancelled = rollup.cancel(backfill)
+            canary.lift(runs.table.backfills, backfill)
+        # Asked last: the end of a run may have been waited for.
+        late = status == "cancelled" and old in ACTIVE and not cancelled
+        if late and rollup.is_done(backfill):
             # Its end is rolled up in a moment. It would be a cancelled one that can't be started.
             raise errors.TransitionRefused("All runs are completed: nothing is left to cancel.")
-        if "status" in changes and preview is None:
-            rollup.cancel(backfill)
-            canary.lift(runs.table.backfills, backfill)
         return None
     if changes.keys() & {*DECISIVE, "variables"} or _skips_otherwise(changes):
         tally = _replan(runs, expansion, backfill, before, None, preview)

@@ -28,7 +28,7 @@ from .rollup import Rollup
 #: So many failures are not counted before a backfill is locked.
 MANY = 1000
 
-#: Seconds after which it is logged again that the settings of a backfill can't be read.
+#: Seconds after which it is logged again what is wrong with a backfill.
 AGAIN = 60.0
 
 #: Why nothing is handed out: the code of a reason, and the figures that its sentence names.

@@ -228,10 +228,10 @@ def _claim(
     claimed: list[t.Any] = []
     locked: list[t.Any] = []
     interrupted: Exception | None = None
-    theirs = has_changes(queue.table.session)
     for key in keys:
         if len(claimed) >= limit + ahead:
             break
+        theirs = has_changes(queue.table.session)
         found: list[t.Any] = []
         most = limit - len(claimed)
 

@@ -148,7 +148,9 @@ class Rollup:
 
     def is_done(self, backfill: t.Any) -> bool:
         """Whether all of its runs are completed, be it that it was not rolled up since."""
-        left = ("initial", "running", "failed")
+        if Flight(self.runs, backfill).running:
+            return False
+        left = ("initial", "failed", "cancelled")
         return self.has(backfill, "completed") and not any(self.has(backfill, one) for one in left)
 
     def cancel(self, backfill: t.Any, *criteria: t.Any) -> int:

@@ -19,6 +19,7 @@ from .followed import noted
 from .followed import record_of_worker
 from .hand_out import HandOut
 from .lease import lease
+from .next import AGAIN
 from .progress import Progress
 
 
@@ -32,6 +33,8 @@ class Upkeep:
         self.schema = hand_out.rollup.schema
         self.hand_out = hand_out
         self.progress = progress
+        #: When it was logged of a backfill that it can't be rolled up.
+        self._logged: dict[t.Any, float] = {}
 
     def roll_up(
         self, backfill_id: t.Any, metrics: Mapping[str, t.Any] | None = None, *, wait: bool = True
@@ -69,7 +72,10 @@ class Upkeep:
                     break
             done = backfill is not None or not self.table.is_there(backfill_id)
         except Exception as error:
-            warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
+            now = time.monotonic()
+            if now - self._logged.get(backfill_id, float("-inf")) > AGAIN:
+                self._logged[backfill_id] = now
+                warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
             return False
         signals.tell(self.table.session, self.schema, backfill, changes)
         return done
