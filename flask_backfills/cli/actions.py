@@ -65,8 +65,8 @@ _action(
 )
 _action(
     "retry",
-    "Try failed and cancelled runs again, or what settings.reprocess says. The backfill must have"
-    " failed; or one run, with --run.",
+    "Try failed and cancelled runs again. If settings.reprocess is set, it says which. The backfill"
+    " must have failed; or one run, with --run.",
     "retry 6 --run 2023-07-13T00:00:00",
     _RUN,
     WATCH,
