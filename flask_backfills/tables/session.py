@@ -166,11 +166,12 @@ def _watch(kind: type[Session]) -> None:
     if kind in _watched:
         return
     _watched.add(kind)
-    sa.event.listen(kind, "after_transaction_create", _created)
     sa.event.listen(kind, "do_orm_execute", _executed)
     sa.event.listen(kind, "after_begin", _begun)
     sa.event.listen(kind, "before_commit", _commits)
     sa.event.listen(kind, "after_rollback", _rolled_back)
+    # Last: what another thread begins from here on is seen whole.
+    sa.event.listen(kind, "after_transaction_create", _created)
 
 
 def _note(session: Session, what: str, transaction: SessionTransaction | None) -> None:
