@@ -121,20 +121,19 @@ class NothingToRun(http.Conflict):
     def __init__(self, statuses: t.Mapping[str, int], skipped: int = 0) -> None:
         counts = [(SHOWN[word], statuses[word]) for word in STATUSES if statuses.get(word)]
         listed = [f"{count:,} {word}" for word, count in counts]
-        again, them = 'settings.reprocess = "failed"', "what is not completed"
+        them = "it" if sum(statuses.values()) + skipped == 1 else "them"
+        again = 'settings.reprocess = "all"'
         if skipped:
             listed.insert(0, f"{skipped:,} completed in other backfills")
-            more = ' and settings.reprocess = "all"' if counts else ""
-            again = f"settings.skip_covered = false{more}"
+            again = "settings.skip_covered = false" + (f" and {again}" if counts else "")
+        elif len(counts) > 1:
+            again, them = 'settings.reprocess = "failed"', "what is not completed"
         told = f"No run would start: {', '.join(listed)}"
-        if len(listed) == 1 and not skipped:
+        if len(counts) == 1 and not skipped:
             [(word, count)] = counts
             one, many = ("has", "have") if word == "failed" else ("is", "are")
             only, every = f"The only run {one} {word}", f"All {count:,} runs {many} {word}"
             told = every if count > 1 else only
-            again = 'settings.reprocess = "all"'
-        if len(listed) == 1 or skipped:
-            them = "it" if sum(statuses.values()) + skipped == 1 else "them"
         super().__init__(f"{told}. To run {them} again, start with {again}.")
         self.errors: Errors = {"status": [self.description]}
 

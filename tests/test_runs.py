@@ -716,6 +716,13 @@ def test_why_nothing_would_run_is_said_in_a_sentence(statuses, told):
     assert message == f'{told} start with settings.reprocess = "all".'
 
 
+def test_where_some_have_failed_they_are_the_ones_to_run_again():
+    assert NothingToRun({"failed": 1, "initial": 2}).description == (
+        "No run would start: 2 waiting, 1 failed."
+        ' To run what is not completed again, start with settings.reprocess = "failed".'
+    )
+
+
 def test_a_delete_takes_the_runs_along(runner):
     runner.put(START)
     assert runner.client.delete(URL).status_code == 409

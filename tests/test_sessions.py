@@ -150,14 +150,20 @@ def test_backfills_are_stored_and_run_with_every_kind_of_session(make, sqlite_ur
         engine().dispose()
 
 
+def of_a_function(host):
+    """The blueprint of a host that hands over a function which returns its session."""
+    blueprint = BackfillBlueprint(
+        host.mixin_model(), lambda: host.db.session, authorize=allow_anyone
+    )
+    host.app.register_blueprint(blueprint)
+    host.model = blueprint.host.table.model
+    host.fill()
+    return blueprint
+
+
 def test_a_session_that_a_test_puts_in_place_of_the_hosts_is_used(bare):
     """The fixture that undoes a test at its end: one connection, commits are savepoints."""
-    blueprint = BackfillBlueprint(
-        bare.mixin_model(), lambda: bare.db.session, authorize=allow_anyone
-    )
-    bare.app.register_blueprint(blueprint)
-    bare.model = blueprint.host.table.model
-    bare.fill()
+    of_a_function(bare)
     theirs = bare.db.session
     with bare.app.app_context():
         connection = bare.db.engine.connect()
@@ -215,12 +221,7 @@ def test_a_first_request_that_has_read_needs_no_second_connection(database_url):
 
 def test_what_a_host_has_written_before_anybody_looked_is_kept(bare):
     """Of a session's class, the first to be looked at is another thread's session."""
-    blueprint = BackfillBlueprint(
-        bare.mixin_model(), lambda: bare.db.session, authorize=allow_anyone
-    )
-    bare.app.register_blueprint(blueprint)
-    bare.model = blueprint.host.table.model
-    bare.fill()
+    blueprint = of_a_function(bare)
 
     @bare.app.before_request
     def write():

@@ -21,8 +21,9 @@ def exempt(endpoint: str | None, values: dict[str, t.Any] | None) -> None:
     wtf = sys.modules.get("flask_wtf.csrf")
     if wtf is None or endpoint is None:
         return
-    if not isinstance(current_app.extensions.get("csrf"), wtf.CSRFProtect):
+    protection = current_app.extensions.get("csrf")
+    if not isinstance(protection, wtf.CSRFProtect):
         return
     view = current_app.view_functions[endpoint]
     if view.__module__.startswith(_OURS):
-        current_app.extensions["csrf"].exempt(view)
+        protection.exempt(view)

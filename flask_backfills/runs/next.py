@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from collections.abc import Iterator
 
@@ -15,7 +14,7 @@ from ..rules.lifecycle import STATUSES
 from ..rules.settings import is_paused
 from ..tables import columns
 from ..tables.backfill_table import BackfillTable
-from ..tables.logs import warn
+from ..tables.logs import Seldom
 from ..tables.prepared import holds
 from ..tables.settings import readable
 from ..tables.settings import settings_of
@@ -28,9 +27,6 @@ from .rollup import Rollup
 #: So many failures are not counted before a backfill is locked.
 MANY = 1000
 
-#: Seconds after which it is logged again what is wrong with a backfill.
-AGAIN = 60.0
-
 #: Why nothing is handed out: the code of a reason, and the figures that its sentence names.
 Obstacle = tuple[str, dict[str, t.Any]]
 
@@ -42,8 +38,7 @@ class Next:
         self.table = table
         self.runs = rollup.runs
         self.rollup = rollup
-        #: When it was logged of a backfill that its settings can't be read.
-        self._logged: dict[t.Any, float] = {}
+        self._seldom = Seldom()
 
     def backfills(self) -> list[t.Any]:
         """The keys of the backfills that may have runs to hand out: one SELECT.
@@ -74,13 +69,8 @@ class Next:
         key, settings = row[0], row.settings
         if not isinstance(settings, Unreadable):
             return True
-        now = time.monotonic()
-        if now - self._logged.get(key, float("-inf")) > AGAIN:
-            self._logged[key] = now
-            warn(
-                "Backfill %s is skipped: its settings can't be read: %s",
-                *(key, dbapi.told(settings.error)),
-            )
+        text = "Backfill %s is skipped: its settings can't be read: %s"
+        self._seldom.warn(key, text, dbapi.told(settings.error))
         return False
 
     def _failing(self, found: dict[t.Any, t.Mapping[str, t.Any]]) -> set[t.Any]:

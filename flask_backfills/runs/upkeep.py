@@ -13,13 +13,13 @@ from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.backfill_table import MOMENTS
 from ..tables.database import PATIENCE
+from ..tables.logs import Seldom
 from ..tables.logs import warn
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker
 from .hand_out import HandOut
 from .lease import lease
-from .next import AGAIN
 from .progress import Progress
 
 
@@ -33,8 +33,7 @@ class Upkeep:
         self.schema = hand_out.rollup.schema
         self.hand_out = hand_out
         self.progress = progress
-        #: When it was logged of a backfill that it can't be rolled up.
-        self._logged: dict[t.Any, float] = {}
+        self._seldom = Seldom()
 
     def roll_up(
         self, backfill_id: t.Any, metrics: Mapping[str, t.Any] | None = None, *, wait: bool = True
@@ -72,10 +71,8 @@ class Upkeep:
                     break
             done = backfill is not None or not self.table.is_there(backfill_id)
         except Exception as error:
-            now = time.monotonic()
-            if now - self._logged.get(backfill_id, float("-inf")) > AGAIN:
-                self._logged[backfill_id] = now
-                warn("Backfill %s is rolled up later: %s", backfill_id, dbapi.told(error))
+            told = dbapi.told(error)
+            self._seldom.warn(backfill_id, "Backfill %s is rolled up later: %s", told)
             return False
         signals.tell(self.table.session, self.schema, backfill, changes)
         return done

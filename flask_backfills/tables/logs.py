@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 import typing as t
 from contextlib import suppress
 
 from flask import current_app
 from flask import Flask
+
+#: Seconds after which it is logged again what is wrong with a backfill.
+AGAIN = 60.0
 
 
 def log(level: int, text: str, *args: t.Any, app: Flask | None = None, **options: t.Any) -> None:
@@ -27,3 +31,17 @@ def log(level: int, text: str, *args: t.Any, app: Flask | None = None, **options
 def warn(text: str, *args: t.Any, app: Flask | None = None) -> None:
     """The same of what is made up for later, or needs somebody to look."""
     log(logging.WARNING, text, *args, app=app, stacklevel=3)
+
+
+class Seldom:
+    """Warns of what may be wrong with a backfill for long, once in a while."""
+
+    def __init__(self) -> None:
+        self._told: dict[t.Any, float] = {}
+
+    def warn(self, key: t.Any, text: str, *args: t.Any) -> None:
+        """Warn, unless that was done lately for a key."""
+        now = time.monotonic()
+        if now - self._told.get(key, float("-inf")) > AGAIN:
+            self._told[key] = now
+            log(logging.WARNING, text, key, *args, stacklevel=3)
