@@ -11,6 +11,8 @@ import threading
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from contextvars import copy_context
 
@@ -23,16 +25,34 @@ from .host import Host
 from .host import host_of
 from .host import Served
 from .keeper import Keeper
+from .keeper import Kept
 from .runs import metrics as numbers
 from .tables.logs import log
+from .tables.session import is_idle
 from .tables.session import is_pending
 from .tables.session import undo
 
 _current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
 
 
+#: ``completed`` or ``failed``, the metrics, and the error.
+Outcome = tuple[str, dict[str, t.Any], t.Optional[str]]
+
+
 class _Interrupted(Exception):
     """The database has undone the work of a run; it is nobody's failure."""
+
+
+class Went(t.NamedTuple):
+    """How a run went that is still to be recorded, and to be left then."""
+
+    run: t.Any
+    kept: Kept
+    #: By the clock that only goes on.
+    began: float
+    #: How long the function took.
+    seconds: float
+    outcome: Outcome
 
 
 class CurrentRun:
@@ -88,25 +108,62 @@ def perform(
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         with Keeper(app, host) as own:
             return perform(host, run, own, ended)
+    return t.cast("str | None", do(host, run, keeper, ended))
+
+
+def do(
+    host: Host,
+    run: t.Any,
+    keeper: Keeper,
+    ended: Callable[[t.Any], None] | None,
+    leaves: bool = False,
+) -> str | Went | None:
+    """The same with everything given.
+
+    :param leaves: whether to leave it to the caller to record how the run went, where the
+        session has nothing to commit with it.
+    """
     current = CurrentRun(run)
     began = time.monotonic()
     _log("began", run)
-    with keeper.keep(run, current, host.table.session):
+    status = None
+    with keeper.keep(run, current, host.table.session) as kept:
         token = _current.set(current)
         try:
-            status = _end(host, run, ended, *_call(host, run))
-        except _Interrupted as interrupted:
-            status = None
-            words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
-            _say(logging.WARNING, "Run %s of backfill %s was interrupted: %s", run, words)
-            host.runs.interrupted(run, f"The database interrupted it: {words}")
+            with _lets_wait(host, run):
+                outcome = _call(host, run)
+                if leaves and host.runs.can_wait and is_idle(host.table.session):
+                    kept.goes_on = True
+                    return Went(run, kept, began, time.monotonic() - began, outcome)
+                status = _end(host, run, ended, *outcome)
         finally:
             _current.reset(token)
-    _log("ended", run, seconds=time.monotonic() - began, status=status)
+    log_end(run, began, status)
     return status
 
 
-def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
+def record(host: Host, run: t.Any, outcome: Outcome) -> str | None:
+    """Record how a run went whose backfill is brought in line later.
+
+    :returns: what :func:`perform` does.
+    """
+    with _lets_wait(host, run):
+        return _end(host, run, lambda key: None, *outcome)
+    return None
+
+
+@contextmanager
+def _lets_wait(host: Host, run: t.Any) -> Iterator[None]:
+    """Let a run wait again whose work or end the database undoes within the block."""
+    try:
+        yield
+    except _Interrupted as interrupted:
+        words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
+        _say(logging.WARNING, "Run %s of backfill %s was interrupted: %s", run, words)
+        host.runs.interrupted(run, f"The database interrupted it: {words}")
+
+
+def _call(host: Host, run: t.Any) -> Outcome:
     session = host.table.session
     process = os.getpid()
     try:
@@ -207,6 +264,10 @@ def _printable(raised: BaseException) -> t.Any:
     except Exception:
         return None
     return raised
+
+
+def log_end(run: t.Any, began: float, status: str | None) -> None:
+    _log("ended", run, seconds=time.monotonic() - began, status=status)
 
 
 def _log(what: str, run: t.Any, **more: t.Any) -> None:

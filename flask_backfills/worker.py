@@ -5,14 +5,9 @@ What a thread does with one run is in :mod:`.runner`.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import queue
 import threading
 import time
 import typing as t
-from collections.abc import Callable
-from datetime import datetime
 from datetime import timedelta
 
 from flask import Flask
@@ -25,9 +20,10 @@ from .keeper import Keeper
 from .rules.ahead import Ahead
 from .runner import perform as perform
 from .runs.lease import lease
-from .tables.logs import log
 from .tables.logs import warn
 from .tables.pool import lacks_connections
+from .threads import Tell
+from .threads import Threads
 
 #: Looks in vain after which ``once`` believes that nothing waits: a backfill that somebody else
 #: has locked for a moment is skipped.
@@ -50,8 +46,6 @@ VAIN = 0.05
 #: after which it is asked whether one of them is still to be done.
 STUCK = 1.0
 LATE = timedelta(seconds=0.5)
-
-Tell = Callable[[t.Any, t.Optional[str]], None]
 
 
 def work(
@@ -93,7 +87,7 @@ def work(
 
 
 class _Worker:
-    """The threads of one worker, and the loop that feeds them."""
+    """The loop that feeds the threads of one worker."""
 
     def __init__(
         self, app: Flask, host: Host, keeper: Keeper, concurrency: int, tell: Tell | None
@@ -101,22 +95,11 @@ class _Worker:
         self.app = app
         self.host = host
         self.keeper = keeper
-        self.concurrency = concurrency
-        self.tell = tell
-        #: How many runs are claimed that have not ended.
-        self.busy = 0
+        self.threads = Threads(app, host, keeper, concurrency, tell)
         self.ahead = Ahead(concurrency)
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
-        self.waited = 0.0  # Seconds, by the run that was begun last.
-        self.claimed: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-        self.done: queue.SimpleQueue[float] = queue.SimpleQueue()
-        #: The backfills of which runs have ended; those not in line with them yet, since when.
-        self.ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        #: The backfills that are not in line with how their runs have ended, since when.
         self.behind: dict[t.Any, float] = {}
-        for number in range(concurrency):
-            # Daemons, since a runner that hangs must not keep the process.
-            name = f"backfills-{number}"
-            threading.Thread(target=self._perform, name=name, daemon=True).start()
 
     def work(
         self,
@@ -136,12 +119,11 @@ class _Worker:
             self._give_back_ahead()
             self.keeper.stop()
             until = float("inf") if grace is None else time.monotonic() + grace
-            while self.busy and time.monotonic() < until and not hurry.is_set():
+            while self.threads.busy and time.monotonic() < until and not hurry.is_set():
                 self._wait(min(0.1, idle))
         finally:
             self._give_back_ahead()
-            for _ in range(self.concurrency):
-                self.claimed.put(None)
+            self.threads.end()
             self._give_back()
             with self.app.app_context():
                 until = time.monotonic() + LEAVING
@@ -155,52 +137,51 @@ class _Worker:
         looks = 0
         while not (stop.is_set() or hurry.is_set()):
             if self._has_enough(idle):
-                time.sleep(self.ahead.pause(self.busy))
+                time.sleep(self.ahead.pause(self.threads.busy))
                 self._wait(idle)
                 continue
             looks = 0 if self._claim(once) else looks + 1
-            if once and not self.busy and looks >= LOOKS and not self._is_due_soon():
+            if once and not self.threads.busy and looks >= LOOKS and not self._is_due_soon():
                 return
             # After a night without work, two to that power is no float any more.
             pause = min(PAUSE * 2 ** min(looks, 20), idle)
-            if self.busy:
-                self._wait(pause if self.busy < self.concurrency else idle)
+            if self.threads.busy:
+                self._wait(pause if self.threads.free else idle)
             else:
                 stop.wait(pause)
 
     def _has_enough(self, idle: float) -> bool:
         """Whether there is no need to look for runs yet; where they are short, for several."""
-        if self.claimed.qsize() and max(self.waited, time.monotonic() - self.ended_at) > STUCK:
+        since = max(self.threads.waited, time.monotonic() - self.ended_at)
+        if self.threads.has_waiting and since > STUCK:
             self._give_back_ahead()
-        return self.ahead.spare(self.busy) >= 0 and time.monotonic() - self.looked < idle
+        return self.ahead.spare(self.threads.busy) >= 0 and time.monotonic() - self.looked < idle
 
     def _claim(self, once: bool) -> int:
         """Claim as many runs as there are threads free for them, or a little more."""
         self.looked = time.monotonic()
-        free = max(self.concurrency - self.busy, 0)
+        free = self.threads.free
         most = self.ahead.most if free or self.looked >= self.ahead_at else 0
-        ahead = max(most - self.busy - free, 0)
+        ahead = max(most - self.threads.busy - free, 0)
         found: list[t.Any] = []
         try:
             with self.app.app_context():
                 self._recover()
                 ended = set(self._ended())
+                late = self.host.run_table.now() + min(lease(self.host.run_table) / 3, LATE)
                 if free or ahead:
                     found = self.host.runs.claim(limit=free, ahead=ahead)
-                if found and not self.busy:
-                    self.ended_at, self.waited = time.monotonic(), 0.0
+                if found and not self.threads.busy:
+                    self.ended_at = time.monotonic()
                 # Theirs before what may raise.
-                self.busy += len(found)
-                late = self.host.run_table.now() + min(lease(self.host.run_table) / 3, LATE)
-                for run in found:
-                    self.claimed.put((run, late, time.monotonic()))
+                self.threads.give(found, late)
                 # A claim brings a backfill in line. The next look does what is locked, or ends now.
                 in_line = {run.backfill_id for run in found}
                 for key in ended:
                     if key in in_line or self.host.runs.upkeep.roll_up(key, wait=False):
                         del self.behind[key]
         except Exception as error:
-            if dbapi.is_missing(error) or (once and not self.busy):
+            if dbapi.is_missing(error) or (once and not self.threads.busy):
                 raise
             warn("No run was claimed: %s", dbapi.told(error), app=self.app)
         if not found and not free:
@@ -224,57 +205,19 @@ class _Worker:
 
     def _wait(self, seconds: float) -> None:
         """Wait until a run has ended, and take note of all that have."""
-        with contextlib.suppress(queue.Empty):
-            taken = self.done.get(timeout=seconds)
-            while True:
-                self.busy -= 1
-                self.ahead.took(taken)
-                self.ended_at = time.monotonic()
-                taken = self.done.get_nowait()
-
-    def _perform(self) -> None:
-        while (claimed := self.claimed.get()) is not None:
-            (run, late, claimed_at), begun = claimed, time.monotonic()
-            self.waited = begun - claimed_at
-            try:
-                with self.app.app_context():
-                    if self._has_lost(run, late):
-                        continue
-                    status = perform(self.host, run, self.keeper, self.ended.put)
-                    if self.tell is not None:
-                        self.tell(run, status)
-            except BaseException:
-                # The run stays running until it is taken back after the lease.
-                text = "Could not record how run %s ended"
-                log(logging.ERROR, text, run.key, app=self.app, exc_info=True)
-            finally:
-                self.done.put(time.monotonic() - begun)
-
-    def _has_lost(self, run: t.Any, late: datetime) -> bool:
-        """Whether a run that has waited here for long is cancelled or another's by now."""
-        self.host.table.database.synchronize()
-        if self.host.run_table.now() < late or self.host.runs.begin_late(run):
-            return False
-        self.host.runs.give_back([run])
-        return True
+        for took in self.threads.wait(seconds):
+            self.ahead.took(took)
+            self.ended_at = time.monotonic()
 
     def _ended(self) -> dict[t.Any, float]:
         """The backfills that are not in line with how their runs have ended."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.behind[self.ended.get_nowait()] = time.monotonic()
+        self.behind.update(dict.fromkeys(self.threads.ended(), time.monotonic()))
         return self.behind
 
     def _give_back_ahead(self) -> None:
         """Give back the runs that no thread has begun."""
-        left: list[t.Any] = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                left.append(self.claimed.get_nowait()[0])
-        if not left:
+        if not (left := self.threads.take_back()):
             return
-        self.busy -= len(left)
-        self.waited = 0.0
         self.ahead.forget()
         try:
             with self.app.app_context():
@@ -285,7 +228,7 @@ class _Worker:
 
     def _give_back(self) -> None:
         """Give back the runs that are not done, so that others need not wait for the lease."""
-        left = self.keeper.runs() if self.busy else []
+        left = self.keeper.runs() if self.threads.busy else []
         if not left:
             return
         self.keeper.stop()

@@ -22,6 +22,8 @@ FLOORS = [
     ["blueprint"],
     ["console", "cli"],
     ["api", "worker", "celery"],
+    ["threads"],
+    ["recorder"],
     ["runner"],
     ["keeper"],
     ["host"],

@@ -6,6 +6,7 @@ Which runs there should be is for a plan, and which is next for the queue.
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
@@ -180,6 +181,12 @@ class RunTable:
         query = sa.select(self.columns["id"]).where(*criteria)
         query = query.with_for_update(skip_locked=True, key_share=referred)
         return set(self.database.execute(query).scalars())
+
+    def there(self, ids: Collection[t.Any]) -> set[t.Any]:
+        """Those of some ids that there are."""
+        key = self.columns["id"]
+        query = sa.select(key).where(key.in_(list(ids)))
+        return set(self.database.execute(query).scalars()) if ids else set()
 
     # Rows
 
