@@ -85,7 +85,6 @@ def perform(
     blueprint: Served | Host,
     run: t.Any,
     keeper: Keeper | None = None,
-    ended: Callable[[t.Any], None] | None = None,
 ) -> str | None:
     """Call the runner for a claimed run, and record the result.
 
@@ -96,8 +95,6 @@ def perform(
     :param blueprint: a blueprint with a registered runner.
     :param run: a run of :meth:`claim <flask_backfills.runs.queue.Queue.claim>`.
     :param keeper: renews the lease of the run; one for this run alone if ``None``.
-    :param ended: called with the key of the backfill when the run has ended, by a worker that
-        brings the backfill in line with its next claim; ``None`` to do it at once.
     :returns: ``completed`` or ``failed``; ``None`` if the result was discarded.
     :raises RuntimeError: if no function is registered.
     """
@@ -107,19 +104,20 @@ def perform(
     if keeper is None:
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         with Keeper(app, host) as own:
-            return perform(host, run, own, ended)
-    return t.cast("str | None", do(host, run, keeper, ended))
+            return perform(host, run, own)
+    return t.cast("str | None", do(host, run, keeper))
 
 
 def do(
     host: Host,
     run: t.Any,
     keeper: Keeper,
-    ended: Callable[[t.Any], None] | None,
+    later: bool = False,
     leaves: bool = False,
 ) -> str | Went | None:
-    """The same with everything given.
+    """The same for a worker.
 
+    :param later: whether the caller brings the backfill in line with it, be it interrupted.
     :param leaves: whether to leave it to the caller to record how the run went, where the
         session has nothing to commit with it.
     """
@@ -135,7 +133,7 @@ def do(
                 if leaves and host.runs.can_wait and is_idle(host.table.session):
                     kept.goes_on = True
                     return Went(run, kept, began, time.monotonic() - began, outcome)
-                status = _end(host, run, ended, *outcome)
+                status = _end(host, run, later, *outcome)
         finally:
             _current.reset(token)
     log_end(run, began, status)
@@ -148,7 +146,7 @@ def record(host: Host, run: t.Any, outcome: Outcome) -> str | None:
     :returns: what :func:`perform` does.
     """
     with _lets_wait(host, run):
-        return _end(host, run, lambda key: None, *outcome)
+        return _end(host, run, True, *outcome)
     return None
 
 
@@ -214,16 +212,14 @@ def _apart(function: Callable[[t.Any], t.Any], run: t.Any) -> t.Any:
 def _end(
     host: Host,
     run: t.Any,
-    ended: Callable[[t.Any], None] | None,
+    later: bool,
     status: str,
     metrics: dict[str, t.Any],
     error: str | None,
 ) -> str | None:
     try:
-        later = ended is not None and host.runs.can_wait
+        later = later and host.runs.can_wait
         recorded = host.runs.finish(run, status, metrics, error, later=later)
-        if ended is not None and later:
-            ended(run.backfill_id)
         return status if recorded else None
     except BaseException as raised:
         undo(host.table.session)

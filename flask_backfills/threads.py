@@ -79,6 +79,8 @@ class Threads:
         """The runs that none of them has begun, which none of them will."""
         left = [given[0] for given in _all_of(self._given)]
         self.busy -= len(left)
+        for run in left:
+            self._ended.put(run.backfill_id)
         self.waited = 0.0 if left else self.waited
         return left
 
@@ -91,7 +93,7 @@ class Threads:
         return []
 
     def ended(self) -> list[t.Any]:
-        """The keys of backfills of which runs have ended since this was asked last."""
+        """The keys of backfills of which runs have ended, or were left, since this was asked."""
         return _all_of(self._ended)
 
     def end(self) -> None:
@@ -111,7 +113,7 @@ class Threads:
                         continue
                     # One that is alone has nobody to share a transaction with.
                     leaves = self._shares and self.busy > 1
-                    went = do(self.host, run, self.keeper, self._ended.put, leaves)
+                    went = do(self.host, run, self.keeper, True, leaves)
                     if not isinstance(went, Went):
                         self._tell(run, went)
             except BaseException:
@@ -122,7 +124,7 @@ class Threads:
                 if isinstance(went, Went):
                     self._recorder.take(went)
                 else:
-                    self._done.put(time.monotonic() - begun)
+                    self._recorded(run, time.monotonic() - begun)
 
     def _recorded(self, run: t.Any, seconds: float) -> None:
         self._ended.put(run.backfill_id)

@@ -232,6 +232,7 @@ class _Worker:
         if not left:
             return
         self.keeper.stop()
+        self.behind.update({run.backfill_id: time.monotonic() for run in left})
         with self.app.app_context():
             if count := self.host.runs.give_back(left, leaving=LEAVING):
                 warn("Runs that have not ended and were given back: %d", count)

@@ -520,15 +520,27 @@ def test_a_pause_reaches_runs_that_were_claimed_ahead_and_turn_long(runner):
 
 @takes_seconds
 @pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
-def test_a_backfill_that_was_locked_for_long_when_its_last_run_ended_ends_soon(runner):
+@pytest.mark.parametrize("how", ["ends", "is cut"])
+def test_a_backfill_that_was_locked_for_long_when_its_last_run_ended_ends_soon(runner, how):
     with runner.app.app_context():
         other = runner.db.engine.connect()
+    cut = {
+        "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+        "mysql": "KILL CONNECTION_ID()",
+    }
+    cut["mariadb"] = cut["mysql"]
 
     @runner.blueprint.runner
     def run(run):
         if run.key.startswith("2023-03-03") and not other.in_transaction():
+            if how == "is cut":
+                # So that it does not wait again.
+                shorter = {"backfill": {"end_datetime": "2023-03-02"}}
+                assert runner.app.test_client().put(URL, json=shorter).status_code == 200
             other.execute(sa.text("SELECT id FROM backfill WHERE id = 6 FOR UPDATE"))
             threading.Timer(1.5, other.close).start()
+            if how == "is cut":
+                runner.db.session.execute(sa.text(cut[other.dialect.name]))
 
     start(runner)
     runner.work()
