@@ -190,7 +190,9 @@ def test_a_run_costs_at_most_eight_statements_and_two_commits(runner):
     statements = told[-2]["statements"] - told[2]["statements"]
     commits = told[-2]["commits"] - told[2]["commits"]
     runs = len(told) - 4
-    assert (statements / runs <= 8, commits / runs <= 2) == (True, True), (
+    # MySQL says in a statement of its own which of the runs that have ended nobody has locked.
+    most = 9 if engine.dialect.name in ("mysql", "mariadb") else 8
+    assert (statements / runs <= most, commits / runs <= 2) == (True, True), (
         statements / runs,
         commits / runs,
     )

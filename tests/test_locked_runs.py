@@ -284,3 +284,44 @@ def test_a_session_of_two_phases_is_worked_on(mariadb):
     found = host.stored("status"), host.get()["metrics"]
     host.close()
     assert found == (["completed"] * 2, {"rows": 2})
+
+
+def test_nobody_waits_for_a_run_that_has_ended_and_that_somebody_has_locked(locking):
+    locking.put(START)
+    [first] = locking.claim()
+    with locking.app.app_context():
+        # What follows is left to the next claim, as a worker does.
+        locking.blueprint.runs.finish(first, "completed", {"rows": 1}, later=True)
+        model = locking.blueprint.host.run_model
+        locking.db.session.execute(
+            sa.select(model.id).where(model.id == first.id).with_for_update()
+        )
+        [second] = apart(locking.claim)
+        assert apart(lambda: locking.end(second, "completed", {"rows": 2}))
+        backfill = apart(locking.get)
+        # It does not end without all of its numbers.
+        assert (backfill["status"], backfill["metrics"]) == ("running", {"rows": 2})
+        locking.db.session.rollback()
+    locking.recover()
+    backfill = locking.get()
+    assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 3})
+
+
+def test_a_worker_ends_a_backfill_as_soon_as_its_last_run_is_free(locking):
+    with locking.app.app_context():
+        other, model = locking.db.engine.connect(), locking.blueprint.host.run_model
+
+    @locking.blueprint.runner
+    def run(run):
+        return {"rows": 1}
+
+    def tell(run, status):
+        if run.key.startswith("2023-03-02"):
+            # It is not rolled up before that is told.
+            other.execute(sa.select(model.id).where(model.id == run.id).with_for_update())
+            threading.Timer(1, other.close).start()
+
+    locking.put(START)
+    locking.work(tell=tell)
+    backfill = locking.get()
+    assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 2})

@@ -25,6 +25,7 @@ from ..tables.beside import change
 from ..tables.event_table import acting
 from ..tables.run_table import moment
 from ..tables.settings import settings_of
+from ..tables.unlocked import unlocked_of
 from .history import changed_runs
 
 R = t.TypeVar("R")
@@ -217,7 +218,7 @@ class ChangedRuns:
         if beat is not None:
             silent = beat < moment(beat, self.runs.now() - lease(self.runs))
             criteria = *criteria, sa.or_(beat.is_(None), silent)
-        ids = self.runs.unlocked_of(*criteria, referred=True)
+        ids = unlocked_of(self.runs, *criteria, referred=True)
         return sum(self.runs.update(done, chunk) for chunk in in_chunks(self.runs, ids))
 
     def _follow(self, backfill: t.Any) -> Changes:

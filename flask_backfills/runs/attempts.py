@@ -14,6 +14,8 @@ from ..tables.logs import warn
 from ..tables.run_table import moment
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
+from ..tables.unlocked import unlocked
+from ..tables.unlocked import unlocked_of
 from .flight import Flight
 from .flight import Held
 from .lease import is_marked
@@ -119,7 +121,7 @@ class Attempts:
             return []
         # A runner may have its own run locked. Nobody waits for that: its end will be too late,
         # and until then it has lost its place.
-        free = self.runs.unlocked([one.id for one in late])
+        free = unlocked(self.runs, [one.id for one in late])
         flight.late = {one.id for one in late} - free
         return [one for one in late if one.id in free]
 
@@ -150,7 +152,7 @@ class Attempts:
             return []
         # It may have been renewed since it was read.
         still = self.runs.columns["id"].in_([one.id for one in silent]), beat < moment(beat, before)
-        free = self.runs.unlocked_of(*still)
+        free = unlocked_of(self.runs, *still)
         return [one for one in silent if one.id in free and not is_marked(self.runs, one)]
 
     def _tell(self, what: str, one: Held, values: dict[str, t.Any]) -> bool:

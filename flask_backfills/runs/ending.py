@@ -17,6 +17,7 @@ from ..tables.run_table import RunTable
 from ..tables.settings import readable
 from ..tables.settings import settings_of
 from ..tables.snapshots import past_snapshot
+from ..tables.unlocked import unlocked
 from .attempts import Attempts
 from .lease import lease
 
@@ -172,7 +173,7 @@ class Ending:
 
         On MySQL, rows of a runner's own that refer to its run have it locked.
         """
-        free = self.runs.unlocked([one.id for one in mine])
+        free = unlocked(self.runs, [one.id for one in mine])
         given = sum(self.give_back(one, leaving=leaving) for one in mine if one.id in free)
         return given, [one for one in mine if one.id not in free]
 
@@ -195,7 +196,7 @@ class Ending:
         """
         # Where a runner's own rows refer to its run, its transaction may have it locked; then
         # it is nobody else's, either.
-        free = self.runs.unlocked([one.id for one in mine])
+        free = unlocked(self.runs, [one.id for one in mine])
         for one in mine:
             if one.id in free:
                 self._renew(one)

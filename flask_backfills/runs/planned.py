@@ -21,6 +21,7 @@ from ..rules.plan import Run
 from ..rules.plan import Wanted
 from ..tables import columns
 from ..tables.run_table import RunTable
+from ..tables.unlocked import unlocked_of
 from .addition import Addition
 from .attempts import Attempts
 from .flight import Flight
@@ -108,7 +109,7 @@ class Planned:
 
     def run_again(self, backfill: t.Any, *criteria: t.Any) -> int:
         """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
-        ids = self.table.unlocked_of(*criteria, referred=True)
+        ids = unlocked_of(self.table, *criteria, referred=True)
         for chunk in in_chunks(self.table, ids):
             self._subtract_metrics(backfill, chunk)
             self.table.update(self.table.requeued(), chunk)

@@ -23,6 +23,8 @@ from ..tables.logs import warn
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
+from ..tables.unlocked import unlocked_of
+from ..tables.unlocked import update_unlocked
 from . import canary
 from . import metrics
 from .flight import Flight
@@ -54,14 +56,18 @@ class Rollup:
         return enter(backfill, "running", self.schema)
 
     def fold(self, backfill: t.Any, flight: Flight) -> None:
-        """Add the metrics of the runs that have ended, each once."""
+        """Add the metrics of the runs that have ended, each once.
+
+        One that the host has locked is left in flight: nobody waits for it.
+        """
         ended = flight.ended
         if not ended:
             return
         done = self.runs.row(heartbeat_at=None)
         if self.runs.database.is_ours:
             # Who holds the backfill has read them as they are: nobody else rolls them up.
-            self.runs.update(done, self.runs.columns["id"].in_([one.id for one in ended]))
+            free = update_unlocked(self.runs, done, [one.id for one in ended])
+            ended = [one for one in ended if one.id in free]
             self.add_metrics(backfill, [one.metrics for one in ended])
         else:
             self._fold_each(backfill, ended, done)
@@ -130,7 +136,7 @@ class Rollup:
                 flight = Flight(self.runs, backfill)
                 # Who is told of its end is told all of its metrics.
                 self.fold(backfill, flight)
-            if flight.running:
+            if flight.running or flight.ended:
                 return {}
             waiting = self.has(backfill, "initial")
             if waiting and not self.fails_too_often(backfill):
@@ -164,7 +170,7 @@ class Rollup:
             # SQLite locks no rows. In MySQL, an UPDATE waits for each lock that it comes across,
             # be it left out or not.
             running = self.runs.of(backfill), self.runs.has("running"), *criteria
-            free = self.runs.unlocked_of(*running, referred=True)
+            free = unlocked_of(self.runs, *running, referred=True)
             active = self.runs.has("initial") | self.runs.columns["id"].in_(free)
         values = self.runs.row(status="cancelled", completed_at=self.runs.now())
         beat = self.runs.columns.get("heartbeat_at")

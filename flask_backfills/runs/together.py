@@ -7,6 +7,7 @@ from collections.abc import Collection
 from collections.abc import Mapping
 from contextlib import suppress
 
+from ..tables.unlocked import locked
 from .ending import Discarded
 from .ending import Ending
 from .ending import Mine
@@ -23,12 +24,10 @@ def end_free(ending: Ending, ends: Collection[End]) -> list[bool | None]:
     """
     runs = ending.runs
     runs.database.begin_writing()
-    ids = {runs.key_of(run) for run, *_ in ends}
-    # What is deleted is not locked, either.
-    locked = runs.there(ids - runs.unlocked(list(ids)))
+    theirs = locked(runs, {runs.key_of(run) for run, *_ in ends})
 
     def write(run: t.Any, *end: t.Any) -> bool | None:
-        if runs.key_of(run) in locked:
+        if runs.key_of(run) in theirs:
             return None
         with suppress(Discarded):
             ending.end(Mine(runs, run), *end)

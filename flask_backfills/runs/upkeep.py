@@ -42,34 +42,34 @@ class Upkeep:
 
         :param metrics: of a run whose model can't keep them until then.
         :param wait: for somebody else who has it locked.
-        :returns: ``False`` if somebody has, or if it failed.
+        :returns: ``False`` if somebody has it or a run of it locked, or if it failed.
         """
 
         # A runner may have it locked for as long as it works, and a worker that waits for that
         # begins nothing of any other backfill. Metrics that no row keeps would be lost.
         patient = wait and bool(metrics)
 
-        def roll() -> tuple[t.Any, Changes]:
+        def roll() -> tuple[t.Any, Changes, bool]:
             backfill = self.table.hold(backfill_id, skip_locked=not patient)
             if backfill is None:
-                return None, {}
+                return None, {}, False
             before = noted(self.rollup, backfill)
             if metrics:
                 self.rollup.add_metrics(backfill, [metrics])
             flight = self.hand_out.flight(backfill)
             changes = self.rollup.settle(backfill, flight=flight)
             record_of_worker(self.rollup, backfill, before)
-            return backfill, changes
+            return backfill, changes, not flight.ended
 
         try:
             seconds = lease(self.runs).total_seconds() if metrics else PATIENCE
-            backfill, changes = self.table.database.again(roll, seconds=seconds)
+            backfill, changes, done = self.table.database.again(roll, seconds=seconds)
             for pause in MOMENTS if wait and not patient and backfill is None else ():
                 time.sleep(pause)
-                backfill, changes = self.table.database.again(roll)
+                backfill, changes, done = self.table.database.again(roll)
                 if backfill is not None:
                     break
-            done = backfill is not None or not self.table.is_there(backfill_id)
+            done = done or (backfill is None and not self.table.is_there(backfill_id))
         except Exception as error:
             told = dbapi.told(error)
             self._seldom.warn(backfill_id, "Backfill %s is rolled up later: %s", told)

@@ -6,7 +6,6 @@ Which runs there should be is for a plan, and which is next for the queue.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
@@ -167,26 +166,6 @@ class RunTable:
 
     def count_by(self, *groups: t.Any) -> t.Any:
         return sa.select(*groups, sa.func.count()).group_by(*groups)
-
-    def unlocked(self, ids: list[t.Any]) -> set[t.Any]:
-        """The ids of those runs that can be written, and that are locked from now on."""
-        return self.unlocked_of(self.columns["id"].in_(ids), referred=True)
-
-    def unlocked_of(self, *criteria: t.Any, referred: bool = False) -> set[t.Any]:
-        """The ids of the runs that nobody has locked, and that are locked from now on.
-
-        :param referred: those too that rows of somebody's open transaction refer to, where the
-            database can write them all the same.
-        """
-        query = sa.select(self.columns["id"]).where(*criteria)
-        query = query.with_for_update(skip_locked=True, key_share=referred)
-        return set(self.database.execute(query).scalars())
-
-    def there(self, ids: Collection[t.Any]) -> set[t.Any]:
-        """Those of some ids that there are."""
-        key = self.columns["id"]
-        query = sa.select(key).where(key.in_(list(ids)))
-        return set(self.database.execute(query).scalars()) if ids else set()
 
     # Rows
 
