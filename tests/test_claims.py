@@ -2,6 +2,8 @@
 
 import threading
 from datetime import datetime
+from itertools import pairwise
+from statistics import median
 
 import pytest
 import sqlalchemy as sa
@@ -186,16 +188,12 @@ def test_a_run_costs_at_most_eight_statements_and_two_commits(runner):
 
     runner.work(tell=tell)
     assert len(told) == 25
-    # From the third run on, before the last.
-    statements = told[-2]["statements"] - told[2]["statements"]
-    commits = told[-2]["commits"] - told[2]["commits"]
-    runs = len(told) - 4
+    # From the third run on, before the last. A worker that is slow for a moment looks in vain.
+    each = list(pairwise(told[2:-1]))
+    costs = [median(now[what] - before[what] for before, now in each) for what in counts]
     # MySQL says in a statement of its own which of the runs that have ended nobody has locked.
     most = 9 if engine.dialect.name in ("mysql", "mariadb") else 8
-    assert (statements / runs <= most, commits / runs <= 2) == (True, True), (
-        statements / runs,
-        commits / runs,
-    )
+    assert (costs[0] <= most, costs[1] <= 2) == (True, True), costs
 
 
 # Variables
