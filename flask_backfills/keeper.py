@@ -38,9 +38,7 @@ LOOK = 1.0
 
 
 @dataclass(eq=False)
-class Kept:
-    """A run whose lease is renewed."""
-
+class _Kept:
     run: t.Any
     current: t.Any
     #: When its lease is to be renewed.
@@ -49,8 +47,6 @@ class Kept:
     snapshots: list[tuple[Session, SessionTransaction | None]] = field(default_factory=list)
     #: Whether it is marked, until its lease is renewed.
     is_marked: bool = False
-    #: Whether it is kept until :meth:`Keeper.leave`, though its block has ended.
-    goes_on: bool = False
 
     @property
     def is_in_snapshot(self) -> bool:
@@ -64,7 +60,7 @@ class Keeper:
         self.app = app
         self.host = host
         #: In their order: a run that was taken back may come again while it is still done here.
-        self._kept: list[Kept] = []
+        self._kept: list[_Kept] = []
         self._lock = threading.Lock()
         #: Held while leases are renewed.
         self._renewing = threading.Lock()
@@ -94,8 +90,8 @@ class Keeper:
         self._marks.end()
 
     @contextmanager
-    def keep(self, run: t.Any, current: t.Any, session: Session) -> Iterator[Kept]:
-        """Renew the lease of a run within the block, or until it is left.
+    def keep(self, run: t.Any, current: t.Any, session: Session) -> Iterator[None]:
+        """Renew the lease of a run within the block.
 
         Where the runner's own transaction has the run locked, nobody else can renew it, nor take
         it back. The commit that ends the lock renews it, so that it is never free and silent.
@@ -105,7 +101,7 @@ class Keeper:
         """
         beat = getattr(run, "heartbeat_at", None)
         renewed = columns.in_utc(beat, True) if beat else self.host.run_table.now()
-        kept = Kept(run, current, renewed + self._third)
+        kept = _Kept(run, current, renewed + self._third)
         database = self.host.table.database
 
         def is_ours(session: Session) -> bool:
@@ -137,14 +133,10 @@ class Keeper:
             if has_begun_in(session, database.mapper):
                 begun(session, database.connection())
             with followed(session, Follower(begun, renew, wake)):
-                yield kept
+                yield
         finally:
-            if not kept.goes_on:
-                self.leave(kept)
-
-    def leave(self, kept: Kept) -> None:
-        with self._lock:
-            self._kept = [one for one in self._kept if one is not kept]
+            with self._lock:
+                self._kept = [one for one in self._kept if one is not kept]
 
     def stop(self) -> None:
         """Tell every run to stop."""
@@ -155,7 +147,7 @@ class Keeper:
         """The runs that are not done yet."""
         return [one.run for one in self._now()]
 
-    def _now(self) -> list[Kept]:
+    def _now(self) -> list[_Kept]:
         with self._lock:
             return list(self._kept)
 
@@ -198,7 +190,7 @@ class Keeper:
         names = {mark_of(runs, runs.key_of(one.run), one.run) for one in kept if one.is_marked}
         self._marks.hold(names, lease(runs).total_seconds())
 
-    def _is_due(self, one: Kept) -> bool:
+    def _is_due(self, one: _Kept) -> bool:
         return self.host.run_table.now() >= one.due
 
     def _look(self) -> None:

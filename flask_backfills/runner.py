@@ -11,8 +11,6 @@ import threading
 import time
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from contextvars import copy_context
 
@@ -25,34 +23,16 @@ from .host import Host
 from .host import host_of
 from .host import Served
 from .keeper import Keeper
-from .keeper import Kept
 from .runs import metrics as numbers
 from .tables.logs import log
-from .tables.session import is_idle
 from .tables.session import is_pending
 from .tables.session import undo
 
 _current: ContextVar[CurrentRun] = ContextVar("flask_backfills.current_run")
 
 
-#: ``completed`` or ``failed``, the metrics, and the error.
-Outcome = tuple[str, dict[str, t.Any], t.Optional[str]]
-
-
 class _Interrupted(Exception):
     """The database has undone the work of a run; it is nobody's failure."""
-
-
-class Went(t.NamedTuple):
-    """How a run went that is still to be recorded, and to be left then."""
-
-    run: t.Any
-    kept: Kept
-    #: By the clock that only goes on.
-    began: float
-    #: How long the function took.
-    seconds: float
-    outcome: Outcome
 
 
 class CurrentRun:
@@ -85,6 +65,8 @@ def perform(
     blueprint: Served | Host,
     run: t.Any,
     keeper: Keeper | None = None,
+    *,
+    later: bool = False,
 ) -> str | None:
     """Call the runner for a claimed run, and record the result.
 
@@ -95,6 +77,7 @@ def perform(
     :param blueprint: a blueprint with a registered runner.
     :param run: a run of :meth:`claim <flask_backfills.runs.queue.Queue.claim>`.
     :param keeper: renews the lease of the run; one for this run alone if ``None``.
+    :param later: leave what follows for the backfill to its next claim.
     :returns: ``completed`` or ``failed``; ``None`` if the result was discarded.
     :raises RuntimeError: if no function is registered.
     """
@@ -104,64 +87,26 @@ def perform(
     if keeper is None:
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         with Keeper(app, host) as own:
-            return perform(host, run, own)
-    return t.cast("str | None", do(host, run, keeper))
-
-
-def do(
-    host: Host,
-    run: t.Any,
-    keeper: Keeper,
-    later: bool = False,
-    leaves: bool = False,
-) -> str | Went | None:
-    """The same for a worker.
-
-    :param later: whether the caller brings the backfill in line with it, be it interrupted.
-    :param leaves: whether to leave it to the caller to record how the run went, where the
-        session has nothing to commit with it.
-    """
+            return perform(host, run, own, later=later)
     current = CurrentRun(run)
     began = time.monotonic()
     _log("began", run)
-    status = None
-    with keeper.keep(run, current, host.table.session) as kept:
+    with keeper.keep(run, current, host.table.session):
         token = _current.set(current)
         try:
-            with _lets_wait(host, run):
-                outcome = _call(host, run)
-                if leaves and host.runs.can_wait and is_idle(host.table.session):
-                    kept.goes_on = True
-                    return Went(run, kept, began, time.monotonic() - began, outcome)
-                status = _end(host, run, later, *outcome)
+            status = _end(host, run, later, *_call(host, run))
+        except _Interrupted as interrupted:
+            status = None
+            words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
+            _say(logging.WARNING, "Run %s of backfill %s was interrupted: %s", run, words)
+            host.runs.interrupted(run, f"The database interrupted it: {words}")
         finally:
             _current.reset(token)
-    log_end(run, began, status)
+    _log("ended", run, seconds=time.monotonic() - began, status=status)
     return status
 
 
-def record(host: Host, run: t.Any, outcome: Outcome) -> str | None:
-    """Record how a run went whose backfill is brought in line later.
-
-    :returns: what :func:`perform` does.
-    """
-    with _lets_wait(host, run):
-        return _end(host, run, True, *outcome)
-    return None
-
-
-@contextmanager
-def _lets_wait(host: Host, run: t.Any) -> Iterator[None]:
-    """Let a run wait again whose work or end the database undoes within the block."""
-    try:
-        yield
-    except _Interrupted as interrupted:
-        words = dbapi.words(t.cast(BaseException, interrupted.__cause__))
-        _say(logging.WARNING, "Run %s of backfill %s was interrupted: %s", run, words)
-        host.runs.interrupted(run, f"The database interrupted it: {words}")
-
-
-def _call(host: Host, run: t.Any) -> Outcome:
+def _call(host: Host, run: t.Any) -> tuple[str, dict[str, t.Any], str | None]:
     session = host.table.session
     process = os.getpid()
     try:
@@ -260,10 +205,6 @@ def _printable(raised: BaseException) -> t.Any:
     except Exception:
         return None
     return raised
-
-
-def log_end(run: t.Any, began: float, status: str | None) -> None:
-    _log("ended", run, seconds=time.monotonic() - began, status=status)
 
 
 def _log(what: str, run: t.Any, **more: t.Any) -> None:

@@ -15,20 +15,15 @@ from flask import Flask
 
 from .host import Host
 from .keeper import Keeper
-from .recorder import Recorder
-from .runner import do
-from .runner import Went
+from .runner import perform
 from .tables.logs import log
-
-#: Seconds in which what has ended is recorded when the threads end.
-LAST = 1.0
 
 #: Called with a run that has ended and the result of :func:`.runner.perform`, in an app context.
 Tell = Callable[[t.Any, t.Optional[str]], None]
 
 
 class Threads:
-    """Threads that wait for runs. All but :meth:`end` is for one thread, that of the worker."""
+    """Threads that wait for runs. Their methods are for one other thread, that of the worker."""
 
     def __init__(
         self, app: Flask, host: Host, keeper: Keeper, count: int, tell: Tell | None
@@ -45,10 +40,6 @@ class Threads:
         self._given: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
-        self._recorder = Recorder(app, host, keeper, count, self._tell, self._recorded)
-        with app.app_context():
-            # On one connection, it would meet the transactions of the host's function.
-            self._shares = not host.table.database.shares_a_connection
         for number in range(count):
             # Daemons, since a runner that hangs must not keep the process.
             name = f"backfills-{number}"
@@ -100,35 +91,25 @@ class Threads:
         """Let each end with the run that it does."""
         for _ in range(self.count):
             self._given.put(None)
-        self._recorder.end(LAST)
 
     def _perform(self) -> None:
         while (given := self._given.get()) is not None:
             (run, late, given_at), begun = given, time.monotonic()
             self.waited = begun - given_at
-            went: str | Went | None = None
+            # Before a receiver of the host's has done something with the run.
+            backfill_id = run.backfill_id
             try:
                 with self.app.app_context():
-                    if self._has_lost(run, late):
-                        continue
-                    # One that is alone has nobody to share a transaction with.
-                    leaves = self._shares and self.busy > 1
-                    went = do(self.host, run, self.keeper, True, leaves)
-                    if not isinstance(went, Went):
-                        self._tell(run, went)
+                    if not self._has_lost(run, late):
+                        status = perform(self.host, run, self.keeper, later=True)
+                        self._tell(run, status)
             except BaseException:
                 # The run stays running until it is taken back after the lease.
                 text = "Could not record how run %s ended"
                 log(logging.ERROR, text, run.key, app=self.app, exc_info=True)
             finally:
-                if isinstance(went, Went):
-                    self._recorder.take(went)
-                else:
-                    self._recorded(run, time.monotonic() - begun)
-
-    def _recorded(self, run: t.Any, seconds: float) -> None:
-        self._ended.put(run.backfill_id)
-        self._done.put(seconds)
+                self._ended.put(backfill_id)
+                self._done.put(time.monotonic() - begun)
 
     def _has_lost(self, run: t.Any, late: datetime) -> bool:
         """Whether a run that has waited here for long is cancelled or another's by now."""

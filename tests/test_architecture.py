@@ -23,7 +23,6 @@ FLOORS = [
     ["console", "cli"],
     ["api", "worker", "celery"],
     ["threads"],
-    ["recorder"],
     ["runner"],
     ["keeper"],
     ["host"],

@@ -32,8 +32,6 @@ from .hand_out import Variables
 from .lease import lease
 from .progress import Progress
 from .rollup import Rollup
-from .together import End
-from .together import end_free
 from .upkeep import Upkeep
 
 #: Seconds between two tries of a claim where somebody else has the backfill locked.
@@ -140,14 +138,6 @@ class Queue:
                 key = self.progress.backfill_of(run)
             self.upkeep.roll_up(key, metrics if recorded and not self.can_wait else None)
         return recorded
-
-    def finish_free(self, ends: Collection[End]) -> list[bool | None]:
-        """End claimed runs at once, and leave what follows for their backfills to their next claim.
-
-        :param ends: for each run what :meth:`finish` takes.
-        :returns: for each whether it is recorded; ``None`` if somebody else has it locked.
-        """
-        return self.table.database.again(lambda: end_free(self.ending, ends), seconds=0)
 
     @property
     def can_wait(self) -> bool:

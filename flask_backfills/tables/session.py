@@ -116,13 +116,6 @@ def has_work(session: Session) -> bool:
     return is_pending(session) or has_begun(session)
 
 
-def is_idle(session: Session) -> bool:
-    """Whether its commit would do nothing, be it in the host's own events."""
-    told = session.dispatch
-    listened = bool(told.after_commit) or any(one is not _commits for one in told.before_commit)
-    return not (has_work(session) or listened)
-
-
 def has_changes(session: Session) -> bool:
     """Whether something would be lost if the session's transaction were rolled back now.
 

@@ -27,15 +27,6 @@ def unlocked_of(runs: RunTable, *criteria: t.Any, referred: bool = False) -> set
     return set(runs.database.execute(query).scalars())
 
 
-def locked(runs: RunTable, ids: Collection[t.Any]) -> set[t.Any]:
-    """The ids of those runs that somebody has locked. The others are locked from now on."""
-    rest = set(ids) - unlocked(runs, ids)
-    key = runs.columns["id"]
-    # What is deleted is not locked, either.
-    there = sa.select(key).where(key.in_(rest))
-    return set(runs.database.execute(there).scalars()) if rest else set()
-
-
 def update_unlocked(
     runs: RunTable, values: Mapping[str, t.Any], ids: Collection[t.Any]
 ) -> set[t.Any]:
