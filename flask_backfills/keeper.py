@@ -118,9 +118,10 @@ class Keeper:
                     self._renewing.release()
 
         def renew(session: Session) -> None:
-            if not has_begun(session) or session.in_nested_transaction():
+            # Mostly it is not, which is known without asking anything.
+            if not self._is_due(kept) or kept.is_in_snapshot or not is_ours(session):
                 return
-            if is_ours(session) and not kept.is_in_snapshot and self._is_due(kept):
+            if has_begun(session) and not session.in_nested_transaction():
                 self.host.runs.ending.renew_own(run)
 
         def wake(session: Session) -> None:

@@ -95,9 +95,7 @@ class Ending:
         elif self._late(mine):
             raise Discarded
         else:
-            values = self.runs.row(
-                status=status, completed_at=self.runs.now(), error=error, metrics=dict(metrics)
-            )
+            values = self.runs.completed(metrics, error)
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
             running = {self.runs.columns["status"]: self.runs.member("running")}

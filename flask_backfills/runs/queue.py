@@ -24,6 +24,7 @@ from ..tables.session import has_changes
 from ..tables.session import has_work
 from ..tables.session import undo
 from ..tables.snapshots import end_read_only
+from .at_once import complete_at_once
 from .ending import Discarded
 from .ending import Ending
 from .ending import Mine
@@ -125,7 +126,7 @@ class Queue:
                 # With the runner's own work, which can't be done again from here.
                 with self.table.database.transaction():
                     end()
-            else:
+            elif status == "failed" or not complete_at_once(self.runs, mine, metrics or {}, error):
                 self.table.database.again(end, seconds=lease(self.runs).total_seconds())
             recorded = True
         except Discarded:

@@ -35,9 +35,15 @@ class Prepared:
             self._made[key] = make()
         return self._made[key]
 
-    def update(self, values: Mapping[str, t.Any], held: Mapping[sa.Column[t.Any], t.Any]) -> int:
+    def update(
+        self,
+        values: Mapping[str, t.Any],
+        held: Mapping[sa.Column[t.Any], t.Any],
+        connection: sa.Connection | None = None,
+    ) -> int:
         """Write values, by the keys of their columns, to the rows that hold others.
 
+        :param connection: another one than the session's.
         :returns: how many there were.
         """
         computed = {key: one for key, one in values.items() if isinstance(one, sa.ClauseElement)}
@@ -52,7 +58,8 @@ class Prepared:
             query = query.values(computed)
         sent = {self.name(f"new_{key}"): values[key] for key in plain}
         sent |= {self.name(f"held_{column.key}"): held[column] for column in known}
-        return t.cast(int, self.database.execute(query, sent).rowcount)
+        execute = connection.execute if connection is not None else self.database.execute
+        return t.cast(int, execute(query, sent).rowcount)
 
     def _update(self, plain: list[str], known: list[t.Any], unknown: list[t.Any]) -> t.Any:
         columns = self.table.columns

@@ -196,6 +196,11 @@ class RunTable:
         query = sa.update(self.table).where(*criteria).values(values)
         return t.cast(int, self.database.execute(query).rowcount)
 
+    def completed(self, metrics: Mapping[str, t.Any], error: str | None) -> dict[str, t.Any]:
+        """What a run has that is completed now."""
+        now = self.now()
+        return self.row(status="completed", completed_at=now, error=error, metrics=dict(metrics))
+
     def requeued(self) -> dict[str, t.Any]:
         """What a run has that waits for another attempt."""
         blank = self.row(

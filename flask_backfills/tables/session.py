@@ -147,6 +147,19 @@ def undo(session: Session) -> bool:
     return True
 
 
+def is_heard(session: Session) -> bool:
+    """Whether the host could tell that a session has executed and committed something."""
+    told = session.dispatch
+    events = [told.after_begin, told.after_commit, told.before_commit, told.do_orm_execute]
+    events += [told.after_transaction_create, told.after_transaction_end]
+    if any(one not in _OURS for event in events for one in event):
+        return True
+    # One of its own class may do them otherwise.
+    does = ("begin", "close", "commit", "connection", "execute")
+    own = any(getattr(type(session), name) is not getattr(Session, name) for name in does)
+    return own or bool(getattr(session, "execution_options", None))
+
+
 @contextmanager
 def followed(session: Session, follower: Follower) -> Iterator[None]:
     """Tell of the transactions of this thread within the block.
@@ -218,3 +231,7 @@ def _commits(session: Session) -> None:
 def _rolled_back(session: Session) -> None:
     if follower := _follower.get():
         follower.rolled_back(session)
+
+
+#: What listens to sessions that is no host's.
+_OURS = {_begun, _commits, _created, _executed, _rolled_back}

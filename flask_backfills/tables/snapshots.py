@@ -24,7 +24,7 @@ def is_snapshot(database: Database, connection: sa.Connection) -> bool:
     At PostgreSQL's stricter levels, be it that the host asks for one in this transaction alone,
     and on a MariaDB with snapshot isolation. A session may have connections to several databases.
     """
-    if connection.engine.pool is not database.engine.pool or database.is_ours:
+    if database.is_ours or connection.engine.pool is not database.engine.pool:
         return False
     if connection.dialect.name == "postgresql":
         level = connection.get_execution_options().get("isolation_level", database.level)
@@ -38,7 +38,7 @@ def past_snapshot(database: Database) -> Iterator[None]:
 
     Its criteria see the latest. PostgreSQL can't do that: see :func:`is_snapshot`.
     """
-    if not database.mysql or database.is_ours or not _refuses(database.connection()):
+    if database.is_ours or not database.mysql or not _refuses(database.connection()):
         yield
         return
     connection = database.connection()

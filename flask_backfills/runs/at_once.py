@@ -1,0 +1,32 @@
+"""The end of a short run in one statement, without a transaction around it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from ..tables.autocommit import autocommit
+from ..tables.run_table import RunTable
+from .ending import Mine
+
+
+def complete_at_once(
+    runs: RunTable, mine: Mine, metrics: Mapping[str, t.Any], error: str | None
+) -> bool:
+    """Write that a run is completed whose function has left nothing to commit with it.
+
+    :returns: ``False`` if that is to be done in a transaction: since there is more to ask, such
+        as whether it has taken too long, or since it failed.
+    """
+    if mine.started_at is None or runs.is_older(mine.started_at, 1):
+        return False
+    try:
+        if (connection := autocommit(runs.database)) is None:
+            return False
+        with connection:
+            held = {**mine.holds, runs.columns["status"]: runs.member("running")}
+            return runs.prepared.update(runs.completed(metrics, error), held, connection) == 1
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError):
+        return False
