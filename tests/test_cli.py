@@ -640,6 +640,29 @@ def test_watch_follows_until_the_end(runner, started, flask, how):
         assert len(shown.splitlines()) == len(set(shown.splitlines())) >= 2
 
 
+def test_watch_waits_for_a_database_that_goes_away(runner, started, flask):
+    runner.blueprint.runner(lambda run: None)
+    cut, main = [], threading.current_thread()
+
+    def fail(*args):
+        if threading.current_thread() is main and len(cut) < 3:
+            cut.append(1)
+            raise sa.exc.OperationalError("SELECT", None, ConnectionError("cut"))
+
+    def go_away():
+        with runner.app.app_context():
+            sa.event.listen(runner.db.engine, "before_cursor_execute", fail)
+        wait_for(lambda: len(cut) == 3)
+        runner.work()
+
+    going = threading.Timer(0.5, go_away)
+    going.start()
+    result = flask(f"watch {started.rsplit('/', 1)[1]} --interval 0.1")
+    going.join()
+    assert (result.exit_code, len(cut)) == (0, 3), result.output
+    assert result.stdout.splitlines()[-1].startswith("completed")
+
+
 @pytest.fixture
 def locked(runner, database_url):
     """Lock the database of the runner for some time, as another process does."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import click
 
+from .. import dbapi
 from ..host import Host
 from ..rules.lifecycle import ACTIVE
 from ..rules.settings import to_do
@@ -37,13 +38,18 @@ EXIT = {"completed": 0, "failed": 1, "cancelled": 2}
 #: After so many looks, somebody is told that nobody works.
 _PATIENCE = 5
 
+#: Seconds for which a database that is away is waited for.
+_AWAY = 60.0
+
+R = t.TypeVar("R")
+
 
 def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -> t.NoReturn:
     """Show a backfill whenever it has changed, until it ends. Exit with how it ended.
 
     :param interval: seconds between two looks at it.
     """
-    states = _states(lambda: read(host, backfill_id), interval)
+    states = _states(host, lambda: read(host, backfill_id), interval)
     seen = _say_what_is_missing(host, states, backfill_id)
     if as_json or not can_be_drawn_on():
         seen = _follow_in_lines(seen, _tell_json if as_json else _tell_line)
@@ -56,14 +62,30 @@ def follow(host: Host, backfill_id: str, as_json: bool, interval: float = 1.0) -
     raise click.exceptions.Exit(EXIT[last["status"]])
 
 
-def _states(read: Callable[[], dict[str, t.Any]], interval: float) -> Iterator[dict[str, t.Any]]:
+def _states(
+    host: Host, read: Callable[[], dict[str, t.Any]], interval: float
+) -> Iterator[dict[str, t.Any]]:
     """Yield a backfill again and again, until it has ended."""
+    shown = read()
     while True:
-        shown = read()
         yield shown
         if shown["status"] in EXIT:
             return
         time.sleep(interval)
+        shown = _patiently(host, read)
+
+
+def _patiently(host: Host, read: Callable[[], R]) -> R:
+    """Read what was there before, though the database may be away for a while."""
+    until = time.monotonic() + _AWAY
+    while True:
+        try:
+            return read()
+        except Exception as error:
+            undo(host.table.session)
+            if not dbapi.passes(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def _say_what_is_missing(
@@ -75,7 +97,7 @@ def _say_what_is_missing(
         yield shown
         looks += 1
         if looks >= _PATIENCE and not told and shown["status"] in ACTIVE:
-            why = _no_worker(host, backfill_id)
+            why = _patiently(host, lambda: _no_worker(host, backfill_id))
             told = why is not None
             looks = 0
             if why is not None:
