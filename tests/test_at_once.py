@@ -15,6 +15,12 @@ START |= {"interval_units": 1, "status": "initial"}
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
+def is_an_end(statement, parameters):
+    if not statement.startswith("UPDATE backfill_run") or not isinstance(parameters, dict):
+        return False
+    return "completed" in parameters.values()
+
+
 @pytest.fixture
 def ends(listen):
     """The ends of runs that a host's database gets: whether each commits itself."""
@@ -22,9 +28,8 @@ def ends(listen):
 
     def hear(host):
         def execute(connection, cursor, statement, parameters, *rest):
-            if statement.startswith("UPDATE backfill_run") and "completed_at" in statement:
-                if "completed" in parameters.values():
-                    heard.append(cursor.connection.autocommit)
+            if is_an_end(statement, parameters):
+                heard.append(cursor.connection.autocommit)
 
         with host.app.app_context():
             listen(host.db.engine, "before_cursor_execute", execute)
@@ -166,3 +171,62 @@ def test_where_that_statement_fails_a_transaction_follows(own_runner, listen, en
     assert len(failed) == 2
     assert completed(own_runner)
     assert own_runner.get()["metrics"] == {"rows": 2}
+
+
+SET = "SET app.tenant = 'mine'"
+LOCAL = "SELECT set_config('app.tenant', 'mine', true)"
+
+
+def refuse(connection, options):
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        raise ValueError("the host's own")
+
+
+#: What a host does with the connections of its engine.
+HOOKS = {
+    "checkout": lambda driver, *rest: driver.cursor().execute(SET),
+    "checkout, local": lambda driver, *rest: driver.cursor().execute(LOCAL),
+    "connect": lambda driver, *rest: driver.cursor().execute(SET),
+    "checkin": lambda driver, *rest: driver.cursor().execute(SET),
+    "engine_connect": lambda connection: connection.exec_driver_sql(SET) and None,
+    "begin": lambda connection: connection.exec_driver_sql(LOCAL) and None,
+    "set_connection_execution_options": refuse,
+}
+
+
+@pytest.mark.parametrize("of", ["engine", "class"])
+@pytest.mark.parametrize("how", HOOKS)
+def test_what_a_hook_of_the_hosts_has_set_is_set_at_each_end(own_runner, listen, how, of):
+    tenants, event = [], how.partition(",")[0]
+
+    def execute(connection, cursor, statement, parameters, *rest):
+        if is_an_end(statement, parameters):
+            with cursor.connection.cursor() as asked:
+                asked.execute("SELECT current_setting('app.tenant', true)")
+                tenants.append(asked.fetchone()[0])
+
+    with own_runner.app.app_context():
+        engine = own_runner.db.engine
+    of_pool = event in ("checkout", "connect", "checkin")
+    of_class = sa.pool.Pool if of_pool else sa.engine.Connection
+    target = engine if of == "engine" else of_class
+    engine.dispose()
+    listen(target, event, HOOKS[how])
+    listen(engine, "before_cursor_execute", execute)
+    own_runner.blueprint.runner(lambda run: None)
+    own_runner.put({**START, "end_datetime": "2023-03-06"})
+    own_runner.work(concurrency=2)
+    assert own_runner.stored("status", "attempt") == [("completed", 1)] * 6
+    assert engine.pool.checkedout() == 0
+    # What is set at other moments is undone by the pool, as ever.
+    if event in ("checkout", "engine_connect", "begin"):
+        assert tenants == ["mine"] * 6
+
+
+def test_threads_that_share_a_connection_end_their_runs_in_transactions(database_url, ends):
+    host = Host(database_url, poolclass=sa.StaticPool)
+    host.serve(run_model=host.run_model())
+    host.blueprint.runner(lambda run: None)
+    assert ends(host) == [False, False]
+    assert completed(host)
+    host.close()

@@ -325,3 +325,22 @@ def test_a_worker_ends_a_backfill_as_soon_as_its_last_run_is_free(locking):
     locking.work(tell=tell)
     backfill = locking.get()
     assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 2})
+
+
+def test_an_edit_does_not_end_a_backfill_of_which_a_run_is_still_to_be_added_up(locking):
+    locking.put(START)
+    [first] = locking.claim()
+    with locking.app.app_context():
+        locking.blueprint.runs.finish(first, "completed", {"rows": 1}, later=True)
+        model = locking.blueprint.host.run_model
+        locking.db.session.execute(
+            sa.select(model.id).where(model.id == first.id).with_for_update()
+        )
+        shorter = {"backfill": {"end_datetime": "2023-03-01"}}
+        client = locking.app.test_client()
+        changed = apart(lambda: client.put(URL, json=shorter))
+        assert (changed.status_code, changed.json["backfill"]["status"]) == (200, "running")
+        locking.db.session.rollback()
+    locking.recover()
+    backfill = locking.get()
+    assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 1})

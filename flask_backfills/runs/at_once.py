@@ -5,8 +5,6 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping
 
-import sqlalchemy as sa
-
 from ..tables.autocommit import autocommit
 from ..tables.run_table import RunTable
 from .ending import Mine
@@ -22,11 +20,12 @@ def complete_at_once(
     """
     if mine.started_at is None or runs.is_older(mine.started_at, 1):
         return False
+    held = {**mine.holds, runs.columns["status"]: runs.member("running")}
     try:
-        if (connection := autocommit(runs.database)) is None:
-            return False
-        with connection:
-            held = {**mine.holds, runs.columns["status"]: runs.member("running")}
+        with autocommit(runs.database) as connection:
+            if connection is None:
+                return False
             return runs.prepared.update(runs.completed(metrics, error), held, connection) == 1
-    except (sa.exc.DBAPIError, sa.exc.TimeoutError):
+    except Exception:
+        # Whatever it was, be it a hook of the host's: a transaction may do it, or tell.
         return False

@@ -5,6 +5,10 @@ Only where nobody can tell the difference.
 
 from __future__ import annotations
 
+import typing as t
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 
 from .database import Database
@@ -12,15 +16,36 @@ from .isolation import STRICT
 from .session import is_heard
 
 
-def autocommit(database: Database) -> sa.Connection | None:
+@contextmanager
+def autocommit(database: Database) -> Iterator[sa.Connection | None]:
     """A connection that commits each statement; ``None`` where that is not the same, or costs more.
 
-    Other drivers than PostgreSQL's ask the database to commit so, and to end that.
+    psycopg's alone: others ask the database to commit so, or undo what a hook of the host's has
+    set on the connection.
     """
     session = database.session
     bind = session.get_bind(database.mapper)
-    if bind.dialect.name != "postgresql" or not isinstance(bind, sa.Engine) or is_heard(session):
-        return None
-    if bind.dispatch.begin or bind.dispatch.commit or database.level in STRICT:
-        return None
-    return bind.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if not isinstance(bind, sa.Engine) or bind.driver != "psycopg" or is_heard(session):
+        yield None
+        return
+    if database.shares_a_connection or database.level in STRICT:
+        yield None
+        return
+    with bind.connect() as connection:
+        if _is_heard(connection) or _is_used(connection):
+            yield None
+        else:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _is_heard(connection: sa.Connection) -> bool:
+    """Whether the host listens for what does not happen then."""
+    told = connection.dispatch
+    return bool(told.begin or told.commit or told.set_connection_execution_options)
+
+
+def _is_used(connection: sa.Connection) -> bool:
+    """Whether a hook of the host's has begun a transaction, in which its settings may be."""
+    driver = t.cast(t.Any, connection.connection.dbapi_connection)
+    # That of psycopg.pq.TransactionStatus.IDLE
+    return connection.in_transaction() or driver.info.transaction_status != 0
