@@ -5,7 +5,6 @@ Only where nobody can tell the difference.
 
 from __future__ import annotations
 
-import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,8 +19,8 @@ from .session import is_heard
 def autocommit(database: Database) -> Iterator[sa.Connection | None]:
     """A connection that commits each statement; ``None`` where that is not the same, or costs more.
 
-    psycopg's alone: others ask the database to commit so, or undo what a hook of the host's has
-    set on the connection.
+    psycopg's alone. Others ask the database to commit so, or undo what a hook of the host's has
+    set on the connection before. psycopg refuses that: it raises.
     """
     session = database.session
     bind = session.get_bind(database.mapper)
@@ -32,7 +31,7 @@ def autocommit(database: Database) -> Iterator[sa.Connection | None]:
         yield None
         return
     with bind.connect() as connection:
-        if _is_heard(connection) or _is_used(connection):
+        if _is_heard(connection):
             yield None
         else:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -42,10 +41,3 @@ def _is_heard(connection: sa.Connection) -> bool:
     """Whether the host listens for what does not happen then."""
     told = connection.dispatch
     return bool(told.begin or told.commit or told.set_connection_execution_options)
-
-
-def _is_used(connection: sa.Connection) -> bool:
-    """Whether a hook of the host's has begun a transaction, in which its settings may be."""
-    driver = t.cast(t.Any, connection.connection.dbapi_connection)
-    # That of psycopg.pq.TransactionStatus.IDLE
-    return connection.in_transaction() or driver.info.transaction_status != 0
