@@ -218,7 +218,7 @@ def test_what_a_hook_of_the_hosts_has_set_is_set_at_each_end(own_runner, listen,
     own_runner.work(concurrency=2)
     assert own_runner.stored("status", "attempt") == [("completed", 1)] * 6
     assert engine.pool.checkedout() == 0
-    # What is set at other moments is undone by the pool, as ever.
+    # What is set at other moments is undone by the pool, as ever, if nobody commits first.
     if event in ("checkout", "engine_connect", "begin"):
         assert tenants == ["mine"] * 6
 

@@ -5,6 +5,7 @@ Only where nobody can tell the difference.
 
 from __future__ import annotations
 
+import typing as t
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,10 +18,10 @@ from .session import is_heard
 
 @contextmanager
 def autocommit(database: Database) -> Iterator[sa.Connection | None]:
-    """A connection that commits each statement; ``None`` where that is not the same, or costs more.
+    """A connection for one statement, which commits it; ``None`` where a session is to do that.
 
-    psycopg's alone. Others ask the database to commit so, or undo what a hook of the host's has
-    set on the connection before. psycopg refuses that: it raises.
+    psycopg's alone: others ask the database to commit each statement, or undo what a hook of the
+    host's has set on the connection before.
     """
     session = database.session
     bind = session.get_bind(database.mapper)
@@ -31,13 +32,21 @@ def autocommit(database: Database) -> Iterator[sa.Connection | None]:
         yield None
         return
     with bind.connect() as connection:
-        if _is_heard(connection):
-            yield None
+        if _is_heard(connection) or _is_used(connection):
+            yield connection
+            connection.commit()
         else:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _is_heard(connection: sa.Connection) -> bool:
-    """Whether the host listens for what does not happen then."""
+    """Whether the host listens for what does not happen without a transaction."""
     told = connection.dispatch
     return bool(told.begin or told.commit or told.set_connection_execution_options)
+
+
+def _is_used(connection: sa.Connection) -> bool:
+    """Whether a hook of the host's has begun a transaction, in which its settings may be."""
+    driver = t.cast(t.Any, connection.connection.dbapi_connection)
+    # Zero is psycopg.pq.TransactionStatus.IDLE.
+    return connection.in_transaction() or driver.info.transaction_status != 0

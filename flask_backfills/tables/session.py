@@ -234,4 +234,4 @@ def _rolled_back(session: Session) -> None:
 
 
 #: What listens to sessions that is no host's.
-_OURS = {_begun, _commits, _created, _executed, _rolled_back}
+_OURS = (_begun, _commits, _created, _executed, _rolled_back)
