@@ -163,7 +163,7 @@ def _end(
     error: str | None,
 ) -> str | None:
     try:
-        later = later and host.runs.can_wait
+        later = later and host.run_table.keeps_ends
         recorded = host.runs.finish(run, status, metrics, error, later=later)
         return status if recorded else None
     except BaseException as raised:

@@ -344,3 +344,24 @@ def test_an_edit_does_not_end_a_backfill_of_which_a_run_is_still_to_be_added_up(
     locking.recover()
     backfill = locking.get()
     assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 1})
+
+
+@pytest.mark.parametrize("which", ["waits", "has ended"])
+def test_no_worker_waits_to_end_a_backfill_that_has_failed_too_often(locking, which):
+    locking.put({**START, "end_datetime": "2023-03-03", "settings": {"max_failures": 1}})
+    first, second = locking.claim(), locking.claim()
+    locking.end(first[0])
+    ids = locking.stored("id")
+    with locking.app.app_context():
+        locking.blueprint.runs.finish(second[0], "failed", later=True)
+        model = locking.blueprint.host.run_model
+        mine = ids[2] if which == "waits" else ids[0]
+        locking.db.session.execute(sa.select(model.id).where(model.id == mine).with_for_update())
+        assert apart(locking.recover) == 0
+        # One that has ended, and is added up, keeps nobody from anything.
+        found = apart(lambda: locking.get()["status"])
+        assert found == ("running" if which == "waits" else "failed")
+        locking.db.session.rollback()
+    locking.recover()
+    assert locking.get()["status"] == "failed"
+    assert locking.stored("status") == ["completed", "failed", "cancelled"]

@@ -32,6 +32,7 @@ from .hand_out import HandOut
 from .hand_out import Variables
 from .lease import lease
 from .progress import Progress
+from .rollup import Blocked
 from .rollup import Rollup
 from .upkeep import Upkeep
 
@@ -137,13 +138,8 @@ class Queue:
             key = getattr(run, "backfill_id", None)
             if key is None:
                 key = self.progress.backfill_of(run)
-            self.upkeep.roll_up(key, metrics if recorded and not self.can_wait else None)
+            self.upkeep.roll_up(key, metrics if recorded and not self.runs.keeps_ends else None)
         return recorded
-
-    @property
-    def can_wait(self) -> bool:
-        """Whether what follows from an end is known from rows, so that it can be done later."""
-        return {"heartbeat_at", "metrics"} <= self.runs.columns.keys()
 
     def interrupted(self, run: t.Any, error: str) -> None:
         """Let a run wait again whose own work the database has undone."""
@@ -249,6 +245,8 @@ def _claim(
             locked += [key] if backfill is None else []
             found = []
             signals.tell(queue.table.session, queue.schema, backfill, changes)
+        except Blocked:
+            locked.append(key)
         except Exception as error:
             leave(queue, found)
             if theirs and not claimed:

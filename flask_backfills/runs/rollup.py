@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from collections.abc import Iterator
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -30,6 +31,16 @@ from . import metrics
 from .flight import Flight
 from .flight import Held
 from .spared import Spared
+
+#: How many ids a statement names. PostgreSQL's protocol takes 65,535 parameters.
+MOST_IDS = 10_000
+
+
+class Blocked(Exception):
+    """A backfill that a worker can't end, since somebody has a run locked that is to be cancelled.
+
+    Nothing is rolled up then, so that the next look does it all.
+    """
 
 
 class Rollup:
@@ -131,6 +142,7 @@ class Rollup:
     def _end(
         self, backfill: t.Any, statuses: Mapping[str, int] | None, flight: Flight | None
     ) -> Changes:
+        known = flight
         if statuses is None:
             if flight is None:
                 flight = Flight(self.runs, backfill)
@@ -147,8 +159,11 @@ class Rollup:
         ended = outcome(statuses, settings_of(backfill).get("max_failures"))
         if ended is None:
             return {}
-        if waiting:
+        if waiting and (known is None or not self.runs.keeps_ends):
             self.cancel(backfill)
+        elif waiting and not self._cancel_waiting(backfill):
+            # A worker does not wait for that, as people do.
+            raise Blocked
         canary.lift(self.runs.backfills, backfill)
         return enter(backfill, ended, self.schema)
 
@@ -172,12 +187,29 @@ class Rollup:
             running = self.runs.of(backfill), self.runs.has("running"), *criteria
             free = unlocked_of(self.runs, *running, referred=True)
             active = self.runs.has("initial") | self.runs.columns["id"].in_(free)
+        return self.runs.update(self._cancelled(), self.runs.of(backfill), active, *criteria)
+
+    def _cancel_waiting(self, backfill: t.Any) -> bool:
+        """Cancel every run that waits, unless somebody has one of them locked."""
+        waiting = self.runs.of(backfill), self.runs.has("initial")
+        if self.runs.database.is_sqlite:
+            return self.cancel(backfill) > 0
+        free = unlocked_of(self.runs, *waiting, referred=True)
+        count = sa.select(sa.func.count()).select_from(self.runs.table).where(*waiting)
+        if len(free) < self.runs.database.execute(count).scalar():
+            return False
+        # By their keys: an UPDATE of MySQL's would wait for others, too.
+        for some in _pieces(list(free)):
+            self.runs.update(self._cancelled(), self.runs.columns["id"].in_(some))
+        return True
+
+    def _cancelled(self) -> dict[str, t.Any]:
         values = self.runs.row(status="cancelled", completed_at=self.runs.now())
         beat = self.runs.columns.get("heartbeat_at")
         ended = self.runs.columns.get("completed_at")
         if beat is not None and ended is not None:
             values[ended.key] = sa.case((beat.is_(None), values[ended.key]), else_=None)
-        return self.runs.update(values, self.runs.of(backfill), active, *criteria)
+        return values
 
     def fails_too_often(self, backfill: t.Any) -> bool:
         """Whether ``settings.max_failures`` is reached, so that nothing else is executed."""
@@ -196,3 +228,9 @@ class Rollup:
         asked = [query, query.where(*wanted)] if wanted and least > 1 else [query.where(*wanted)]
         latest, execute = self.runs.database.latest, self.runs.database.execute
         return all(execute(latest(one)).first() is not None for one in asked)
+
+
+def _pieces(ids: list[t.Any]) -> Iterator[list[t.Any]]:
+    """As many ids as a statement takes, again and again."""
+    for first in range(0, len(ids), MOST_IDS):
+        yield ids[first : first + MOST_IDS]

@@ -21,6 +21,7 @@ from .followed import record_of_worker
 from .hand_out import HandOut
 from .lease import lease
 from .progress import Progress
+from .rollup import Blocked
 
 
 class Upkeep:
@@ -70,6 +71,8 @@ class Upkeep:
                 if backfill is not None:
                     break
             done = done or (backfill is None and not self.table.is_there(backfill_id))
+        except Blocked:
+            return False
         except Exception as error:
             told = dbapi.told(error)
             self._seldom.warn(backfill_id, "Backfill %s is rolled up later: %s", told)
@@ -105,6 +108,8 @@ class Upkeep:
 
             try:
                 backfill, count, changes = self.table.database.again(take_back)
+            except Blocked:
+                continue
             except Exception as error:
                 # The host's own functions may refuse it; the others must not wait for that.
                 warn("Backfill %s is skipped: %s", key, dbapi.told(error))

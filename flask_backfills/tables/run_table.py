@@ -84,6 +84,11 @@ class RunTable:
         """Whether the run model tells wanted runs from history."""
         return "wanted" in self.columns
 
+    @property
+    def keeps_ends(self) -> bool:
+        """Whether what follows from an end is known from rows, so that it can be done later."""
+        return {"heartbeat_at", "metrics"} <= self.columns.keys()
+
     def key_of(self, run: t.Any) -> t.Any:
         return getattr(run, self.key.key)
 
