@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import click
 
-from .. import dbapi
 from ..host import Host
 from ..rules.lifecycle import ACTIVE
 from ..rules.settings import to_do
@@ -77,15 +76,7 @@ def _states(
 
 def _patiently(host: Host, read: Callable[[], R]) -> R:
     """Read what was there before, though the database may be away for a while."""
-    until = time.monotonic() + _AWAY
-    while True:
-        try:
-            return read()
-        except Exception as error:
-            undo(host.table.session)
-            if not dbapi.passes(error) or time.monotonic() > until:
-                raise
-        time.sleep(0.5)
+    return host.table.database.again(read, keep=False, seconds=_AWAY)
 
 
 def _say_what_is_missing(
