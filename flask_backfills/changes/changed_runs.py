@@ -16,13 +16,13 @@ from ..runs.flight import Flight
 from ..runs.followed import noted
 from ..runs.followed import record
 from ..runs.lease import lease
-from ..runs.planned import in_chunks
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.event_table import acting
+from ..tables.run_table import in_chunks
 from ..tables.run_table import moment
 from ..tables.settings import settings_of
 from ..tables.unlocked import unlocked_of

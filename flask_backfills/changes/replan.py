@@ -24,9 +24,9 @@ from ..rules.window import Window
 from ..runs import canary
 from ..runs.addition import Addition
 from ..runs.flight import Flight
-from ..runs.planned import CHUNK
 from ..runs.planned import Planned
 from ..tables.assign import Changes
+from ..tables.run_table import CHUNK
 from ..tables.settings import settings_of
 from .expansion import DECISIVE
 from .expansion import Expansion

@@ -10,7 +10,7 @@ from .. import errors
 from ..rules.coverage import completed_wholly
 from ..rules.window import Window
 from ..runs import coverage
-from ..runs.planned import CHUNK
+from ..tables.run_table import CHUNK
 from ..tables.run_table import RunTable
 from .expansion import Expansion
 

@@ -18,14 +18,14 @@ def complete_at_once(
     :returns: ``False`` if that is to be done in a transaction: since there is more to ask, such
         as whether it has taken too long, or since it failed.
     """
-    if mine.started_at is None or runs.is_older(mine.started_at, 1):
+    if not mine.is_young:
         return False
-    held = {**mine.holds, runs.columns["status"]: runs.member("running")}
     try:
         with autocommit(runs.database) as connection:
             if connection is None:
                 return False
-            return runs.prepared.update(runs.completed(metrics, error), held, connection) == 1
+            values = runs.completed(metrics, error)
+            return runs.prepared.update(values, mine.running, connection) == 1
     except Exception:
         # Whatever it was, be it a hook of the host's: a transaction may do it, or tell.
         return False

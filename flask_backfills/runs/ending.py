@@ -40,6 +40,7 @@ class Mine:
 
     def __init__(self, runs: RunTable, run: t.Any, attempt: int | None = None) -> None:
         whole = isinstance(run, runs.model)
+        self._runs = runs
         self.id = runs.key_of(run) if whole else run
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
@@ -53,6 +54,16 @@ class Mine:
         self._column = None if self._attempt is None else runs.columns.get("attempt")
         if self._column is not None:
             self.holds[self._column] = self._attempt
+
+    @property
+    def running(self) -> dict[t.Any, t.Any]:
+        """What its row holds as long as it is running."""
+        return {**self.holds, self._runs.columns["status"]: self._runs.member("running")}
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it was begun less than a second ago, so that it can't be too late."""
+        return self.started_at is not None and not self._runs.is_older(self.started_at, 1)
 
     @property
     def row(self) -> list[t.Any]:
@@ -98,8 +109,7 @@ class Ending:
             values = self.runs.completed(metrics, error)
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
-            running = {self.runs.columns["status"]: self.runs.member("running")}
-            if not self.runs.prepared.update(values, {**mine.holds, **running}):
+            if not self.runs.prepared.update(values, mine.running):
                 raise Discarded
 
     def discard(self, mine: Mine) -> None:
@@ -246,7 +256,7 @@ class Ending:
 
     def _late(self, mine: Mine, lock: bool = False) -> tuple[t.Any, Mapping[str, t.Any]] | None:
         """What decides about a run that is over ``settings.run_timeout``, a second at the least."""
-        if mine.started_at is not None and not self.runs.is_older(mine.started_at, 1):
+        if mine.is_young:
             return None
         row, settings = self._row(mine, lock)
         seconds = settings.get("run_timeout")

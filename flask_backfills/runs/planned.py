@@ -20,6 +20,8 @@ from ..rules.plan import Entry
 from ..rules.plan import Run
 from ..rules.plan import Wanted
 from ..tables import columns
+from ..tables.run_table import CHUNK
+from ..tables.run_table import in_chunks
 from ..tables.run_table import RunTable
 from ..tables.unlocked import unlocked_of
 from .addition import Addition
@@ -28,18 +30,8 @@ from .flight import Flight
 from .lease import lease
 from .rollup import Rollup
 
-#: How many rows one statement writes.
-CHUNK = 1_000
-
 #: By column, from a wanted run to its value.
 Own = list[tuple[str, Callable[[Wanted], t.Any]]]
-
-
-def in_chunks(table: RunTable, ids: Iterable[t.Any]) -> Iterator[t.Any]:
-    """Criteria of the runs with some ids, so many at a time as one statement takes."""
-    known = list(ids)
-    for start in range(0, len(known), CHUNK):
-        yield table.columns["id"].in_(known[start : start + CHUNK])
 
 
 class Planned:

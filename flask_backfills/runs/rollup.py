@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
-from collections.abc import Iterator
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.event_table import EventTable
 from ..tables.logs import warn
+from ..tables.run_table import in_chunks
 from ..tables.run_table import RunTable
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
@@ -31,9 +31,6 @@ from . import metrics
 from .flight import Flight
 from .flight import Held
 from .spared import Spared
-
-#: How many ids a statement names. PostgreSQL's protocol takes 65,535 parameters.
-MOST_IDS = 10_000
 
 
 class Blocked(Exception):
@@ -199,8 +196,9 @@ class Rollup:
         if len(free) < self.runs.database.execute(count).scalar():
             return False
         # By their keys: an UPDATE of MySQL's would wait for others, too.
-        for some in _pieces(list(free)):
-            self.runs.update(self._cancelled(), self.runs.columns["id"].in_(some))
+        cancelled = self._cancelled()
+        for chunk in in_chunks(self.runs, free):
+            self.runs.update(cancelled, chunk)
         return True
 
     def _cancelled(self) -> dict[str, t.Any]:
@@ -228,9 +226,3 @@ class Rollup:
         asked = [query, query.where(*wanted)] if wanted and least > 1 else [query.where(*wanted)]
         latest, execute = self.runs.database.latest, self.runs.database.execute
         return all(execute(latest(one)).first() is not None for one in asked)
-
-
-def _pieces(ids: list[t.Any]) -> Iterator[list[t.Any]]:
-    """As many ids as a statement takes, again and again."""
-    for first in range(0, len(ids), MOST_IDS):
-        yield ids[first : first + MOST_IDS]

@@ -23,12 +23,8 @@ def autocommit(database: Database) -> Iterator[sa.Connection | None]:
     psycopg's alone: others ask the database to commit each statement, or undo what a hook of the
     host's has set on the connection before.
     """
-    session = database.session
-    bind = session.get_bind(database.mapper)
-    if not isinstance(bind, sa.Engine) or bind.driver != "psycopg" or is_heard(session):
-        yield None
-        return
-    if database.shares_a_connection or database.level in STRICT:
+    bind = database.session.get_bind(database.mapper)
+    if isinstance(bind, sa.Connection) or not _serves(database, bind):
         yield None
         return
     with bind.connect() as connection:
@@ -37,6 +33,13 @@ def autocommit(database: Database) -> Iterator[sa.Connection | None]:
             connection.commit()
         else:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _serves(database: Database, engine: sa.Engine) -> bool:
+    """Whether a connection of an engine does what a session would do."""
+    if engine.driver != "psycopg" or is_heard(database.session):
+        return False
+    return not database.shares_a_connection and database.level not in STRICT
 
 
 def _is_heard(connection: sa.Connection) -> bool:

@@ -6,6 +6,8 @@ Which runs there should be is for a plan, and which is next for the queue.
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from datetime import datetime
 from datetime import timezone
@@ -28,6 +30,9 @@ own_variables""".split()
 
 #: Before any moment that a column holds, so that an index serves for those that have one.
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+#: How many rows one statement writes.
+CHUNK = 1_000
 
 #: Characters of an error that are kept, where its column has no length.
 MAX_ERROR = 10_000
@@ -225,6 +230,13 @@ class RunTable:
             blank[at.key] = sa.case((beat.is_(None), sa.null()), else_=at)
         attempt = self.columns.get("attempt")
         return blank if attempt is None else {**blank, attempt.key: attempt + 1}
+
+
+def in_chunks(runs: RunTable, ids: Iterable[t.Any]) -> Iterator[t.Any]:
+    """Criteria of the runs with some ids, so many at a time as one statement takes."""
+    known = list(ids)
+    for start in range(0, len(known), CHUNK):
+        yield runs.columns["id"].in_(known[start : start + CHUNK])
 
 
 def _value(schema: RunSchema, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
