@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -286,22 +287,32 @@ def test_a_session_of_two_phases_is_worked_on(mariadb):
     assert found == (["completed"] * 2, {"rows": 2})
 
 
+@contextmanager
+def held(host, run_id):
+    """Within the block, the host's session has the row of a run locked."""
+    model = host.blueprint.host.run_model
+    with host.app.app_context():
+        host.db.session.execute(sa.select(model.id).where(model.id == run_id).with_for_update())
+        yield
+        host.db.session.rollback()
+
+
+def end_alone(host, run, *end):
+    """End a run, and leave what follows to the next claim, as a worker does."""
+    with host.app.app_context():
+        assert host.blueprint.runs.finish(run, *end, later=True)
+
+
 def test_nobody_waits_for_a_run_that_has_ended_and_that_somebody_has_locked(locking):
     locking.put(START)
     [first] = locking.claim()
-    with locking.app.app_context():
-        # What follows is left to the next claim, as a worker does.
-        locking.blueprint.runs.finish(first, "completed", {"rows": 1}, later=True)
-        model = locking.blueprint.host.run_model
-        locking.db.session.execute(
-            sa.select(model.id).where(model.id == first.id).with_for_update()
-        )
+    end_alone(locking, first, "completed", {"rows": 1})
+    with held(locking, first.id):
         [second] = apart(locking.claim)
         assert apart(lambda: locking.end(second, "completed", {"rows": 2}))
         backfill = apart(locking.get)
         # It does not end without all of its numbers.
         assert (backfill["status"], backfill["metrics"]) == ("running", {"rows": 2})
-        locking.db.session.rollback()
     locking.recover()
     backfill = locking.get()
     assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 3})
@@ -330,17 +341,12 @@ def test_a_worker_ends_a_backfill_as_soon_as_its_last_run_is_free(locking):
 def test_an_edit_does_not_end_a_backfill_of_which_a_run_is_still_to_be_added_up(locking):
     locking.put(START)
     [first] = locking.claim()
-    with locking.app.app_context():
-        locking.blueprint.runs.finish(first, "completed", {"rows": 1}, later=True)
-        model = locking.blueprint.host.run_model
-        locking.db.session.execute(
-            sa.select(model.id).where(model.id == first.id).with_for_update()
-        )
+    end_alone(locking, first, "completed", {"rows": 1})
+    with held(locking, first.id):
         shorter = {"backfill": {"end_datetime": "2023-03-01"}}
         client = locking.app.test_client()
         changed = apart(lambda: client.put(URL, json=shorter))
         assert (changed.status_code, changed.json["backfill"]["status"]) == (200, "running")
-        locking.db.session.rollback()
     locking.recover()
     backfill = locking.get()
     assert (backfill["status"], backfill["metrics"]) == ("completed", {"rows": 1})
@@ -352,16 +358,12 @@ def test_no_worker_waits_to_end_a_backfill_that_has_failed_too_often(locking, wh
     first, second = locking.claim(), locking.claim()
     locking.end(first[0])
     ids = locking.stored("id")
-    with locking.app.app_context():
-        locking.blueprint.runs.finish(second[0], "failed", later=True)
-        model = locking.blueprint.host.run_model
-        mine = ids[2] if which == "waits" else ids[0]
-        locking.db.session.execute(sa.select(model.id).where(model.id == mine).with_for_update())
+    end_alone(locking, second[0], "failed")
+    with held(locking, ids[2] if which == "waits" else ids[0]):
         assert apart(locking.recover) == 0
         # One that has ended, and is added up, keeps nobody from anything.
         found = apart(lambda: locking.get()["status"])
         assert found == ("running" if which == "waits" else "failed")
-        locking.db.session.rollback()
     locking.recover()
     assert locking.get()["status"] == "failed"
     assert locking.stored("status") == ["completed", "failed", "cancelled"]
