@@ -101,6 +101,7 @@ class Threads:
             try:
                 with self.app.app_context():
                     if not self._has_lost(run, late):
+                        self.host.run_table.begin_now(run)
                         status = perform(self.host, run, self.keeper, later=True)
                         self._tell(run, status)
             except BaseException:

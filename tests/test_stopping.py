@@ -1,5 +1,6 @@
 """Workers and runners that are told to stop."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -493,6 +494,26 @@ def test_nobody_waits_to_cancel_a_run_that_its_runner_has_locked(runner, how):
     assert runner.stored("status") == [first, "cancelled", "cancelled"]
     assert runner.get()["metrics"] == ({"rows": 1} if how == "returns" else None)
     assert runner.client.delete(URL).status_code == 200
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_run_that_was_claimed_ahead_has_begun_when_its_thread_took_it(hours, failing):
+    seen = []
+
+    @hours.blueprint.runner
+    def run(run):
+        seen.append(run.started_at)
+        time.sleep(0.005)
+        assert not failing
+
+    hours.work(concurrency=1)
+    # One after the other, as there was one thread.
+    times = sorted(hours.stored("started_at", "completed_at"))
+    assert len(times) == 145 == len(set(seen))
+    assert all(begun < ended for begun, ended in times)
+    assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(times))
+    # What the function sees is what is stored.
+    assert sorted(seen) == [begun for begun, _ in times]
 
 
 @takes_seconds

@@ -61,6 +61,11 @@ class Mine:
         return {**self.holds, self._runs.columns["status"]: self._runs.member("running")}
 
     @property
+    def begun(self) -> dict[str, t.Any]:
+        """Since when it is done, be it that it was claimed before; empty if that is not known."""
+        return self._runs.row(started_at=self.started_at) if self.started_at else {}
+
+    @property
     def is_young(self) -> bool:
         """Whether it was begun less than a second ago, so that it can't be too late."""
         return self.started_at is not None and not self._runs.is_older(self.started_at, 1)
@@ -109,7 +114,7 @@ class Ending:
             values = self.runs.completed(metrics, error)
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
-            if not self.runs.prepared.update(values, mine.running):
+            if not self.runs.prepared.update({**mine.begun, **values}, mine.running):
                 raise Discarded
 
     def discard(self, mine: Mine) -> None:

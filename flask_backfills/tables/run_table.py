@@ -13,6 +13,7 @@ from datetime import datetime
 from datetime import timezone
 
 import sqlalchemy as sa
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ..rules.lifecycle import STATUSES
 from . import columns
@@ -194,6 +195,13 @@ class RunTable:
             column = self.columns.get(name)
             if column is not None:
                 setattr(run, name, _value(self.schema, name, column, value))
+
+    def begin_now(self, run: t.Any) -> None:
+        """Let a run that was claimed ahead have begun now, as its end writes with the rest."""
+        column = self.columns.get("started_at")
+        if column is not None:
+            name = self.mapper.get_property_by_column(column).key
+            set_committed_value(run, name, moment(column, self.now()))
 
     def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
         """Write a row's values to every run that meets some criteria.
