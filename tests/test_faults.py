@@ -54,6 +54,77 @@ def test_what_a_dying_connection_has_interrupted_is_done_again(runner, method, r
     assert sorted(backfills) == sorted(expected[method])
 
 
+#: What only reads, and a change for which the pipeline is looked up first.
+READS = [
+    URL,
+    "/api/backfills/6",
+    LIST,
+    "/api/backfills?pipeline_uuid=arwen_starlight",
+    f"{URL}/runs",
+    f"{URL}/explain",
+    LIST.replace("/backfills", "/coverage?start_datetime=2023-01-01&end_datetime=2023-02-01"),
+    "/backfills/",
+    "/backfills/6",
+    "/backfills/6/edit",
+    "/backfills/6/live",
+    "/backfills/6/live/runs",
+]
+
+
+def cut_reads(host, request):
+    """A list of how often a connection that is about to read backfills is cut from now on."""
+    ask, kill = KILL[request.node.callspec.params["database_url"]]
+    left = []
+
+    def cut(connection, cursor, statement, *rest):
+        if left and statement.startswith("SELECT") and "FROM backfill" in statement:
+            cursor.execute(ask)
+            with host.db.engine.connect() as other:
+                other.execute(sa.text(kill.format(cursor.fetchone()[0])))
+            left.pop()
+
+    with host.app.app_context():
+        sa.event.listen(host.db.engine, "before_cursor_execute", cut)
+    return left
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+@pytest.mark.parametrize("path", READS)
+def test_what_is_read_is_read_again_when_its_connection_dies(runner, request, path):
+    expected = runner.client.get(path)
+    left = cut_reads(runner, request)
+    left += [1, 2]
+    answer = runner.client.get(path)
+    assert (answer.status_code, left) == (200, [])
+    if answer.is_json:
+        assert answer.json == expected.json
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+def test_a_pipeline_is_looked_up_again_when_its_connection_dies(runner, request):
+    left = cut_reads(runner, request)
+    left.append(1)
+    answer = runner.client.put("/api/backfills/6", json={"backfill": {"name": "new"}})
+    assert (answer.status_code, left, runner.get()["name"]) == (200, [], "new")
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+def test_what_is_read_is_not_read_again_where_the_host_has_changed_something(own_host, request):
+    """It is undone with the connection, and a 200 would hide that."""
+    visits = []
+
+    @own_host.app.before_request
+    def visit():
+        visits.append(1)
+        change = sa.update(own_host.model).values(name="by the host")
+        own_host.db.session.execute(change)
+
+    left = cut_reads(own_host, request)
+    left.append(1)
+    answer = own_host.client.get(URL)
+    assert (answer.status_code, left, len(visits)) == (503, [], 1)
+
+
 @pytest.mark.parametrize("database_url", list(KILL), indirect=True)
 @pytest.mark.parametrize("how", ["raises", "returns"])
 def test_a_run_whose_connection_is_cut_is_told_of_at_once(runner, request, how):

@@ -24,6 +24,7 @@ from ..changes.expansion import max_runs
 from ..changes.replan import Preview
 from ..host import Host
 from ..rules.sight import seen
+from ..tables.patience import reading
 from . import timeline
 from . import times
 from .access import warn_if_no_browser
@@ -101,7 +102,11 @@ class Frame(Blueprint):
 
     def shows(self, rule: str, endpoint: str, view: View) -> None:
         """Add a page, which changes nothing."""
-        self.add_url_rule(rule, endpoint, with_login(view))
+        self.add_url_rule(rule, endpoint, with_login(self.reads(view)))
+
+    def reads(self, view: View) -> View:
+        """A view that changes nothing, which is called again if the database interrupts it."""
+        return reading(self.host.table.database.opener, view)
 
     def changes(self, rule: str, endpoint: str, view: View) -> None:
         """Add a view for the form of a page.

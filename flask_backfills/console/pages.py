@@ -101,7 +101,7 @@ class ConsoleBlueprint(Frame):
                 methods=["POST"],
             )
         # No page, so not one to come back to after a login.
-        self.add_url_rule(f"{item}/live", "live", self.live_view)
+        self.add_url_rule(f"{item}/live", "live", self.reads(self.live_view))
 
     def detail_view(self, backfill_id: t.Any) -> ResponseReturnValue:
         backfill = self.find("detail", backfill_id)

@@ -65,8 +65,8 @@ def add_runs(frame: Frame, run_url: RunURL | None) -> None:
     # The same views, for the part of their pages that moves.
     live = "/<backfill_id>/live/runs"
     many, one = partial(runs_view, live=True), partial(run_view, live=True)
-    frame.add_url_rule(live, "live_runs", partial(many, frame, run_url))
-    frame.add_url_rule(f"{live}/<run_id>", "live_run", partial(one, frame, run_url))
+    frame.add_url_rule(live, "live_runs", frame.reads(partial(many, frame, run_url)))
+    frame.add_url_rule(f"{live}/<run_id>", "live_run", frame.reads(partial(one, frame, run_url)))
 
 
 class Filter(t.NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 from .. import dbapi
 from ..tables.database import Database
-from ..tables.database import Otherwise
+from ..tables.patience import Otherwise
 
 
 class Spared:

@@ -12,9 +12,9 @@ from .. import signals
 from ..tables.assign import Changes
 from ..tables.backfill_table import BackfillTable
 from ..tables.backfill_table import MOMENTS
-from ..tables.database import PATIENCE
 from ..tables.logs import Seldom
 from ..tables.logs import warn
+from ..tables.patience import PATIENCE
 from .flight import Flight
 from .followed import noted
 from .followed import record_of_worker

@@ -7,6 +7,7 @@ import time
 import typing as t
 from collections.abc import Callable
 from functools import cached_property
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.orm import lazyload
@@ -18,6 +19,7 @@ from . import columns
 from .columns import storable
 from .database import Database
 from .fields import held
+from .patience import patiently
 from .session import AnySession
 from .session import opener
 
@@ -123,7 +125,8 @@ class BackfillTable:
         if value is None:
             raise errors.NotFound()
         query = self._visible(self._of_any).with_only_columns(self.model.pipeline_uuid, self.key)
-        found = self.database.execute(query, {"backfill_id": value}).first()
+        execute = partial(self.database.execute, query, {"backfill_id": value})
+        found = patiently(self.database.opener, lambda: execute().first())
         if found is None or not self._is_same(found[1], backfill_id):
             raise errors.NotFound()
         return str(found[0])

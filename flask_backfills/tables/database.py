@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
-import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -24,13 +22,13 @@ from .clock import Clock
 from .isolation import level_of
 from .isolation import STRICT
 from .logs import log
+from .patience import PATIENCE
+from .patience import patiently
+from .patience import Unanswered
 from .session import has_begun
 from .session import has_changes
 from .session import has_work
 from .session import undo
-
-#: Seconds for which a request tries again before it is a 503.
-PATIENCE = 1.0
 
 #: What ``session.info`` knows of a transaction that we began, at READ COMMITTED.
 _OURS = "flask_backfills.ours"
@@ -41,14 +39,6 @@ _MYSQL = ("mysql", "mariadb")
 _ALONE = threading.RLock()
 
 R = t.TypeVar("R")
-
-
-class Otherwise(Exception):
-    """Raised in a transaction of ours that has to be done again, since it goes otherwise then."""
-
-
-class Unanswered(sa.exc.OperationalError):
-    """A commit that may have been done or not: the connection was lost before the answer."""
 
 
 class Database:
@@ -132,24 +122,12 @@ class Database:
         :param seconds: the time for which it is tried.
         :param twice: whether it may be done again if the answer to its commit was lost.
         """
-        until = time.monotonic() + seconds
-        pause = 0.01
-        # What the host has in the session is the host's: it would be lost, and not tried again.
-        alone = not has_changes(self.session)
-        while True:
-            try:
-                with self.transaction(keep=keep, ranges=ranges):
-                    return do()
-            except Otherwise:
-                continue
-            except Exception as error:
-                passes = alone and dbapi.passes(error)
-                if not twice and isinstance(error, Unanswered):
-                    passes = False
-                if not passes or time.monotonic() + pause > until:
-                    raise
-            time.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, 1)
+
+        def once() -> R:
+            with self.transaction(keep=keep, ranges=ranges):
+                return do()
+
+        return patiently(self.opener, once, seconds=seconds, twice=twice)
 
     def begin_writing(self) -> None:
         """On SQLite, take the write lock: it has no FOR UPDATE."""
