@@ -101,7 +101,8 @@ class Threads:
             try:
                 with self.app.app_context():
                     if not self._has_lost(run, late):
-                        self.host.run_table.begin_now(run)
+                        # Not when it was claimed, be it a moment ago.
+                        self.host.run_table.note(run, started_at=self.host.run_table.now())
                         status = perform(self.host, run, self.keeper, later=True)
                         self._tell(run, status)
             except BaseException:

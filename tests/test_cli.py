@@ -414,6 +414,42 @@ def test_a_worker_tells_of_its_runs_in_json(flask, runner, started):
     ]
 
 
+def test_what_a_worker_tells_of_a_run_is_what_is_stored(flask, runner, started):
+    @runner.blueprint.runner
+    def run(run):
+        if run.variables["ds"] == "2023-07-11":
+            raise ValueError("no file")
+
+    told = [json.loads(line)["run"] for line in flask("work --once --json").stdout.splitlines()]
+    path = f"{started}/runs?_limit=100"
+    stored = {run["id"]: run for run in runner.read(path)["runs"]}
+    assert {run["id"]: run for run in told} == stored
+    assert {run["error"] for run in told} == {None, "no file"}
+
+
+def test_what_a_worker_tells_of_an_attempt_that_is_made_again_is_how_it_failed(flask, runner):
+    settings = {"max_attempts": 2, "retry_delay": 1}
+    window = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-12"}
+    window |= {"interval_type": "day", "interval_units": 1}
+    runner.put({**window, "settings": settings, "status": "initial"})
+    failed = set()
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.key not in failed:
+            failed.add(run.key)
+            raise ValueError("no file")
+
+    told = [json.loads(line)["run"] for line in flask("work --once --json").stdout.splitlines()]
+    seen = sorted((run["key"], run["attempt"], run["status"], run["error"]) for run in told)
+    assert seen == sorted(
+        row
+        for key in failed
+        for row in [(key, 1, "failed", "no file"), (key, 2, "completed", None)]
+    )
+    assert all(run["started_at"] <= run["completed_at"] for run in told)
+
+
 def test_what_a_runner_returns_must_be_a_dict_or_none(flask, runner, started):
     @runner.blueprint.runner
     def run(run):

@@ -24,7 +24,7 @@ def complete_at_once(
         with autocommit(runs.database) as connection:
             if connection is None:
                 return False
-            values = {**mine.begun, **runs.completed(metrics, error)}
+            values = {**mine.begun, **runs.completed(mine.at, metrics, error)}
             return runs.prepared.update(values, mine.running, connection) == 1
     except Exception:
         # Whatever it was, be it a hook of the host's: a transaction may do it, or tell.

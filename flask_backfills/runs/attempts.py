@@ -52,19 +52,25 @@ class Attempts:
         return sum(self._lose(one, settings) for one in dead)
 
     def raised(
-        self, run: t.Any, settings: Mapping[str, t.Any], error: str | None
+        self,
+        run: t.Any,
+        settings: Mapping[str, t.Any],
+        error: str | None,
+        at: datetime | None = None,
     ) -> dict[str, t.Any]:
         """The values of a run that has raised: it waits for its next try, or has failed.
 
         :param run: a row with ``tries``, ``attempt`` and ``wanted``.
+        :param at: when it raised; now if ``None``.
         """
+        at = at or self.runs.now()
         tries = self._tries(run)
         unwanted = run.wanted is not None and not run.wanted
         if tries >= settings.get("max_attempts", 1) or unwanted:
             # Its lease stays until it is rolled up, so that a crash before that is made up for.
-            return self.runs.row(status="failed", completed_at=self.runs.now(), error=error)
-        at = self.runs.now() + timedelta(seconds=delay(settings, tries))
-        again = self.runs.row(available_at=at, error=error, heartbeat_at=None, worker=None)
+            return self.runs.row(status="failed", completed_at=at, error=error)
+        due = at + timedelta(seconds=delay(settings, tries))
+        again = self.runs.row(available_at=due, error=error, heartbeat_at=None, worker=None)
         return {**self._waits(), **again}
 
     def late(self, run: t.Any, settings: Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -42,6 +42,10 @@ class Mine:
         whole = isinstance(run, runs.model)
         self._runs = runs
         self.id = runs.key_of(run) if whole else run
+        #: Whether it is the run as it was claimed, and in nobody's session since.
+        self.is_detached = whole and sa.inspect(run).detached
+        #: When its worker said something of it, such as that it has ended.
+        self.at = runs.now()
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
         #: What its row holds, by column.
@@ -107,11 +111,11 @@ class Ending:
         # What the host's function has set on its own columns of the run, first.
         self.table.session.flush()
         if status == "failed":
-            values = self.attempts.raised(*self._row(mine, lock=True), error)
+            values = self.attempts.raised(*self._row(mine, lock=True), error, mine.at)
         elif self._late(mine):
             raise Discarded
         else:
-            values = self.runs.completed(metrics, error)
+            values = self.runs.completed(mine.at, metrics, error)
         # Its lease may have been renewed since the host's function has read something.
         with past_snapshot(self.table.database):
             if not self.runs.prepared.update({**mine.begun, **values}, mine.running):

@@ -133,6 +133,9 @@ class Queue:
         except Discarded:
             self.table.database.again(lambda: self.ending.discard(mine))
             recorded = False
+        if recorded and mine.is_detached:
+            ended = {"metrics": dict(metrics or {}), "error": error}
+            self.runs.note(run, status=status, completed_at=mine.at, **ended)
         if not later:
             # Be it that the answer to its commit was lost, and it was discarded the second time.
             key = getattr(run, "backfill_id", None)

@@ -196,12 +196,13 @@ class RunTable:
             if column is not None:
                 setattr(run, name, _value(self.schema, name, column, value))
 
-    def begin_now(self, run: t.Any) -> None:
-        """Let a run that was claimed ahead have begun now, as its end writes with the rest."""
-        column = self.columns.get("started_at")
-        if column is not None:
-            name = self.mapper.get_property_by_column(column).key
-            set_committed_value(run, name, moment(column, self.now()))
+    def note(self, run: t.Any, **values: t.Any) -> None:
+        """Let a detached run know what has become of it. That writes nothing."""
+        for name, value in values.items():
+            column = self.columns.get(name)
+            if column is not None:
+                attribute = self.mapper.get_property_by_column(column).key
+                set_committed_value(run, attribute, _value(self.schema, name, column, value))
 
     def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
         """Write a row's values to every run that meets some criteria.
@@ -214,10 +215,11 @@ class RunTable:
         query = sa.update(self.table).where(*criteria).values(values)
         return t.cast(int, self.database.execute(query).rowcount)
 
-    def completed(self, metrics: Mapping[str, t.Any], error: str | None) -> dict[str, t.Any]:
-        """What a run has that is completed now."""
-        now = self.now()
-        return self.row(status="completed", completed_at=now, error=error, metrics=dict(metrics))
+    def completed(
+        self, at: datetime, metrics: Mapping[str, t.Any], error: str | None
+    ) -> dict[str, t.Any]:
+        """What a run has that was completed at a moment."""
+        return self.row(status="completed", completed_at=at, error=error, metrics=dict(metrics))
 
     def requeued(self) -> dict[str, t.Any]:
         """What a run has that waits for another attempt."""
