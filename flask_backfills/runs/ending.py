@@ -42,8 +42,6 @@ class Mine:
         whole = isinstance(run, runs.model)
         self._runs = runs
         self.id = runs.key_of(run) if whole else run
-        #: Whether it is the run as it was claimed, and in nobody's session since.
-        self.is_detached = whole and sa.inspect(run).detached
         #: When its worker said something of it, such as that it has ended.
         self.at = runs.now()
         #: Since when, if it is known.

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy.orm import object_session
+
 from .. import dbapi
 from .. import signals
 from ..tables.assign import Changes
@@ -133,7 +135,7 @@ class Queue:
         except Discarded:
             self.table.database.again(lambda: self.ending.discard(mine))
             recorded = False
-        if recorded and mine.is_detached:
+        if recorded and isinstance(run, self.runs.model) and object_session(run) is None:
             ended = {"metrics": dict(metrics or {}), "error": error}
             self.runs.note(run, status=status, completed_at=mine.at, **ended)
         if not later:

@@ -13,7 +13,7 @@ from datetime import datetime
 from datetime import timezone
 
 import sqlalchemy as sa
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_dict
 
 from ..rules.lifecycle import STATUSES
 from . import columns
@@ -198,11 +198,11 @@ class RunTable:
 
     def note(self, run: t.Any, **values: t.Any) -> None:
         """Let a detached run know what has become of it. That writes nothing."""
+        known = instance_dict(run)
         for name, value in values.items():
-            column = self.columns.get(name)
-            if column is not None:
+            if (column := self.columns.get(name)) is not None:
                 attribute = self.mapper.get_property_by_column(column).key
-                set_committed_value(run, attribute, _value(self.schema, name, column, value))
+                known[attribute] = _value(self.schema, name, column, value)
 
     def update(self, values: Mapping[str, t.Any], *criteria: t.Any) -> int:
         """Write a row's values to every run that meets some criteria.
