@@ -142,3 +142,31 @@ def test_a_run_took_as_long_as_its_last_attempt(runner):
     for page in (path, f"{key}/runs"):
         shown = Console(runner).get(page)
         assert " d " not in shown and " s<" in shown
+
+
+@pytest.mark.parametrize("dry", ["", "?dry_run=true"])
+@pytest.mark.parametrize("sent", [{}, None, {"mine": 5}, {"rows": 70}])
+def test_metrics_that_are_sent_with_a_start_are_stored_as_sent(lent, sent, dry):
+    host = lent()
+    url = host.post(WEEK).headers["Location"]
+    for run in host.claim(limit=7):
+        host.end(run, "completed", {"rows": 10})
+    assert host.get(url)["metrics"] == {"rows": 70}
+    again = {"status": "initial", "settings": {"reprocess": "all"}}
+    shown = host.put({**again, "metrics": sent}, url + dry).json["backfill"]
+    assert shown["metrics"] == sent
+    if not dry:
+        assert host.get(url)["metrics"] == sent
+
+
+@pytest.mark.parametrize("cleared", [None, {}, {"mine": 5}])
+def test_metrics_that_were_cleared_are_those_of_the_runs_that_run_again(lent, cleared):
+    host = lent()
+    url = host.post(WEEK).headers["Location"]
+    for run in host.claim(limit=7):
+        host.end(run, "completed", {"rows": 10})
+    host.put({"metrics": cleared}, url)
+    host.put({"status": "initial", "settings": {"reprocess": "all"}}, url)
+    for run in host.claim(limit=7):
+        host.end(run, "completed", {"rows": 10})
+    assert host.get(url)["metrics"] == {**(cleared or {}), "rows": 70}

@@ -238,9 +238,12 @@ class Backfills(Reading):
             flush(self.table, self.schema, backfill, sent)
         if mark is not None:
             once.take(self.table, backfill, mark)
-        plan = None
+        plan, sums = None, getattr(backfill, "metrics", None)
         if self.planned is not None:
             plan = _plan(self, self.planned, backfill, before, changes, preview, reprocess)
+            if self.schema.key_of("metrics") in sent and getattr(backfill, "metrics", None) != sums:
+                # Who replaces the sums has them stored as sent, whichever runs run again.
+                backfill.metrics = sums
         if is_pending(self.table.session):
             # Of a preview only now: a row that is written is locked, and planning may take long.
             flush(self.table, self.schema, backfill, sent)

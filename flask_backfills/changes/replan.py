@@ -113,8 +113,7 @@ def follow(
             _choose_canary(runs, backfill, tally, preview)
         elif preview is None and "settings" in changes:
             canary.follow(runs.table, backfill, *changes["settings"])
-        if not tally.is_behind:
-            _merge(changes, rollup.settle(backfill, tally.statuses))
+        _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
     if "settings" in changes:
         if preview is None:
@@ -145,7 +144,6 @@ def _replan(
         runs.rollup.fold(backfill, flight)
     values = expansion.values(backfill)
     tally = Tally([values, getattr(backfill, "variables", None), reprocess])
-    tally.is_behind = preview is None and bool(flight.ended)
     tally.reprocess = reprocess
     asked = expansion.of(backfill)
     criteria: tuple[t.Any, ...] = ()

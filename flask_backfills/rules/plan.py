@@ -174,8 +174,6 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         #: For a start, which runs it runs again; one of :data:`REPROCESS`.
         self.reprocess: str | None = None
-        #: Whether a run has ended that is still to be added up, since somebody has it locked.
-        self.is_behind = False
         self._digest = hashlib.sha256(canonical(about).encode())
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from ..rules.lifecycle import ACTIVE
 from ..tables import columns
 from ..tables.prepared import holds
@@ -51,8 +53,8 @@ class Flight:
     def __init__(self, runs: RunTable, backfill: t.Any) -> None:
         query = runs.prepared.once(
             ("flight",),
-            lambda: runs.in_flight(*Held._fields).where(
-                holds(runs.columns["backfill_id"], "backfill")
+            lambda: _rows(runs).where(
+                holds(runs.columns["backfill_id"], "backfill"), runs.is_in_flight()
             ),
         )
         sent = {"backfill": runs.backfills.key_of(backfill)}
@@ -95,6 +97,16 @@ class Flight:
 
     def without(self, gone: list[Held]) -> None:
         self.held = [one for one in self.held if one not in gone]
+
+
+def locked(runs: RunTable, *criteria: t.Any) -> list[Held]:
+    """The runs that meet some criteria as they stand now, locked; a 503 soon if one is already."""
+    query = _rows(runs).where(*criteria).with_for_update(nowait=True, key_share=True)
+    return [_held(runs, row) for row in runs.database.execute(query)]
+
+
+def _rows(runs: RunTable) -> t.Any:
+    return sa.select(*[runs.columns.get(one, sa.null()).label(one) for one in Held._fields])
 
 
 def _held(runs: RunTable, row: t.Any) -> Held:

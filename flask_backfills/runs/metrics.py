@@ -55,9 +55,16 @@ def add(there: t.Any, metrics: t.Any, sign: int = 1) -> dict[str, t.Any]:
     {'rows': 3, 'note': 'x'}
     >>> add(add({"euros": 0.1}, {"euros": 0.2}), {"euros": 0.3}, -1)
     {'euros': 0.0}
+
+    Nothing is taken away from what somebody has cleared:
+
+    >>> add({"mine": 1}, {"rows": 2}, -1)
+    {'mine': 1}
     """
     sums = dict(there) if isinstance(there, Mapping) else {}
     for name, value in numbers_of(metrics).items():
+        if sign < 0 and name not in sums:
+            continue
         old = sums.get(name)
         try:
             total = _sum(numbers_of({name: old}).get(name, 0), sign * value)

@@ -27,6 +27,7 @@ from ..tables.unlocked import unlocked_of
 from .addition import Addition
 from .attempts import Attempts
 from .flight import Flight
+from .flight import locked
 from .lease import lease
 from .rollup import Rollup
 
@@ -103,7 +104,7 @@ class Planned:
         """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
         ids = unlocked_of(self.table, *criteria, referred=True)
         for chunk in in_chunks(self.table, ids):
-            self._subtract_metrics(backfill, chunk)
+            self._uncount(backfill, chunk)
             self.table.update(self.table.requeued(), chunk)
         return len(ids)
 
@@ -148,15 +149,24 @@ class Planned:
 
     def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
         ids = [row[self._of_run] for row in rows]
-        self._subtract_metrics(backfill, self.table.columns["id"].in_(ids))
+        self._uncount(backfill, self.table.columns["id"].in_(ids))
         self._update(rows, self.table.requeued())
 
-    def _subtract_metrics(self, backfill: t.Any, of_them: t.Any) -> None:
-        """What runs count again is not counted twice."""
-        metrics = self.table.columns.get("metrics")
-        if metrics is not None:
-            query = sa.select(metrics).where(of_them, metrics.is_not(None))
-            self.rollup.add_metrics(backfill, list(self._latest(query).scalars()), -1)
+    def _uncount(self, backfill: t.Any, of_them: t.Any) -> None:
+        """Take away the numbers of runs that count them again, and lock these runs.
+
+        One that has ended a moment ago, which needs no lock of the backfill's, was not added up:
+        there is nothing to take away, and nobody is at it any more.
+        """
+        metrics = self.table.columns.get("metrics", sa.null())
+        found = locked(self.table, of_them, self.table.is_in_flight() | metrics.is_not(None))
+        ended = [one.id for one in found if one.heartbeat_at and one.has_ended]
+        if ended:
+            self.table.update(
+                self.table.row(heartbeat_at=None), self.table.columns["id"].in_(ended)
+            )
+        counted = [one.metrics for one in found if one.id not in ended]
+        self.rollup.add_metrics(backfill, counted, -1)
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
         mine = self.table.columns["id"] == sa.bindparam(self._of_run)

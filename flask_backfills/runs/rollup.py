@@ -156,6 +156,12 @@ class Rollup:
         ended = outcome(statuses, settings_of(backfill).get("max_failures"))
         if ended is None:
             return {}
+        if flight is None:
+            # What is counted was read while runs may have ended.
+            flight = Flight(self.runs, backfill)
+            self.fold(backfill, flight)
+            if flight.ended:
+                return {}
         if waiting and (known is None or not self.runs.keeps_ends):
             self.cancel(backfill)
         elif waiting and not self._cancel_waiting(backfill):

@@ -138,16 +138,11 @@ class RunTable:
         """The criterion that a run's date is one of these or between them."""
         return self.date.between(moment(self.date, first), moment(self.date, last))
 
-    def in_flight(self, *names: str) -> t.Any:
-        """A SELECT of the few runs that workers have, or that are not rolled up yet.
+    def is_in_flight(self) -> t.Any:
+        """The criterion of the few runs that workers have, or that are not rolled up yet.
 
         A model without ``heartbeat_at`` knows only those that are running.
         """
-        unmapped = sa.null()
-        found = [self.columns.get(name, unmapped).label(name) for name in names]
-        return sa.select(*found).where(self.is_in_flight())
-
-    def is_in_flight(self) -> t.Any:
         beat = self.columns.get("heartbeat_at")
         if beat is None:
             return self.has("running")
