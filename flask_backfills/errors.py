@@ -150,7 +150,7 @@ class RunsRefused(http.Conflict):
 
 
 class StillActive(http.Conflict):
-    description = "It has runs that wait, or that a worker is at. Cancel it first, then delete it."
+    description = "It has runs that wait, or that a worker is at. Cancel it first, and delete it once no worker is at them."
 
 
 class ConstraintViolated(http.Conflict):

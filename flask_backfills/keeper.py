@@ -6,13 +6,16 @@ Its thread has a session of its own, so that a runner may take as long as it lik
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import datetime
 from datetime import timedelta
+from functools import partial
 
 import sqlalchemy as sa
 from flask import Flask
@@ -54,11 +57,19 @@ class _Kept:
 
 
 class Keeper:
-    """For a ``with`` block in which runs are done."""
+    """For a ``with`` block in which runs are done.
 
-    def __init__(self, app: Flask, host: Host) -> None:
+    :param late: called in an app context with the key of a backfill, of which a run takes longer
+        than ``settings.run_timeout``; rolls it up if ``None``. Receivers of the host's are called
+        then, for which no lease should wait that is another run's.
+    """
+
+    def __init__(
+        self, app: Flask, host: Host, late: Callable[[t.Any], object] | None = None
+    ) -> None:
         self.app = app
         self.host = host
+        self._late = late or partial(host.runs.upkeep.roll_up, wait=False)
         #: In their order: a run that was taken back may come again while it is still done here.
         self._kept: list[_Kept] = []
         self._lock = threading.Lock()
@@ -144,6 +155,11 @@ class Keeper:
         for one in self._now():
             one.current.request_stop()
 
+    def deaf(self, seconds: float) -> list[t.Any]:
+        """The runs that were told to stop so long ago, and go on."""
+        before = time.monotonic() - seconds
+        return [one.run for one in self._now() if one.current.stopped_at < before]
+
     def runs(self) -> list[t.Any]:
         """The runs that are not done yet."""
         return [one.run for one in self._now()]
@@ -199,11 +215,13 @@ class Keeper:
         if not kept:
             return
         newest = {self.host.run_table.key_of(one.run): one for one in kept}
-        ours = self.host.runs.still_ours([one.run for one in newest.values()])
+        ours, late = self.host.runs.look([one.run for one in newest.values()])
         for one in kept:
             key = self.host.run_table.key_of(one.run)
             if key not in ours or newest[key] is not one:
                 one.current.request_stop()
+        for backfill_id in late:
+            self._late(backfill_id)
 
 
 def _is_open(session: Session, transaction: SessionTransaction | None) -> bool:

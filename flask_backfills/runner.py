@@ -41,6 +41,8 @@ class CurrentRun:
     def __init__(self, run: t.Any) -> None:
         self.run = run
         self.stop = threading.Event()
+        #: When it was told to stop, by the machine's clock.
+        self.stopped_at = float("inf")
 
     @property
     def stop_requested(self) -> bool:
@@ -52,6 +54,7 @@ class CurrentRun:
         return self.stop.is_set()
 
     def request_stop(self) -> None:
+        self.stopped_at = min(self.stopped_at, time.monotonic())
         self.stop.set()
 
 
@@ -195,14 +198,14 @@ def _words(raised: BaseException) -> str:
             # Its text is the key alone, which says nothing of what is wrong with it.
             return f"{type(raised).__name__}: {told}"
         return told
-    except Exception:
+    except BaseException:
         return type(raised).__name__
 
 
 def _printable(raised: BaseException) -> t.Any:
     try:
         str(raised)
-    except Exception:
+    except BaseException:
         return None
     return raised
 

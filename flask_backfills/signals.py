@@ -75,7 +75,10 @@ def _send(
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, backfill=backfill, changes=changes)
-        except Exception:
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException:
+            # A cancelled task or a time-out of gevent's, too: what was changed is stored.
             undo(session)
             text = "A receiver of the signal %r failed: %r"
             log(logging.ERROR, text, signal.name, receiver, app=app, exc_info=True)

@@ -23,10 +23,19 @@ Tell = Callable[[t.Any, t.Optional[str]], None]
 
 
 class Threads:
-    """Threads that wait for runs. Their methods are for one other thread, that of the worker."""
+    """Threads that wait for runs. Their methods are for one other thread, that of the worker.
+
+    :param ended: takes the keys of backfills of which runs have ended.
+    """
 
     def __init__(
-        self, app: Flask, host: Host, keeper: Keeper, count: int, tell: Tell | None
+        self,
+        app: Flask,
+        host: Host,
+        keeper: Keeper,
+        count: int,
+        tell: Tell | None,
+        ended: queue.SimpleQueue[t.Any],
     ) -> None:
         self.app = app
         self.host = host
@@ -39,7 +48,7 @@ class Threads:
         self.waited = 0.0
         self._given: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+        self._ended = ended
         for number in range(count):
             # Daemons, since a runner that hangs must not keep the process.
             name = f"backfills-{number}"

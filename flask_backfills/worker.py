@@ -5,6 +5,7 @@ What a thread does with one run is in :mod:`.runner`.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 import typing as t
@@ -48,6 +49,10 @@ STUCK = 1.0
 LATE = timedelta(seconds=0.5)
 
 
+class Stuck(RuntimeError):
+    """The functions that a worker does were told to stop, and don't; and other runs wait."""
+
+
 def work(
     app: Flask,
     blueprint: Served | Host,
@@ -75,13 +80,16 @@ def work(
     :param idle: seconds between two checks for runs when there is nothing to do.
     :param tell: called with each run that has ended and the result of :func:`perform`.
     :raises ValueError: if the engine has too few connections for so many runs at a time.
+    :raises Stuck: if other runs wait, and all functions that it does were told to stop a lease
+        ago: nothing ends such a function but the end of the process.
     """
     host = host_of(blueprint)
     with app.app_context():
         if refusal := lacks_connections(host.table.database.engine, concurrency):
             raise ValueError(refusal)
-    with Keeper(app, host) as keeper:
-        _Worker(app, host, keeper, concurrency, tell).work(
+    ended: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+    with Keeper(app, host, ended.put) as keeper:
+        _Worker(app, host, keeper, Threads(app, host, keeper, concurrency, tell, ended)).work(
             once, stop or threading.Event(), hurry or threading.Event(), grace, idle
         )
 
@@ -89,15 +97,15 @@ def work(
 class _Worker:
     """The loop that feeds the threads of one worker."""
 
-    def __init__(
-        self, app: Flask, host: Host, keeper: Keeper, concurrency: int, tell: Tell | None
-    ) -> None:
+    def __init__(self, app: Flask, host: Host, keeper: Keeper, threads: Threads) -> None:
         self.app = app
         self.host = host
         self.keeper = keeper
-        self.threads = Threads(app, host, keeper, concurrency, tell)
-        self.ahead = Ahead(concurrency)
+        self.threads = threads
+        self.ahead = Ahead(threads.count)
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
+        #: Whether the tables are there, which a runner can't undo.
+        self.has_looked = False
         #: The backfills that are not in line with how their runs have ended, since when.
         self.behind: dict[t.Any, float] = {}
 
@@ -121,6 +129,8 @@ class _Worker:
             until = float("inf") if grace is None else time.monotonic() + grace
             while self.threads.busy and time.monotonic() < until and not hurry.is_set():
                 self._wait(min(0.1, idle))
+                with self.app.app_context():
+                    self._roll_up(set(self._ended()))
         finally:
             self._give_back_ahead()
             self.threads.end()
@@ -136,6 +146,7 @@ class _Worker:
         """Claim runs for the threads until there is a reason to stop."""
         looks = 0
         while not (stop.is_set() or hurry.is_set()):
+            self._refuse_to_hang()
             if self._has_enough(idle):
                 time.sleep(self.ahead.pause(self.threads.busy))
                 self._wait(idle)
@@ -149,6 +160,27 @@ class _Worker:
                 self._wait(pause if self.threads.free else idle)
             else:
                 stop.wait(pause)
+
+    def _refuse_to_hang(self) -> None:
+        """End where nothing else can be done, and is to be done."""
+        if self.threads.free or not self.keeper.deaf(0):
+            return
+        with self.app.app_context():
+            seconds = lease(self.host.run_table).total_seconds()
+            deaf = self.keeper.deaf(seconds)
+            if len(deaf) == self.threads.count and self._others_wait():
+                raise Stuck(
+                    f"The worker ends: each run that it does was told to stop {seconds:g} seconds"
+                    f" ago and goes on, such as {deaf[0].key} of backfill {deaf[0].backfill_id},"
+                    " and others wait. Start it again."
+                )
+
+    def _others_wait(self) -> bool:
+        try:
+            return bool(self.host.runs.active_backfills())
+        except Exception:
+            # As long as the database is away, another worker could do no more.
+            return False
 
     def _has_enough(self, idle: float) -> bool:
         """Whether there is no need to look for runs yet; where they are short, for several."""
@@ -177,17 +209,25 @@ class _Worker:
                 self.threads.give(found, late)
                 # A claim brings a backfill in line. The next look does what is locked, or ends now.
                 in_line = {run.backfill_id for run in found}
-                for key in ended:
-                    if key in in_line or self.host.runs.upkeep.roll_up(key, wait=False):
-                        del self.behind[key]
+                for key in ended & in_line:
+                    del self.behind[key]
+                self._roll_up(ended - in_line)
+            self.has_looked = True
         except Exception as error:
-            if dbapi.is_missing(error) or (once and not self.threads.busy):
+            missing = dbapi.is_missing(error) and not self.has_looked
+            if missing or (once and not self.threads.busy):
                 raise
             warn("No run was claimed: %s", dbapi.told(error), app=self.app)
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
             self.ahead_at = self.looked + VAIN
         return len(found)
+
+    def _roll_up(self, keys: set[t.Any]) -> None:
+        """Bring backfills in line, without waiting for those that somebody else has locked."""
+        for key in keys:
+            if self.host.runs.upkeep.roll_up(key, wait=False):
+                del self.behind[key]
 
     def _is_due_soon(self) -> bool:
         locked = any(time.monotonic() - since < SOON for since in self.behind.values())

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import few
+from conftest import LIST
 from conftest import on_a_terminal
 from conftest import takes_seconds
 from conftest import wait_for
@@ -540,6 +541,19 @@ def process(database_url, tmp_path):
         if one.poll() is None:
             one.kill()
         one.communicate()
+
+
+@takes_seconds
+def test_a_backfill_whose_worker_has_died_can_be_deleted_at_the_terminal(runner, process):
+    window = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-10"}
+    window |= {"interval_type": "day", "interval_units": 1}
+    runner.put({**window, "status": "initial"})
+    runner.claim()
+    runner.put({"status": "cancelled"})
+    # Longer than the lease of the command's app.
+    time.sleep(2.5)
+    told = process("delete 6 --yes").communicate(timeout=30)
+    assert runner.client.get(LIST).json["backfills"] == [], told
 
 
 @takes_seconds

@@ -367,7 +367,7 @@ def test_actions_that_are_not_possible_are_not_shown_and_are_refused(console, ru
     token = console.form(f"{started}/pause")["csrf_token"]
     for action, told in {
         "start": "The backfill is already waiting.",
-        "delete": "Cancel it first, then delete it.",
+        "delete": "Cancel it first, and delete it once no worker is at them.",
     }.items():
         response = console.post(f"{started}/{action}", {"csrf_token": token}, 409)
         assert told in response.text

@@ -14,6 +14,8 @@ from conftest import URL
 from conftest import wait_for
 from processes import begin
 
+from flask_backfills.tables import clock
+
 DAY = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
 DAY |= {"interval_type": "day", "interval_units": 1}
 START = {**DAY, "end_datetime": "2023-03-07", "status": "initial"}
@@ -71,13 +73,13 @@ READS = [
 ]
 
 
-def cut_reads(host, request):
+def cut_reads(host, request, what="FROM backfill"):
     """A list of how often a connection that is about to read backfills is cut from now on."""
     ask, kill = KILL[request.node.callspec.params["database_url"]]
     left = []
 
     def cut(connection, cursor, statement, *rest):
-        if left and statement.startswith("SELECT") and "FROM backfill" in statement:
+        if left and statement.startswith("SELECT") and what in statement:
             cursor.execute(ask)
             with host.db.engine.connect() as other:
                 other.execute(sa.text(kill.format(cursor.fetchone()[0])))
@@ -98,6 +100,26 @@ def test_what_is_read_is_read_again_when_its_connection_dies(runner, request, pa
     assert (answer.status_code, left) == (200, [])
     if answer.is_json:
         assert answer.json == expected.json
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+@pytest.mark.parametrize("path", [URL, f"{URL}/explain", f"{URL}/runs/1"])
+def test_what_asks_for_the_time_asks_again_when_its_connection_dies(
+    runner, request, path, monkeypatch
+):
+    runner.put(START)
+    runner.put({"status": "cancelled"})
+    # Each request asks for it.
+    monkeypatch.setattr(clock, "KEPT", -1)
+    left = cut_reads(runner, request, "timestamp(")
+    left.append(1)
+    if path == URL:
+        answer = runner.client.delete(path)
+    elif path.endswith("explain"):
+        answer = runner.client.get(path)
+    else:
+        answer = runner.client.put(path, json={"run": {"status": "completed"}})
+    assert (answer.status_code, left) == (200, [])
 
 
 @pytest.mark.parametrize("database_url", list(KILL), indirect=True)

@@ -1,5 +1,6 @@
 """Apps, models, sessions and users of many kinds."""
 
+import asyncio
 import enum
 import functools
 import json
@@ -365,12 +366,13 @@ def test_a_token_comes_by_cookie_or_header(bare):
         all_of()
 
 
-def test_receivers_are_told_and_can_not_undo_the_update(host):
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError, BaseException])
+def test_receivers_are_told_and_can_not_undo_the_update(host, error):
     told = []
 
     def receive(sender, backfill, changes):
         told.append((sender, backfill.id, changes))
-        raise RuntimeError("a receiver's own trouble")
+        raise error("a receiver's own trouble")
 
     with backfill_updated.connected_to(receive, host.app):
         assert host.put({"name": "new", "start_datetime": "2023-07-17"}).status_code == 200

@@ -133,3 +133,23 @@ def test_a_machine_whose_clock_is_ahead_takes_no_run_from_anybody(
         app.extensions["sqlalchemy"].engine.dispose()
     assert runner.stored("status", "attempt")[0] == ("running", 1)
     assert runner.end(mine) is True
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+def test_a_machine_whose_clock_is_ahead_marks_nothing_as_done_that_a_worker_is_at(
+    runner, database_url, monkeypatch
+):
+    runner.put(START)
+    mine, second = runner.claim(limit=2)
+    runner.put({"status": "cancelled"})
+    monkeypatch.setattr(clock, "datetime", AnHourAhead)
+    app, _ = create_app(database_url)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"poolclass": sa.NullPool}
+    client, done = app.test_client(), {"status": "completed"}
+    one = client.put(f"{URL}/runs/{mine.id}", json={"run": done})
+    many = client.put(f"{URL}/runs?status=cancelled", json={"runs": done})
+    with app.app_context():
+        app.extensions["sqlalchemy"].engine.dispose()
+    held, *others = runner.stored("id", "status")[1:]
+    assert (one.status_code, held) == (409, (second.id, "cancelled"))
+    assert many.json["metadata"]["count"] == len(others)

@@ -1,5 +1,6 @@
 """What a runner or a receiver of the host's own does, and what it must not do to the others."""
 
+import asyncio
 import sqlite3
 import sys
 import threading
@@ -98,6 +99,40 @@ def test_a_request_context_that_a_runner_leaves_pushed_is_not_the_next_runs(own_
     own_runner.put(START)
     own_runner.work()
     assert found == [False] * 3 and set(own_runner.stored("status")) == {"completed"}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_runner_that_sets_another_schema_on_its_connection_ends_no_worker(own_runner):
+    own_runner.put(START)
+    session = own_runner.db.session
+    with own_runner.app.app_context():
+        session.execute(sa.text("CREATE SCHEMA IF NOT EXISTS tenant"))
+        session.commit()
+
+    @own_runner.blueprint.runner
+    def run(run):
+        if run.key.startswith(START["start_datetime"]):
+            session.execute(sa.text("SET search_path TO tenant"))
+            session.commit()
+
+    own_runner.work()
+    first, *others = own_runner.stored("status", "attempt", "error")
+    assert first[:2] == ("failed", 1) and "does not exist" in first[2]
+    assert set(others) == {("completed", 1, None)}
+
+
+def test_a_receiver_that_raises_what_is_no_exception_ends_no_worker(own_runner):
+    own_runner.put(START)
+    own_runner.blueprint.runner(lambda run: None)
+    asked = []
+
+    def fail(sender, backfill, changes):
+        asked.append(backfill.id)
+        raise asyncio.CancelledError
+
+    with backfill_updated.connected_to(fail):
+        own_runner.work()
+    assert asked and set(own_runner.stored("status", "attempt")) == {("completed", 1)}
 
 
 def test_a_receiver_that_exits_ends_the_worker_and_loses_no_run(own_runner):

@@ -208,6 +208,15 @@ class Mute(Exception):
         raise RuntimeError("no text")
 
 
+class Leaving(Exception):
+    def __str__(self):
+        sys.exit("no text")
+
+
+def raise_leaving(run):
+    raise Leaving
+
+
 def cancel(run):
     raise asyncio.CancelledError
 
@@ -227,6 +236,7 @@ def interrupt(run):
             lambda run: sys.exit(3),
             cancel,
             raise_mute,
+            raise_leaving,
             interrupt,
             lambda run: {"n": 10**400},
             lambda run: {"n": float("nan")},

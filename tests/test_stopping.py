@@ -18,8 +18,10 @@ from conftest import takes_seconds
 from conftest import URL
 from conftest import wait_for
 
+from flask_backfills import backfill_finished
 from flask_backfills import BackfillRunMixin
 from flask_backfills import current_run
+from flask_backfills.worker import Stuck
 
 PROCESSES = Path(__file__).with_name("processes.py")
 DAYS = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
@@ -494,6 +496,85 @@ def test_nobody_waits_to_cancel_a_run_that_its_runner_has_locked(runner, how):
     assert runner.stored("status") == [first, "cancelled", "cancelled"]
     assert runner.get()["metrics"] == ({"rows": 1} if how == "returns" else None)
     assert runner.client.delete(URL).status_code == 200
+
+
+@takes_seconds
+def test_a_slow_receiver_keeps_no_other_run_from_its_lease(runner):
+    """It is told that a run took too long, which the thread that renews leases has seen."""
+    runner.app.config["BACKFILLS_LEASE"] = 1.5
+    begun, told, taken = threading.Barrier(2), threading.Event(), []
+
+    @runner.blueprint.runner
+    def run(run):
+        begun.wait(30)
+        if run.backfill_id == 6:
+            told.wait(30)
+        else:
+            assert told.wait(30)
+            time.sleep(0.2)
+
+    def tell(sender, backfill, changes):
+        if backfill.id == 6:
+            # Several leases.
+            for _ in range(8):
+                time.sleep(0.5)
+                taken.append(runner.recover(None))
+            told.set()
+
+    one = {**START, "end_datetime": START["start_datetime"]}
+    runner.put({**one, "settings": {"run_timeout": 1}})
+    runner.post(one)
+    with backfill_finished.connected_to(tell):
+        runner.work(concurrency=2)
+    assert told.is_set() and sum(taken) == 0
+    assert runner.stored("status", "attempt") == [("failed", 1), ("completed", 1)]
+
+
+@takes_seconds
+@pytest.mark.parametrize("told", ["it took too long", "it was cancelled"])
+def test_a_worker_ends_whose_functions_hang_if_others_wait(runner, told):
+    runner.app.config["BACKFILLS_LEASE"] = 1.5
+    hangs, ends, done = threading.Event(), threading.Event(), []
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.backfill_id == 6:
+            hangs.set()
+            ends.wait(60)
+        done.append((run.backfill_id, run.key))
+
+    timeout = {"settings": {"run_timeout": 1}} if told == "it took too long" else {}
+    runner.put({**START, "end_datetime": START["start_datetime"], **timeout})
+    stuck = []
+
+    def work():
+        try:
+            runner.work(once=False)
+        except Stuck as error:
+            stuck.append(str(error))
+
+    working = threading.Thread(target=work)
+    working.start()
+    try:
+        assert hangs.wait(30)
+        if told == "it was cancelled":
+            runner.put({"status": "cancelled"})
+        # As long as nothing else is to be done, it stays.
+        wait_for(lambda: runner.get()["status"] in ("failed", "cancelled"))
+        time.sleep(2.5)
+        assert working.is_alive()
+        runner.post(START)
+        working.join(30)
+        assert len(stuck) == 1 and "of backfill 6" in stuck[0]
+        assert not done
+        # The next one does what waits, though the function still hangs.
+        runner.work()
+        assert len(done) == len(runner.stored("id")) - 1
+    finally:
+        ends.set()
+        for thread in threading.enumerate():
+            if thread is working or thread.name.startswith("backfills-"):
+                thread.join(30)
 
 
 @pytest.mark.parametrize("failing", [False, True])

@@ -15,7 +15,7 @@ from ..rules import lifecycle
 from ..runs.flight import Flight
 from ..runs.followed import noted
 from ..runs.followed import record
-from ..runs.lease import lease
+from ..runs.lease import is_left
 from ..runs.planned import Planned
 from ..tables.assign import Changes
 from ..tables.assign import enter
@@ -23,7 +23,6 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.event_table import acting
 from ..tables.run_table import in_chunks
-from ..tables.run_table import moment
 from ..tables.settings import settings_of
 from ..tables.unlocked import unlocked_of
 from .history import changed_runs
@@ -158,6 +157,8 @@ class ChangedRuns:
             backfill = self.table.find(pipeline_uuid, backfill_id, lock=True)
             return backfill, *do(backfill)
 
+        # Which workers are silent is told by the database's clock.
+        self.table.database.synchronize()
         backfill, told, changes = change(self.table.database, locked, keep=keep)
         if keep:
             signals.tell(self.table.session, self.rollup.schema, backfill, changes, of_run=True)
@@ -214,10 +215,7 @@ class ChangedRuns:
             available_at=None,
         )
         # What a worker is still at keeps its place in the limit, and its backfill, until it is left.
-        beat = self.runs.columns.get("heartbeat_at")
-        if beat is not None:
-            silent = beat < moment(beat, self.runs.now() - lease(self.runs))
-            criteria = *criteria, sa.or_(beat.is_(None), silent)
+        criteria = *criteria, is_left(self.runs)
         ids = unlocked_of(self.runs, *criteria, referred=True)
         return sum(self.runs.update(done, chunk) for chunk in in_chunks(self.runs, ids))
 

@@ -14,6 +14,7 @@ from flask import current_app
 from ..host import Host
 from ..runs.lease import lease
 from ..tables.pool import lacks_connections
+from ..worker import Stuck
 from ..worker import work as work_on
 from .following import follow
 from .moving import telling_runs
@@ -113,6 +114,8 @@ def work(host: Host, concurrency: int, once: bool, grace: float | None, as_json:
                 grace=grace,
                 tell=tell_run,
             )
+    except Stuck as stuck:
+        raise click.ClickException(str(stuck)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

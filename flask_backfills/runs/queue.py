@@ -197,10 +197,14 @@ class Queue:
 
         A run that takes longer than ``settings.run_timeout`` fails here.
         """
-        ours, late = self.table.database.again(lambda: self.ending.look(runs), keep=False)
+        ours, late = self.look(runs)
         for backfill_id in late:
             self.upkeep.roll_up(backfill_id, wait=False)
         return ours
+
+    def look(self, runs: Collection[t.Any]) -> tuple[set[t.Any], set[t.Any]]:
+        """The same, and the keys of the backfills of those that take longer, which is no end yet."""
+        return self.table.database.again(lambda: self.ending.look(runs), keep=False)
 
     def recover(self, older_than: timedelta | None = None) -> int:
         """Take back the runs of workers that died, and roll up what was not.

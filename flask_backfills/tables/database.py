@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
@@ -26,14 +27,21 @@ from .patience import PATIENCE
 from .patience import patiently
 from .patience import Unanswered
 from .session import has_begun
+from .session import has_begun_in
 from .session import has_changes
-from .session import has_work
+from .session import is_pending
 from .session import undo
 
 #: What ``session.info`` knows of a transaction that we began, at READ COMMITTED.
 _OURS = "flask_backfills.ours"
 
 _MYSQL = ("mysql", "mariadb")
+
+#: The time by the clock of a database that may run on another machine than we; in UTC, or aware.
+_NOW: dict[str, t.Any] = {
+    "postgresql": sa.func.clock_timestamp(),
+    **dict.fromkeys(_MYSQL, sa.func.utc_timestamp(6)),
+}
 
 #: Held by a transaction on a connection that all threads share.
 _ALONE = threading.RLock()
@@ -80,8 +88,11 @@ class Database:
                     self.commit()
                 elif ends:
                     undo(session)
-            except BaseException:
-                if ends:
+            except BaseException as error:
+                if ends and dbapi.is_missing(error):
+                    # The host may have set another schema on this connection: not to be used on.
+                    session.invalidate()
+                elif ends:
                     undo(session)
                 raise
             finally:
@@ -156,15 +167,25 @@ class Database:
         return query
 
     def synchronize(self) -> None:
-        """Ask the database for its time, unless that was done lately; in a transaction apart."""
-        if not self.clock.is_old or has_work(self.session):
+        """Ask the database for its time, unless that was done lately.
+
+        In a transaction apart, or in that of the host's, which goes on.
+        """
+        session = self.session
+        if not self.clock.is_old or is_pending(session):
             return
-        now = {"postgresql": sa.func.clock_timestamp(), "mysql": sa.func.utc_timestamp(6)}
-        now["mariadb"] = now["mysql"]
-        asked = now.get(self.dialect.name)
-        with self.transaction(keep=False):
-            told = None if asked is None else self.execute(sa.select(asked)).scalar()
-        self.clock.set(told)
+        if self.dialect.name not in _NOW:
+            self.clock.set(None)
+            return
+        now = sa.select(_NOW[self.dialect.name])
+
+        def ask() -> datetime:
+            return t.cast(datetime, self.execute(now).scalar())
+
+        if has_begun_in(session, self.mapper):
+            self.clock.set(ask())
+        elif not has_begun(session):
+            self.clock.set(self.again(ask, keep=False))
 
     @property
     def is_ours(self) -> bool:
