@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/troubleshooting.md").read_text()
 
-#: What others say: Python, Flask, Flask-WTF.
+#: What others say: Python, Flask, Flask-WTF, Celery.
 OTHERS = {
     "The CSRF token is missing",
     "ModuleNotFoundError: No module named 'flask_wtf'",
@@ -18,6 +18,9 @@ OTHERS = {
     "ValueError: The name 'backfills' is already registered",
     "ZoneInfoNotFoundError",
     "ResourceWarning",
+    "AttributeError: 'NoneType' object has no attribute 'Redis'",
+    "No module named 'packaging'",
+    "AttributeError: 'Flask' object has no attribute 'user_options'",
 }
 
 #: A value of the app's, in a text of the package.

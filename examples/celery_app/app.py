@@ -62,8 +62,13 @@ def create_app(config: dict | None = None) -> Flask:
         BACKFILLS_LEASE=60,
         CELERY={
             "broker_url": "redis://127.0.0.1:6380",
-            # A request that starts something does not wait for a Redis that is away.
-            "broker_transport_options": {"max_retries": 0},
+            # A request that starts something does not wait for a Redis that is away, and waits
+            # for a few seconds only for one that does not answer.
+            "broker_transport_options": {
+                "max_retries": 0,
+                "socket_timeout": 5,
+                "socket_connect_timeout": 5,
+            },
         },
     )
     app.config.from_prefixed_env()
