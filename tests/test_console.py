@@ -383,6 +383,20 @@ def test_a_plan_that_has_changed_since_it_was_shown_is_not_started(console, runn
     assert runner.get()["status"] is None
 
 
+def test_a_form_without_a_plan_is_told_so_and_nothing_is_said_twice(console, runner):
+    runner.put(WEEK)
+    form = console.form("6/start")
+    page = console.post("6/start", {**form, "plan": ""}, 412).text
+    assert "This form has no plan." in page and page.count("Nothing was changed") == 1
+    runner.put({"end_datetime": "2023-07-31"})
+    page = console.post("6/start", form, 412).text
+    assert "The plan has changed" in page and page.count("Nothing was changed") == 1
+    runner.put({"status": "initial"})
+    page = console.post("6/start", form, 409).text
+    assert page.count("Nothing was changed") == 1
+    assert "no plan" not in page
+
+
 @pytest.mark.parametrize(
     ("data", "headers"),
     [

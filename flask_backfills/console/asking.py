@@ -21,6 +21,7 @@ from ..rules.lifecycle import STATUSES
 from . import timeline
 from .frame import ASKS
 from .frame import Frame
+from .guard import seen_plan
 from .summaries import plan_of
 from .summaries import summaries
 from .wording import Translate
@@ -108,9 +109,9 @@ def act_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue:
     if action == "delete":
         frame.host.backfills.delete(*of)
         return redirect(url_for(".list", did="delete"), 303)
-    # Without a plan the user has not seen what will happen.
-    plan, again = request.form.get("plan", ""), _again(action, request.form.get("again"))
-    actions.act(frame.host.backfills, of, action, if_plan_match=plan, reprocess=again)
+    again = _again(action, request.form.get("again"))
+    with seen_plan() as plan:
+        actions.act(frame.host.backfills, of, action, if_plan_match=plan, reprocess=again)
     return frame.back(of, action)
 
 

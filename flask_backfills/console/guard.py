@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import current_app
 from flask import g
@@ -36,10 +38,18 @@ class Forged(http.Forbidden):
     )
 
 
+class Unseen(http.PreconditionFailed):
+    description = (
+        "This form has no plan. Open the page that asks first, and send its hidden field"
+        " plan too. Nothing was changed."
+    )
+
+
 def refusals() -> Iterable[type[http.HTTPException]]:
     """Those that are raised here or by the package itself, each with its own words."""
     return (
         Forged,
+        Unseen,
         http.RequestEntityTooLarge,
         http.UnsupportedMediaType,
         *(
@@ -90,6 +100,18 @@ def check_token() -> None:
         validate_csrf(token)
     except ValidationError:
         raise Forged() from None
+
+
+@contextmanager
+def seen_plan() -> Iterator[str]:
+    """For a change that the user has seen the plan of: the plan that the form names."""
+    plan = request.form.get("plan", "")
+    try:
+        yield plan
+    except errors.PlanMismatch:
+        if plan:
+            raise
+        raise Unseen() from None
 
 
 def protect(response: Response) -> Response:

@@ -18,6 +18,7 @@ from . import differences
 from . import timeline
 from .field import label_of
 from .frame import Frame
+from .guard import seen_plan
 from .summaries import plan_of
 from .summaries import summaries
 
@@ -72,8 +73,8 @@ def undo_view(frame: Frame, backfill_id: t.Any) -> ResponseReturnValue:
 
 def undone_view(frame: Frame, backfill: t.Any, action: str) -> ResponseReturnValue:
     of, sent = frame.name_of(backfill), _sent(frame, request.form.get("edit", ""))
-    plan = request.form.get("plan", "")
-    frame.host.backfills.update(*of, sent, if_plan_match=plan)
+    with seen_plan() as plan:
+        frame.host.backfills.update(*of, sent, if_plan_match=plan)
     return frame.back(of, "undone")
 
 
