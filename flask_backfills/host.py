@@ -134,6 +134,8 @@ class Host:
     def remarks(self) -> list[str]:
         """What the host may have overlooked in models that can be served."""
         found = [*remarks.on_backfills(self.schema)]
+        if self.run_model is not None and not self.generators:
+            found += remarks.on_windows(self.table.model)
         if self.run_model is not None:
             found += remarks.on_runs(self.run_table.mapper, self.run_table.columns)
         if self.events is not None:

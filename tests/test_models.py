@@ -638,6 +638,33 @@ def test_what_writes_of_runs_skip_is_told_of(bare, caplog):
     assert "Run has @validates of status, before_insert listeners" in told
 
 
+@sqlite_alone
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [
+        (["interval_type", "interval_units"], "only backfills with a generator can be started"),
+        (["end_datetime", "block_uuid"], "none can be started"),
+        (["block_uuid"], None),
+    ],
+)
+@pytest.mark.parametrize("generates", [False, True])
+def test_a_model_that_has_no_whole_window_is_told_of(bare, left_out, told, generates, caplog):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        vars().update(dict.fromkeys(left_out))
+
+    blueprint = BackfillBlueprint(
+        Backfill, bare.db.session, authorize=allow_anyone, run_model=bare.run_model()
+    )
+    if generates:
+        # Whoever has one knows.
+        blueprint.generator("parts")(lambda backfill: [{}])
+    bare.app.register_blueprint(blueprint)
+    lacks = ", ".join(name for name in left_out if name != "block_uuid")
+    messages = [f"Backfill has no {lacks}, which a window needs: {told}"] if told else []
+    assert [one.partition(". ")[0] for one in caplog.messages] == messages * (not generates)
+
+
 def test_a_model_may_refuse_to_be_made(bare):
     class Backfill(BackfillMixin, bare.db.Model):
         __tablename__ = "backfill"

@@ -18,6 +18,9 @@ from .models import AnyMapper
 from .models import is_never_filled
 from .schema import BackfillSchema
 
+#: What a window is made of.
+WINDOW = ("start_datetime", "end_datetime", "interval_type", "interval_units")
+
 
 def left_empty(schema: BackfillSchema, backfill: t.Any) -> list[str]:
     """The columns that the app has to fill in a new backfill, and did not."""
@@ -45,6 +48,17 @@ def on_backfills(schema: BackfillSchema) -> Iterator[str]:
         table = mapped["idempotency_key"].table
         twice = "two requests at once may make two backfills"
         yield from _lacking(BACKFILLS, mapper.class_.__name__, table, mapped, twice)
+
+
+def on_windows(model: type[t.Any]) -> Iterator[str]:
+    """What its model of backfills lacks to be started, where it has runs and no generator yet."""
+    lacks = [attribute for attribute in WINDOW if getattr(model, attribute, None) is None]
+    generated = "only backfills with a generator" if getattr(model, "block_uuid", None) else "none"
+    if lacks:
+        yield (
+            f"{model.__name__} has no {', '.join(lacks)}, which a window needs: {generated} can be"
+            " started. Add a column or a synonym of that name. See docs/columns.md."
+        )
 
 
 def on_runs(mapper: AnyMapper, mapped: Mapping[str, sa.Column[t.Any]]) -> Iterator[str]:
