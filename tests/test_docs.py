@@ -1,6 +1,7 @@
 """Every code block of the documentation and of the README, run as a reader would."""
 
 import doctest
+import inspect
 import os
 import re
 import shlex
@@ -210,6 +211,13 @@ def test_the_parts_of_a_page_can_be_pasted_in_order_into_one_app(page, tmp_path,
         given.keep(namespace)
     finally:
         given.close()
+
+
+def test_the_public_api_names_each_argument_of_the_blueprint():
+    _, begun, table = (ROOT / "docs/api.md").read_text().partition("| argument |")
+    table, _, _ = table.partition("\n\n")
+    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M)))
+    assert begun and [*inspect.signature(BackfillBlueprint).parameters] == [*told, "options"]
 
 
 def test_all_commands_install_the_same_way():
