@@ -556,6 +556,20 @@ def test_a_pipeline_that_is_not_known_is_a_404_with_the_nearest_name(bare):
     assert (result.exit_code, "Did you mean weather?" in result.output) == (1, True)
 
 
+def test_the_coverage_of_a_pipeline_that_is_not_known_names_the_nearest(bare):
+    bare.serve(run_model=bare.run_model(), pipelines=lambda: ["weather"])
+
+    def coverage(pipeline):
+        args = ["backfills", "coverage", pipeline, "2023-07-01", "2023-07-02"]
+        return bare.app.test_cli_runner().invoke(args=args)
+
+    refused = coverage("wether")
+    assert (refused.exit_code, "Did you mean weather?" in refused.output) == (1, True)
+    assert coverage("weather").exit_code == 0
+    # One that is gone leaves its backfills.
+    assert coverage("arwen_starlight").exit_code == 0
+
+
 def test_the_name_of_a_pipeline_that_is_not_the_callers_is_not_told(bare):
     mine = {"arwen_starlight", "wether"}
     bare.serve(pipelines=lambda: ["weather"], authorize=lambda action, of: of in mine)

@@ -150,7 +150,8 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port))
     except (OSError, OverflowError):
-        sys.exit(f"Port {port} can't be used: another program may have it. Add --port {PORT + 1}")
+        other = PORT + 1 if port != PORT + 1 else PORT + 2
+        sys.exit(f"Port {port} can't be used: another program may have it. Add --port {other}")
 
 
 def main() -> None:

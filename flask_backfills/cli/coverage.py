@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from .. import errors
 from ..host import Host
 from ..rules.coverage import KINDS
+from ..rules.names import nearest
+from ..tables import lists
 from ..tables.zoned import read_span
 from . import completing
 from .lookup import said
@@ -38,6 +41,7 @@ def coverage(
     such as yesterday or "2 weeks ago". Without an offset, they are in the time zone of the app's
     backfills.
     """
+    _require_known(host, pipeline_uuid)
     zone = host.local_window.zone
     span = read_span(said(host, start), said(host, end), zone)
     backfills = with_runs(host).backfills
@@ -56,6 +60,15 @@ def coverage(
             ],
         )
     tell_more(max(counts.values()), offset, limit)
+
+
+def _require_known(host: Host, pipeline_uuid: str) -> None:
+    """Refuse a name that nobody knows. One that the app does not name any more has backfills."""
+    if host.pipelines is None:
+        return
+    known = {str(one) for one in host.pipelines()}
+    if pipeline_uuid not in known and pipeline_uuid not in lists.pipelines(host.table):
+        raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
 
 
 def _listed(keys: list[object]) -> str:

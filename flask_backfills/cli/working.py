@@ -52,7 +52,7 @@ def watch(host: Host, backfill_id: str, interval: float, as_json: bool) -> None:
         default=1,
         help="How many runs to execute at a time.",
     ),
-    click.option("--once", is_flag=True, help="Stop when no run is waiting."),
+    click.option("--once", is_flag=True, help="Stop when no run can be claimed."),
     click.option(
         "--grace",
         type=Seconds(0),

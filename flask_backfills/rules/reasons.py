@@ -28,7 +28,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "other_status": ("Has the status {status}, of which no rule says anything.", "Another status."),
     "moving": (
         "Moves: {moving:runs} running, {waiting} waiting, {ended} of {total} ended.",
-        "Nothing needs to.",
+        "Nothing to do.",
     ),
     "lease_over": (
         "Waits: of {silent:runs}, the worker was silent for {seconds} seconds or more.",
