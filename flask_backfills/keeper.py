@@ -28,7 +28,7 @@ from .host import Host
 from .runs.lease import lease
 from .runs.lease import mark_of
 from .tables import columns
-from .tables.logs import warn
+from .tables.logs import Seldom
 from .tables.marks import Marks
 from .tables.session import followed
 from .tables.session import Follower
@@ -78,6 +78,7 @@ class Keeper:
         self._marks = Marks(host.table.database)
         #: A third of a lease.
         self._third = timedelta()
+        self._seldom = Seldom()
         self._done = threading.Event()
         #: Set where a lease has to be renewed before the next look.
         self._wake = threading.Event()
@@ -183,7 +184,9 @@ class Keeper:
                         step()
                 except BaseException as error:
                     # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
-                    warn("No lease was renewed: %s", dbapi.told(error), app=self.app)
+                    if self._now():
+                        told = dbapi.told(error)
+                        self._seldom.warn(told, "No lease was renewed: %s", app=self.app)
 
     def _renew_due(self) -> None:
         """Renew the leases that were not renewed for a third of a lease."""

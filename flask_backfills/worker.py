@@ -21,6 +21,7 @@ from .keeper import Keeper
 from .rules.ahead import Ahead
 from .runner import perform as perform
 from .runs.lease import lease
+from .tables.logs import Seldom
 from .tables.logs import warn
 from .tables.pool import lacks_connections
 from .threads import Tell
@@ -103,6 +104,7 @@ class _Worker:
         self.keeper = keeper
         self.threads = threads
         self.ahead = Ahead(threads.count)
+        self.seldom = Seldom()
         self.ended_at = self.recovered = self.looked = self.ahead_at = float("-inf")
         #: Whether the tables are there, which a runner can't undo.
         self.has_looked = False
@@ -217,7 +219,7 @@ class _Worker:
             missing = dbapi.is_missing(error) and not self.has_looked
             if missing or (once and not self.threads.busy):
                 raise
-            warn("No run was claimed: %s", dbapi.told(error), app=self.app)
+            self.seldom.warn(dbapi.told(error), "No run was claimed: %s", app=self.app)
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
             self.ahead_at = self.looked + VAIN

@@ -331,17 +331,21 @@ def test_what_no_worker_can_log_any_more_is_logged_by_who_finds_it(runner, caplo
     for _ in range(3):
         [run] = runner.claim()
         runner.recover()
-    dead = f"since its worker died: the run with the id {run.id}, attempt"
-    told = [message.partition(", of worker")[0] for message in caplog.messages]
+    told = [message.partition(", worker")[0] for message in caplog.messages]
     assert told == [
-        f"{what}, {dead} {n}" for n, what in enumerate(["Taken back"] * 2 + ["Failed"], 1)
+        f"Run {run.key} of backfill 6 {what}, since its worker died: attempt {attempt}"
+        for attempt, what in enumerate(["was taken back"] * 2 + ["failed"], 1)
     ]
+    # For those who ship them.
+    fields = [(one.backfill, one.run, one.attempt) for one in caplog.records]
+    assert fields == [(6, run.key, attempt) for attempt in (1, 2, 3)]
     caplog.clear()
     runner.put({"settings": {"run_timeout": 1}})
     [run] = runner.claim()
     runner.store(started_at=utcnow() - timedelta(seconds=9))
     runner.claim()
-    assert caplog.messages[0].startswith("Failed, since it took too long: the run with the id")
+    late = f"Run {run.key} of backfill 6 failed, since it took too long: attempt 1, worker"
+    assert caplog.messages[0].startswith(late)
 
 
 @pytest.mark.parametrize(("settings", "most"), [({}, 3), ({"max_attempts": 5}, 5)])

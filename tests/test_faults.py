@@ -337,3 +337,24 @@ def test_a_locked_backfill_holds_up_no_other(own_runner):
     own_runner.work(concurrency=2)
     watching.join()
     assert go.is_set() and set(own_runner.stored("status")) == {"completed"}
+
+
+@takes_seconds
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_that_is_away_is_told_of_once_in_a_while(own_runner, caplog):
+    host, stop = own_runner, threading.Event()
+    host.blueprint.runner(lambda run: None)
+    with host.app.app_context():
+        there = host.db.engines[None]
+        # Nobody listens at this port.
+        host.db.engines[None] = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:9/none")
+    working = threading.Thread(target=lambda: host.work(stop=stop, once=False))
+    working.start()
+    time.sleep(3)
+    stop.set()
+    working.join(30)
+    with host.app.app_context():
+        host.db.engines[None].dispose()
+        host.db.engines[None] = there
+    [told] = caplog.messages
+    assert told.startswith("No run was claimed: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +11,7 @@ from datetime import timedelta
 from ..rules.settings import delay
 from ..rules.settings import LOST_ATTEMPTS
 from ..rules.settings import MOST_ATTEMPTS
-from ..tables.logs import warn
+from ..tables.logs import log
 from ..tables.run_table import moment
 from ..tables.run_table import RunTable
 from ..tables.settings import settings_of
@@ -115,9 +116,9 @@ class Attempts:
         most = max(LOST_ATTEMPTS, settings.get("max_attempts", 1))
         if self._tries(one) >= most:
             failed = self.runs.row(status="failed", completed_at=self.runs.now(), heartbeat_at=None)
-            return self._tell("Failed, since its worker died", one, {**failed, **told})
+            return self._tell("failed, since its worker died", one, {**failed, **told})
         return self._tell(
-            "Taken back, since its worker died", one, {**self._waits(), **free, **told}
+            "was taken back, since its worker died", one, {**self._waits(), **free, **told}
         )
 
     def _late(self, flight: Flight, seconds: int) -> list[Held]:
@@ -143,7 +144,7 @@ class Attempts:
                 values |= self.runs.row(available_at=self.runs.now())
             kept = self.runs.row(heartbeat_at=None, worker=None)
             values = {key: value for key, value in values.items() if key not in kept}
-        what = "Waits again" if waits else "Failed"
+        what = "waits again" if waits else "failed"
         return self._tell(f"{what}, since it took too long", one, values)
 
     def _dead(self, flight: Flight, before: datetime) -> list[Held]:
@@ -165,8 +166,10 @@ class Attempts:
         """Write and log what the run's own worker does not, which may be dead."""
         if not self._write(one, values):
             return False
-        told = "%s: the run with the id %s, attempt %s, of worker %s"
-        warn(told, what, one.id, one.attempt, one.worker)
+        text = f"Run %s of backfill %s {what}: attempt %s, worker %s"
+        # As in the lines of the runner.
+        extra = {"backfill": one.backfill_id, "run": one.key, "attempt": one.attempt}
+        log(logging.WARNING, text, one.key, one.backfill_id, one.attempt, one.worker, extra=extra)
         return True
 
     def _write(self, one: Held, values: dict[str, t.Any]) -> bool:

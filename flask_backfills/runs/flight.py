@@ -17,6 +17,8 @@ class Held(t.NamedTuple):
     """A run in flight, as its row stands; moments are naive and in UTC."""
 
     id: t.Any
+    backfill_id: t.Any
+    key: str
     status: str
     attempt: int | None
     tries: int | None

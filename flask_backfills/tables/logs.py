@@ -10,7 +10,7 @@ from contextlib import suppress
 from flask import current_app
 from flask import Flask
 
-#: Seconds after which it is logged again what is wrong with a backfill.
+#: Seconds after which it is logged again what is wrong.
 AGAIN = 60.0
 
 
@@ -34,14 +34,14 @@ def warn(text: str, *args: t.Any, app: Flask | None = None) -> None:
 
 
 class Seldom:
-    """Warns of what may be wrong with a backfill for long, once in a while."""
+    """Warns of what may be wrong for long, such as with a backfill, once in a while."""
 
     def __init__(self) -> None:
         self._told: dict[t.Any, float] = {}
 
-    def warn(self, key: t.Any, text: str, *args: t.Any) -> None:
-        """Warn, unless that was done lately for a key."""
+    def warn(self, key: t.Any, text: str, *args: t.Any, app: Flask | None = None) -> None:
+        """Warn, unless that was done lately for a key, which is the first that the text names."""
         now = time.monotonic()
         if now - self._told.get(key, float("-inf")) > AGAIN:
             self._told[key] = now
-            log(logging.WARNING, text, key, *args, stacklevel=3)
+            log(logging.WARNING, text, key, *args, app=app, stacklevel=3)
