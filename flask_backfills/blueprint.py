@@ -147,7 +147,7 @@ class BackfillBlueprint(Blueprint):
             allow_one=self.allow_one,
         )
         self.cli = Commands(self.host)
-        self._paths = Paths(self, self.host.table.database.opener)
+        self._paths = Paths(self)
         Routes(self.host, openapi).add_to(self._paths)
         if run_model is not None:
             RunRoutes(self.host).add_to(self._paths)

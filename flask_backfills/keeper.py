@@ -186,7 +186,7 @@ class Keeper:
                     # sys.exit() in a receiver of the host's, too: without a lease, runs are lost.
                     if self._now():
                         told = dbapi.told(error)
-                        self._seldom.warn(told, "No lease was renewed: %s", app=self.app)
+                        self._seldom.warn(step, "No lease was renewed: %s", told, app=self.app)
 
     def _renew_due(self) -> None:
         """Renew the leases that were not renewed for a third of a lease."""

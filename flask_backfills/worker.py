@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 import typing as t
+from collections.abc import Collection
 from datetime import timedelta
 
 from flask import Flask
@@ -18,6 +19,7 @@ from .host import Host
 from .host import host_of
 from .host import Served
 from .keeper import Keeper
+from .keeper import LOOK
 from .rules.ahead import Ahead
 from .runner import perform as perform
 from .runs.lease import lease
@@ -119,7 +121,7 @@ class _Worker:
         grace: float | None,
         idle: float,
     ) -> None:
-        exits = None
+        exits, rolling = None, threading.Thread()
         try:
             try:
                 self._feed(once, stop, hurry, idle)
@@ -131,12 +133,17 @@ class _Worker:
             until = float("inf") if grace is None else time.monotonic() + grace
             while self.threads.busy and time.monotonic() < until and not hurry.is_set():
                 self._wait(min(0.1, idle))
-                with self.app.app_context():
-                    self._roll_up(set(self._ended()))
+                if not rolling.is_alive() and time.monotonic() - self.looked > LOOK:
+                    self.looked = time.monotonic()
+                    # Apart: a receiver of the host's may take longer than the runs may.
+                    rolling = threading.Thread(target=self._roll_up_apart, args=[self._ended()])
+                    rolling.start()
         finally:
             self._give_back_ahead()
             self.threads.end()
             self._give_back()
+            if rolling.is_alive():
+                rolling.join()
             with self.app.app_context():
                 until = time.monotonic() + LEAVING
                 for key in self._ended():
@@ -149,9 +156,11 @@ class _Worker:
         looks = 0
         while not (stop.is_set() or hurry.is_set()):
             self._refuse_to_hang()
-            if self._has_enough(idle):
+            # What the keeper has seen is for this loop.
+            soon = min(idle, LOOK)
+            if self._has_enough(soon):
                 time.sleep(self.ahead.pause(self.threads.busy))
-                self._wait(idle)
+                self._wait(soon)
                 continue
             looks = 0 if self._claim(once) else looks + 1
             if once and not self.threads.busy and looks >= LOOKS and not self._is_due_soon():
@@ -159,7 +168,7 @@ class _Worker:
             # After a night without work, two to that power is no float any more.
             pause = min(PAUSE * 2 ** min(looks, 20), idle)
             if self.threads.busy:
-                self._wait(pause if self.threads.free else idle)
+                self._wait(pause if self.threads.free else soon)
             else:
                 stop.wait(pause)
 
@@ -167,22 +176,20 @@ class _Worker:
         """End where nothing else can be done, and is to be done."""
         if self.threads.free or not self.keeper.deaf(0):
             return
-        with self.app.app_context():
-            seconds = lease(self.host.run_table).total_seconds()
-            deaf = self.keeper.deaf(seconds)
-            if len(deaf) == self.threads.count and self._others_wait():
-                raise Stuck(
-                    f"The worker ends: each run that it does was told to stop {seconds:g} seconds"
-                    f" ago and goes on, such as {deaf[0].key} of backfill {deaf[0].backfill_id},"
-                    " and others wait. Start it again."
-                )
-
-    def _others_wait(self) -> bool:
         try:
-            return bool(self.host.runs.active_backfills())
+            with self.app.app_context():
+                seconds = lease(self.host.run_table).total_seconds()
+                deaf = self.keeper.deaf(seconds)
+                others = len(deaf) == self.threads.count and self.host.runs.active_backfills()
         except Exception:
             # As long as the database is away, another worker could do no more.
-            return False
+            return
+        if others:
+            raise Stuck(
+                f"The worker ends: each run that it does was told to stop {seconds:g} seconds ago"
+                f" and goes on, such as {deaf[0].key} of backfill {deaf[0].backfill_id}, and"
+                " others wait. Start it again."
+            )
 
     def _has_enough(self, idle: float) -> bool:
         """Whether there is no need to look for runs yet; where they are short, for several."""
@@ -201,7 +208,7 @@ class _Worker:
         try:
             with self.app.app_context():
                 self._recover()
-                ended = set(self._ended())
+                ended = self._ended()
                 late = self.host.run_table.now() + min(lease(self.host.run_table) / 3, LATE)
                 if free or ahead:
                     found = self.host.runs.claim(limit=free, ahead=ahead)
@@ -211,25 +218,34 @@ class _Worker:
                 self.threads.give(found, late)
                 # A claim brings a backfill in line. The next look does what is locked, or ends now.
                 in_line = {run.backfill_id for run in found}
-                for key in ended & in_line:
+                for key in in_line.intersection(ended):
                     del self.behind[key]
-                self._roll_up(ended - in_line)
+                self._roll_up([key for key in ended if key not in in_line])
             self.has_looked = True
         except Exception as error:
             missing = dbapi.is_missing(error) and not self.has_looked
             if missing or (once and not self.threads.busy):
                 raise
-            self.seldom.warn(dbapi.told(error), "No run was claimed: %s", app=self.app)
+            told = dbapi.told(error)
+            self.seldom.warn("claim", "No run was claimed: %s", told, app=self.app)
         if not found and not free:
             # Somebody else has the backfill locked, or none of its runs may be claimed ahead.
             self.ahead_at = self.looked + VAIN
         return len(found)
 
-    def _roll_up(self, keys: set[t.Any]) -> None:
+    def _roll_up(self, keys: Collection[t.Any]) -> None:
         """Bring backfills in line, without waiting for those that somebody else has locked."""
         for key in keys:
             if self.host.runs.upkeep.roll_up(key, wait=False):
-                del self.behind[key]
+                self.behind.pop(key, None)
+
+    def _roll_up_apart(self, keys: Collection[t.Any]) -> None:
+        try:
+            with self.app.app_context():
+                self._roll_up(keys)
+        except BaseException as error:
+            # The worker stops in any case.
+            warn("Backfills are rolled up later: %s", dbapi.told(error), app=self.app)
 
     def _is_due_soon(self) -> bool:
         locked = any(time.monotonic() - since < SOON for since in self.behind.values())
@@ -251,10 +267,10 @@ class _Worker:
             self.ahead.took(took)
             self.ended_at = time.monotonic()
 
-    def _ended(self) -> dict[t.Any, float]:
+    def _ended(self) -> list[t.Any]:
         """The backfills that are not in line with how their runs have ended."""
         self.behind.update(dict.fromkeys(self.threads.ended(), time.monotonic()))
-        return self.behind
+        return list(self.behind)
 
     def _give_back_ahead(self) -> None:
         """Give back the runs that no thread has begun."""

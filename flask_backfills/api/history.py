@@ -11,6 +11,7 @@ from ..host import Host
 from . import query
 from .paths import Paths
 from .routes import page_of
+from .routes import patient
 
 
 class HistoryRoutes:
@@ -25,7 +26,10 @@ class HistoryRoutes:
 
     def list_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
-        asked = query.read(request, query.Page)
+        return self._list(pipeline_uuid, backfill_id, query.read(request, query.Page))
+
+    @patient
+    def _list(self, pipeline_uuid: str, backfill_id: t.Any, asked: dict[str, t.Any]) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         shown, total = self.host.backfills.history(backfill, asked["offset"], asked["limit"])
         return page_of(asked, total, history=shown)

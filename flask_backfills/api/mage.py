@@ -19,6 +19,7 @@ from ..tables.fields import UTCDateTime
 from . import body
 from . import query
 from .paths import Paths
+from .routes import patient
 
 #: What a run is shown with there, from the attributes of our own.
 SHOWN = ("id", "status", "execution_date", "started_at", "completed_at", "variables")
@@ -59,6 +60,10 @@ class MageRoutes:
         asked = query.read(request, query.MageRuns)
         backfill_id = self._key_of_backfill(asked["backfill_id"])
         pipeline_uuid = self.host.allow_one("detail", None, backfill_id)
+        return self._list(pipeline_uuid, backfill_id, asked)
+
+    @patient
+    def _list(self, pipeline_uuid: str, backfill_id: t.Any, asked: dict[str, t.Any]) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         # A run has one row, whose status is that of its newest attempt.
         status = "failed" if asked["status"] == "last_run_failed" else asked["status"]

@@ -10,30 +10,22 @@ from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterable
 from functools import cache
-from functools import partial
 
 from flask import Blueprint
 from flask import request
 from flask import Response
-from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed
 
-from ..tables.patience import reading
 from .csrf import exempt
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class Paths:
-    """Adds rules to a blueprint, and remembers which methods each path has.
+    """Adds rules to a blueprint, and remembers which methods each path has."""
 
-    :param opener: returns the session that the views use.
-    """
-
-    def __init__(self, blueprint: Blueprint, opener: Callable[[], Session]) -> None:
+    def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        # The same for each path of an endpoint.
-        self.reading = cache(partial(reading, opener))
         blueprint.url_value_preprocessor(exempt)
         self.methods: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -45,8 +37,6 @@ class Paths:
         methods: Iterable[str] = ("GET",),
     ) -> None:
         self.methods[path].update(methods)
-        if "GET" in methods:
-            view = self.reading(view)
         self._add(path, endpoint, view, methods)
 
     def close(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Callable
 from collections.abc import Mapping
 from functools import partial
+from functools import wraps
 
 from flask import request
 from flask import Response
@@ -17,11 +19,28 @@ from ..answering import json_response
 from ..changes.backfills import Saved
 from ..changes.replan import Preview
 from ..host import Host
+from ..tables import patience
 from . import body
 from . import query
 from .etag import etag
 from .etag import matches
 from .paths import Paths
+
+V = t.TypeVar("V", bound=Callable[..., Response])
+
+
+def patient(view: V) -> V:
+    """The part of a view that only reads, which is done again if the database interrupts it.
+
+    Whoever asks was let in before: that may be something that can be asked only once.
+    """
+
+    @wraps(view)
+    def read(self: t.Any, *args: t.Any, **parts: t.Any) -> Response:
+        do = partial(view, self, *args, **parts)
+        return patience.read(self.host.table.database.opener, do)
+
+    return t.cast(V, read)
 
 
 class Routes:
@@ -97,7 +116,10 @@ class Routes:
 
     def detail_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
-        asked = query.read(request, query.Detail)
+        return self._detail(pipeline_uuid, backfill_id, query.read(request, query.Detail))
+
+    @patient
+    def _detail(self, pipeline_uuid: str, backfill_id: t.Any, asked: dict[str, t.Any]) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         shown = self.host.backfills.show(backfill)
         more = {}
@@ -137,6 +159,10 @@ class Routes:
     def coverage_view(self, pipeline_uuid: str) -> Response:
         self.host.allow("list", pipeline_uuid)
         asked = query.read(request, query.Coverage, self.host.wire_zone)
+        return self._coverage(pipeline_uuid, asked)
+
+    @patient
+    def _coverage(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
         span = asked["start_datetime"], asked["end_datetime"]
         page = asked["offset"], asked["limit"]
         shown, counts = self.host.backfills.coverage(pipeline_uuid, *span, *page)
@@ -161,6 +187,7 @@ class Routes:
             if not matches(self.host, request.if_match, shown, sent):
                 raise errors.ETagMismatch()
 
+    @patient
     def _list(self, pipeline_uuid: str, asked: dict[str, t.Any]) -> Response:
         page = asked["offset"], asked["limit"]
         found, total = self.host.backfills.page([pipeline_uuid], asked["status"], *page)

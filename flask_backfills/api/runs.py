@@ -21,6 +21,7 @@ from . import body
 from . import query
 from .paths import Paths
 from .routes import page_of
+from .routes import patient
 from .routes import private
 
 
@@ -47,7 +48,10 @@ class RunRoutes:
 
     def list_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
-        asked = query.read(request, query.RunList)
+        return self._list(pipeline_uuid, backfill_id, query.read(request, query.RunList))
+
+    @patient
+    def _list(self, pipeline_uuid: str, backfill_id: t.Any, asked: dict[str, t.Any]) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         runs, total = self.host.progress.page(
             backfill, asked["status"], asked["offset"], asked["limit"]
@@ -57,6 +61,10 @@ class RunRoutes:
     def explain_view(self, backfill_id: t.Any, pipeline_uuid: str | None = None) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
         asked = query.read(request, query.Explain, self.host.wire_zone)
+        return self._explain(pipeline_uuid, backfill_id, asked)
+
+    @patient
+    def _explain(self, pipeline_uuid: str, backfill_id: t.Any, asked: dict[str, t.Any]) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         why = self.host.explaining.explain(
             backfill,
@@ -71,6 +79,10 @@ class RunRoutes:
     ) -> Response:
         pipeline_uuid = self.host.allow_one("detail", pipeline_uuid, backfill_id)
         query.read(request, query.Query)
+        return self._detail(pipeline_uuid, backfill_id, run_id)
+
+    @patient
+    def _detail(self, pipeline_uuid: str, backfill_id: t.Any, run_id: t.Any) -> Response:
         backfill = self.host.table.find(pipeline_uuid, backfill_id)
         run = self.host.progress.find(backfill, self.host.run_table.known(run_id))
         return private(json_response(run=self.host.backfills.show_run(backfill, run)))

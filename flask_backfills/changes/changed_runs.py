@@ -23,6 +23,7 @@ from ..tables.backfill_table import BackfillTable
 from ..tables.beside import change
 from ..tables.event_table import acting
 from ..tables.run_table import in_chunks
+from ..tables.run_table import update_by_key
 from ..tables.settings import settings_of
 from ..tables.unlocked import unlocked_of
 from .history import changed_runs
@@ -217,7 +218,7 @@ class ChangedRuns:
         # What a worker is still at keeps its place in the limit, and its backfill, until it is left.
         criteria = *criteria, is_left(self.runs)
         ids = unlocked_of(self.runs, *criteria, referred=True)
-        return sum(self.runs.update(done, chunk) for chunk in in_chunks(self.runs, ids))
+        return update_by_key(self.runs, done, ids)
 
     def _follow(self, backfill: t.Any) -> Changes:
         status = self.rollup.status_of(backfill)

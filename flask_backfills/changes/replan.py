@@ -11,6 +11,7 @@ from itertools import chain
 from .. import errors
 from ..rules import notes
 from ..rules.lifecycle import ACTIVE
+from ..rules.lifecycle import outcome
 from ..rules.lifecycle import starts
 from ..rules.plan import Entry
 from ..rules.plan import plan
@@ -113,7 +114,10 @@ def follow(
             _choose_canary(runs, backfill, tally, preview)
         elif preview is None and "settings" in changes:
             canary.follow(runs.table, backfill, *changes["settings"])
-        _merge(changes, rollup.settle(backfill, tally.statuses))
+        ends = outcome(tally.statuses, settings_of(backfill).get("max_failures")) is not None
+        # What is counted was read while runs may have ended.
+        if preview is not None or not ends or rollup.is_in_line(backfill):
+            _merge(changes, rollup.settle(backfill, tally.statuses))
         return tally
     if "settings" in changes:
         if preview is None:

@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Mapping
 from functools import partial
+from functools import wraps
 
 from flask import Blueprint
 from flask import redirect
@@ -24,7 +25,7 @@ from ..changes.expansion import max_runs
 from ..changes.replan import Preview
 from ..host import Host
 from ..rules.sight import seen
-from ..tables.patience import reading
+from ..tables import patience
 from . import timeline
 from . import times
 from .access import warn_if_no_browser
@@ -106,7 +107,12 @@ class Frame(Blueprint):
 
     def reads(self, view: View) -> View:
         """A view that changes nothing, which is called again if the database interrupts it."""
-        return reading(self.host.table.database.opener, view)
+
+        @wraps(view)
+        def read(**parts: t.Any) -> ResponseReturnValue:
+            return patience.read(self.host.table.database.opener, partial(view, **parts))
+
+        return read
 
     def changes(self, rule: str, endpoint: str, view: View) -> None:
         """Add a view for the form of a page.

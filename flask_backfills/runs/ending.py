@@ -229,7 +229,7 @@ class Ending:
 
     def begin_late(self, mine: Mine) -> bool:
         """Let the time of a run start now, if it is still its worker's."""
-        now = self.runs.row(started_at=self.runs.now(), heartbeat_at=self.runs.now())
+        now = self.runs.row(started_at=mine.at, heartbeat_at=mine.at)
         return self.runs.update(now, *mine.row, self.runs.has("running")) == 1
 
     def look(self, runs: Collection[t.Any]) -> tuple[set[t.Any], set[t.Any]]:

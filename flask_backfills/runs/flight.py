@@ -102,8 +102,11 @@ class Flight:
 
 
 def locked(runs: RunTable, *criteria: t.Any) -> list[Held]:
-    """The runs that meet some criteria as they stand now, locked; a 503 soon if one is already."""
-    query = _rows(runs).where(*criteria).with_for_update(nowait=True, key_share=True)
+    """The runs that meet some criteria as they stand now, of those that the caller has locked.
+
+    To read them otherwise would show them as they were when the transaction first read, in MySQL.
+    """
+    query = _rows(runs).where(*criteria).with_for_update(skip_locked=True, key_share=True)
     return [_held(runs, row) for row in runs.database.execute(query)]
 
 

@@ -70,7 +70,7 @@ class Next:
         if not isinstance(settings, Unreadable):
             return True
         text = "Backfill %s is skipped: its settings can't be read: %s"
-        self._seldom.warn(key, text, dbapi.told(settings.error))
+        self._seldom.warn(key, text, key, dbapi.told(settings.error))
         return False
 
     def _failing(self, found: dict[t.Any, t.Mapping[str, t.Any]]) -> set[t.Any]:

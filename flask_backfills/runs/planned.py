@@ -23,6 +23,7 @@ from ..tables import columns
 from ..tables.run_table import CHUNK
 from ..tables.run_table import in_chunks
 from ..tables.run_table import RunTable
+from ..tables.run_table import update_by_key
 from ..tables.unlocked import unlocked_of
 from .addition import Addition
 from .attempts import Attempts
@@ -79,7 +80,7 @@ class Planned:
         # What is remembered of an entry, and the statement for a chunk of them.
         writes: dict[str, tuple[Callable[[Entry], t.Any], Callable[[list[t.Any]], t.Any]]] = {
             "add": (_wanted_of, Addition(self.table, backfill).add),
-            "redo": (partial(self._row_of, own, again), partial(self._requeue, backfill)),
+            "redo": (partial(self._row_of, own, again), partial(self._requeue, backfill, held)),
             "renew": (partial(self._row_of, own, anew), self._update),
             "drop": (_id_of, self._drop),
             "retire": (_id_of, self._retire),
@@ -102,10 +103,12 @@ class Planned:
 
     def run_again(self, backfill: t.Any, *criteria: t.Any) -> int:
         """Let runs that have ended, or were cancelled, wait as a new attempt; how many."""
+        held = {one.id for one in Flight(self.table, backfill).held}
         ids = unlocked_of(self.table, *criteria, referred=True)
+        left = self._left(held & ids)
         for chunk in in_chunks(self.table, ids):
-            self._uncount(backfill, chunk)
-            self.table.update(self.table.requeued(), chunk)
+            self._subtract_metrics(backfill, chunk, left)
+        update_by_key(self.table, self.table.requeued(), ids)
         return len(ids)
 
     def are_active(self, backfill: t.Any) -> bool:
@@ -147,26 +150,35 @@ class Planned:
             row[key] = value(wanted)
         return row
 
-    def _requeue(self, backfill: t.Any, rows: list[t.Any]) -> None:
+    def _requeue(self, backfill: t.Any, held: set[t.Any], rows: list[t.Any]) -> None:
         ids = [row[self._of_run] for row in rows]
-        self._uncount(backfill, self.table.columns["id"].in_(ids))
+        left = self._left(held.intersection(ids))
+        self._subtract_metrics(backfill, self.table.columns["id"].in_(ids), left)
         self._update(rows, self.table.requeued())
 
-    def _uncount(self, backfill: t.Any, of_them: t.Any) -> None:
-        """Take away the numbers of runs that count them again, and lock these runs.
+    def _left(self, ids: set[t.Any]) -> set[t.Any]:
+        """Those of some runs that have ended since they were in flight; all of them are locked.
 
-        One that has ended a moment ago, which needs no lock of the backfill's, was not added up:
-        there is nothing to take away, and nobody is at it any more.
+        An end needs no lock of the backfill's. Nobody is at them any more.
         """
-        metrics = self.table.columns.get("metrics", sa.null())
-        found = locked(self.table, of_them, self.table.is_in_flight() | metrics.is_not(None))
-        ended = [one.id for one in found if one.heartbeat_at and one.has_ended]
-        if ended:
-            self.table.update(
-                self.table.row(heartbeat_at=None), self.table.columns["id"].in_(ended)
-            )
-        counted = [one.metrics for one in found if one.id not in ended]
-        self.rollup.add_metrics(backfill, counted, -1)
+        if not ids:
+            return ids
+        of_them = self.table.columns["id"].in_(ids)
+        left = {one.id for one in locked(self.table, of_them) if one.heartbeat_at and one.has_ended}
+        if left:
+            update_by_key(self.table, self.table.row(heartbeat_at=None), left)
+        return left
+
+    def _subtract_metrics(self, backfill: t.Any, of_them: t.Any, left: set[t.Any]) -> None:
+        """What runs count again is not counted twice.
+
+        :param left: those that have ended since, whose numbers were never added.
+        """
+        metrics = self.table.columns.get("metrics")
+        if metrics is not None:
+            added = of_them & self.table.columns["id"].not_in(left) if left else of_them
+            query = sa.select(metrics).where(added, metrics.is_not(None))
+            self.rollup.add_metrics(backfill, list(self._latest(query).scalars()), -1)
 
     def _update(self, rows: list[t.Any], also: Mapping[str, t.Any] | None = None) -> None:
         mine = self.table.columns["id"] == sa.bindparam(self._of_run)

@@ -135,9 +135,9 @@ class Queue:
         except Discarded:
             self.table.database.again(lambda: self.ending.discard(mine))
             recorded = False
-        if recorded and isinstance(run, self.runs.model) and object_session(run) is None:
+        if recorded:
             ended = {"metrics": dict(metrics or {}), "error": error}
-            self.runs.note(run, status=status, completed_at=mine.at, **ended)
+            self._note(run, status=status, completed_at=mine.at, **ended)
         if not later:
             # Be it that the answer to its commit was lost, and it was discarded the second time.
             key = getattr(run, "backfill_id", None)
@@ -190,7 +190,11 @@ class Queue:
     def begin_late(self, run: t.Any) -> bool:
         """Let the lease and the time of a claimed run start now. If it is not yours: ``False``."""
         self.table.database.synchronize()
-        return self.table.database.again(lambda: self.ending.begin_late(Mine(self.runs, run)))
+        mine = Mine(self.runs, run)
+        begun = self.table.database.again(lambda: self.ending.begin_late(mine))
+        if begun:
+            self._note(run, started_at=mine.at, heartbeat_at=mine.at)
+        return begun
 
     def still_ours(self, runs: Collection[t.Any]) -> set[t.Any]:
         """The ids of those claimed runs whose results will be used.
@@ -216,6 +220,11 @@ class Queue:
         :returns: the number of runs taken back.
         """
         return self.upkeep.recover(older_than)
+
+    def _note(self, run: t.Any, **values: t.Any) -> None:
+        """Let a claimed run know what its row holds by now."""
+        if isinstance(run, self.runs.model) and object_session(run) is None:
+            self.runs.note(run, **values)
 
     def active_backfills(self) -> list[t.Any]:
         """Return the keys of the backfills that may have runs to hand out, the next one first."""

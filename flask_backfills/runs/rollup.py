@@ -20,8 +20,8 @@ from ..tables.assign import Changes
 from ..tables.assign import enter
 from ..tables.event_table import EventTable
 from ..tables.logs import warn
-from ..tables.run_table import in_chunks
 from ..tables.run_table import RunTable
+from ..tables.run_table import update_by_key
 from ..tables.schema import BackfillSchema
 from ..tables.settings import settings_of
 from ..tables.unlocked import unlocked_of
@@ -80,6 +80,12 @@ class Rollup:
         else:
             self._fold_each(backfill, ended, done)
         flight.without(ended)
+
+    def is_in_line(self, backfill: t.Any) -> bool:
+        """Whether all runs that have ended are added up, once those are that nobody has locked."""
+        flight = Flight(self.runs, backfill)
+        self.fold(backfill, flight)
+        return not flight.ended
 
     def _fold_each(self, backfill: t.Any, ended: list[Held], done: dict[str, t.Any]) -> None:
         """In a transaction of the host's, which may not see that they were rolled up since."""
@@ -156,12 +162,6 @@ class Rollup:
         ended = outcome(statuses, settings_of(backfill).get("max_failures"))
         if ended is None:
             return {}
-        if flight is None:
-            # What is counted was read while runs may have ended.
-            flight = Flight(self.runs, backfill)
-            self.fold(backfill, flight)
-            if flight.ended:
-                return {}
         if waiting and (known is None or not self.runs.keeps_ends):
             self.cancel(backfill)
         elif waiting and not self._cancel_waiting(backfill):
@@ -202,9 +202,7 @@ class Rollup:
         if len(free) < self.runs.database.execute(count).scalar():
             return False
         # By their keys: an UPDATE of MySQL's would wait for others, too.
-        cancelled = self._cancelled()
-        for chunk in in_chunks(self.runs, free):
-            self.runs.update(cancelled, chunk)
+        update_by_key(self.runs, self._cancelled(), free)
         return True
 
     def _cancelled(self) -> dict[str, t.Any]:

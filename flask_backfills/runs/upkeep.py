@@ -75,7 +75,8 @@ class Upkeep:
             return False
         except Exception as error:
             told = dbapi.told(error)
-            self._seldom.warn(backfill_id, "Backfill %s is rolled up later: %s", told)
+            text = "Backfill %s is rolled up later: %s"
+            self._seldom.warn(backfill_id, text, backfill_id, told)
             return False
         signals.tell(self.table.session, self.schema, backfill, changes)
         return done

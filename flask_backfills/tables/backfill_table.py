@@ -19,7 +19,7 @@ from . import columns
 from .columns import storable
 from .database import Database
 from .fields import held
-from .patience import patiently
+from .patience import read
 from .session import AnySession
 from .session import opener
 
@@ -126,7 +126,7 @@ class BackfillTable:
             raise errors.NotFound()
         query = self._visible(self._of_any).with_only_columns(self.model.pipeline_uuid, self.key)
         execute = partial(self.database.execute, query, {"backfill_id": value})
-        found = patiently(self.database.opener, lambda: execute().first())
+        found = read(self.database.opener, lambda: execute().first())
         if found is None or not self._is_same(found[1], backfill_id):
             raise errors.NotFound()
         return str(found[0])

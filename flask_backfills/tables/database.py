@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
+from contextlib import suppress
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -90,9 +91,8 @@ class Database:
                     undo(session)
             except BaseException as error:
                 if ends and dbapi.is_missing(error):
-                    # The host may have set another schema on this connection: not to be used on.
-                    session.invalidate()
-                elif ends:
+                    _leave(self, bind)
+                if ends:
                     undo(session)
                 raise
             finally:
@@ -138,7 +138,9 @@ class Database:
             with self.transaction(keep=keep, ranges=ranges):
                 return do()
 
-        return patiently(self.opener, once, seconds=seconds, twice=twice)
+        # What the host has in the session would be lost, and not tried again.
+        alone = not has_changes(self.session)
+        return patiently(once, lambda: alone, seconds=seconds, twice=twice)
 
     def begin_writing(self) -> None:
         """On SQLite, take the write lock: it has no FOR UPDATE."""
@@ -248,6 +250,14 @@ class Database:
     @property
     def dialect(self) -> sa.Dialect:
         return self.session.get_bind(self.mapper).dialect
+
+
+def _leave(database: Database, bind: sa.Engine | sa.Connection) -> None:
+    """Do not use a connection again on which the host may have set another schema."""
+    # That of a test, or SQLite's, would be lost with what it holds.
+    if isinstance(bind, sa.Engine) and bind.dialect.name in _NOW:
+        with suppress(sa.exc.SQLAlchemyError):
+            database.connection().invalidate()
 
 
 def alone(engine: sa.Engine) -> AbstractContextManager[t.Any]:

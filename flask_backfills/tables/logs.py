@@ -40,8 +40,8 @@ class Seldom:
         self._told: dict[t.Any, float] = {}
 
     def warn(self, key: t.Any, text: str, *args: t.Any, app: Flask | None = None) -> None:
-        """Warn, unless that was done lately for a key, which is the first that the text names."""
+        """Warn, unless that was done lately for a key."""
         now = time.monotonic()
         if now - self._told.get(key, float("-inf")) > AGAIN:
             self._told[key] = now
-            log(logging.WARNING, text, key, *args, app=app, stacklevel=3)
+            log(logging.WARNING, text, *args, app=app, stacklevel=3)

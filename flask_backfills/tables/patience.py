@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import time
 import typing as t
@@ -30,45 +29,42 @@ class Unanswered(sa.exc.OperationalError):
 
 
 def patiently(
-    opener: Callable[[], Session],
     do: Callable[[], R],
+    is_alone: Callable[[], bool],
     *,
     seconds: float = PATIENCE,
     twice: bool = True,
 ) -> R:
     """Do something, and again if the database interrupts it; with longer and longer pauses.
 
-    Not if the host has changed something in its session: it would be lost, and not done again.
-
-    :param opener: returns the session to use now.
-    :param do: leaves nothing behind when the session is rolled back.
+    :param do: leaves nothing behind when it was interrupted.
+    :param is_alone: whether nothing of the host's was undone with it, which can't be done again.
     :param seconds: the time for which it is tried.
     :param twice: whether it may be done again if the answer to its commit was lost.
     """
     until = time.monotonic() + seconds
     pause = 0.01
-    alone = not has_changes(opener())
     while True:
         try:
             return do()
         except Otherwise:
             continue
         except Exception as error:
-            passes = alone and dbapi.passes(error)
-            if not twice and isinstance(error, Unanswered):
-                passes = False
-            if not passes or time.monotonic() + pause > until:
+            passes = dbapi.passes(error) and (twice or not isinstance(error, Unanswered))
+            if not passes or time.monotonic() + pause > until or not is_alone():
                 raise
-        undo(opener())
         time.sleep(pause * random.uniform(0.5, 1))
         pause = min(2 * pause, 1)
 
 
-def reading(opener: Callable[[], Session], view: Callable[..., R]) -> Callable[..., R]:
-    """A view that only reads, which is called again if the database interrupts it."""
+def read(opener: Callable[[], Session], do: Callable[[], R]) -> R:
+    """Do what only reads, and again if the database interrupts it.
 
-    @functools.wraps(view)
-    def read(*args: t.Any, **parts: t.Any) -> R:
-        return patiently(opener, functools.partial(view, *args, **parts))
+    :param opener: returns the session to use now.
+    """
 
-    return read
+    def is_alone() -> bool:
+        session = opener()
+        return not has_changes(session) and undo(session)
+
+    return patiently(do, is_alone)

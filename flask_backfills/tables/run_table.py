@@ -244,6 +244,18 @@ def in_chunks(runs: RunTable, ids: Iterable[t.Any]) -> Iterator[t.Any]:
         yield runs.columns["id"].in_(known[start : start + CHUNK])
 
 
+def update_by_key(runs: RunTable, values: Mapping[str, t.Any], ids: Iterable[t.Any]) -> int:
+    """Write a row's values to the runs with some ids, and to no others; how many there were."""
+    count = 0
+    for chunk in in_chunks(runs, ids):
+        query = sa.update(runs.table).where(chunk).values(values)
+        if runs.database.mysql:
+            # It would rather look at every row, and wait for each that somebody has locked.
+            query = query.with_hint("FORCE INDEX (PRIMARY)")
+        count += runs.database.execute(query).rowcount
+    return count
+
+
 def _value(schema: RunSchema, name: str, column: sa.Column[t.Any], value: t.Any) -> t.Any:
     """A value of an attribute as its column takes it."""
     if name == "status":
