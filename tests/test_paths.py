@@ -247,6 +247,15 @@ def test_what_workers_report_is_no_newer_version_to_edit(runner):
     assert runner.put({"metrics": {"rows": 0}}, headers={"If-Match": now}).status_code == 200
 
 
+@pytest.mark.parametrize("named", ["", '""', '"", "x"', 'W/""', ', ""', "x", '"*"', "\xff", ","])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_tag_that_no_version_has_is_a_412(runner, named, method):
+    headers, sent = {"If-Match": named}, {"backfill": {"name": "new"}}
+    answer = runner.client.open(URL, method=method, headers=headers, json=sent)
+    assert (answer.status_code, answer.json["error"]["code"]) == (412, 412)
+    assert runner.get()["name"] == "old_name"
+
+
 def test_what_the_host_alone_writes_is_of_the_version(bare):
     class Backfill(BackfillMixin, bare.db.Model):
         __tablename__ = "backfill"

@@ -49,7 +49,8 @@ def matches(
     if sent is None or not reported or not reported.isdisjoint(sent):
         return False
     edited = now.partition("-")[0]
-    return any(one.partition("-")[0] == edited for one in named)
+    # Of an empty tag, Werkzeug makes None.
+    return any(one.partition("-")[0] == edited for one in named if one)
 
 
 def _reported(host: Host) -> set[str]:
