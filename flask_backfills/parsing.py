@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import typing as t
 
 from flask import Request
+from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import config
@@ -30,6 +32,7 @@ def read_bytes(request: Request) -> bytes:
 
     :raises werkzeug.exceptions.RequestEntityTooLarge: for more bytes than
         ``BACKFILLS_MAX_CONTENT_LENGTH``.
+    :raises flask_backfills.errors.Malformed: if it ends too soon.
     """
     limit = max_content_length()
     length = request.content_length
@@ -37,7 +40,7 @@ def read_bytes(request: Request) -> bytes:
         # Chunked: how long it is shows only while it is read, and that only once.
         environ = request.environ
         if _READ not in environ:
-            environ[_READ] = request.stream.read(limit + 1)
+            environ[_READ] = read_up_to(request.stream, limit + 1)
         content = t.cast(bytes, environ[_READ])
         length = len(content)
     elif length <= limit:
@@ -45,6 +48,23 @@ def read_bytes(request: Request) -> bytes:
     if length > limit:
         raise RequestEntityTooLarge(f"The body must not be longer than {limit} bytes.")
     return content
+
+
+def read_up_to(stream: t.IO[bytes], most: int) -> bytes:
+    """So many bytes of a body, or all that it has.
+
+    :raises flask_backfills.errors.Malformed: if it ends too soon.
+    """
+    content = io.BytesIO()
+    try:
+        while content.tell() < most and (part := stream.read(most - content.tell())):
+            content.write(part)
+    except HTTPException:
+        raise
+    except Exception:
+        # A chunk that is cut, or has no length: each server has errors of its own for that.
+        raise errors.Malformed("The body ends too soon, or its chunks are malformed.") from None
+    return content.getvalue()
 
 
 def parse(content: bytes, what: str = "The body") -> t.Any:

@@ -86,6 +86,21 @@ def test_a_form_of_very_many_fields_is_not_parsed(runner, chunked):
     assert send(runner.client, "6/edit", Body(1998), chunked=chunked).status_code == 413
 
 
+class Cut(Body):
+    """A form whose client goes away."""
+
+    def readinto(self, buffer):
+        if not self.left:
+            raise OSError("the connection is gone")
+        return super().readinto(buffer)
+
+
+def test_a_form_that_is_cut_is_a_400(runner):
+    for path in POSTS:
+        response = send(runner.client, path, Cut(100), chunked=True)
+        assert (response.status_code, response.mimetype) == (400, "text/html")
+
+
 def test_a_body_that_is_no_form_is_refused(runner):
     for sent in ({"json": {"name": "x"}}, {"data": {"a": (io.BytesIO(b"x"), "a.txt")}}):
         assert runner.client.post("/backfills/6/edit", **sent).status_code == 415

@@ -7,11 +7,13 @@ from contextlib import closing
 
 import pytest
 from conftest import about_sql
+from conftest import LIST
 from conftest import often
 from conftest import URL
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from werkzeug.serving import DechunkedInput
 
 pytestmark = about_sql
 
@@ -108,6 +110,30 @@ def test_a_chunked_body_is_read_and_limited_too(host):
             environ_overrides=environ,
         )
         assert response.status_code == status
+
+
+class NoChunk(Exception):
+    """What a server has for chunks that are none."""
+
+
+class Chunks(io.BytesIO):
+    """A body whose server finds out while it is read."""
+
+    def read(self, size=-1):
+        raise NoChunk(size)
+
+
+@pytest.mark.parametrize("end", [b"ZZ\r\nabc", b"ff\r\n{", b"-5\r\n", b"1\r\n{no end", b""])
+@pytest.mark.parametrize("begin", [b"", b"1\r\n{\r\n"])
+def test_chunks_that_are_malformed_or_cut_are_a_400(host, begin, end):
+    for body in (DechunkedInput(io.BytesIO(begin + end)), Chunks()):
+        told = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        told["wsgi.input"] = body
+        sent = {"content_type": "application/json", "environ_overrides": told}
+        for method, url in (("PUT", URL), ("POST", LIST)):
+            response = host.client.open(url, method=method, **sent)
+            assert (response.status_code, response.json["error"]["code"]) == (400, 400)
+    assert host.read(LIST)["metadata"]["count"] == 1
 
 
 @pytest.mark.parametrize("key", ["abc", "-1", "0", str(10**30), "6/", "6.0"])

@@ -11,6 +11,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 
 from ..parsing import max_content_length
+from ..parsing import read_up_to
 
 #: How much longer a form may be than what the API takes: it has each text twice, as it was and as
 #: it is now, and percent-encoding makes three characters of one byte.
@@ -38,16 +39,9 @@ class _Parser(FormDataParser):
         if mimetype != "application/x-www-form-urlencoded":
             raise UnsupportedMediaType("The Content-Type must be that of a form without files.")
         limit = LONGER * max_content_length()
-        content = b"" if (content_length or 0) > limit else _up_to(stream, limit + 1)
+        content = b"" if (content_length or 0) > limit else read_up_to(stream, limit + 1)
         if (content_length or len(content)) > limit or content.count(b"&") >= MOST_FIELDS:
             raise RequestEntityTooLarge("This form is too long. Nothing was changed.")
         # Some releases of Werkzeug refuse by it what is longer than 500 kB.
         self.max_form_memory_size = None
         return super().parse(io.BytesIO(content), mimetype, len(content), options)
-
-
-def _up_to(stream: t.IO[bytes], most: int) -> bytes:
-    content = io.BytesIO()
-    while content.tell() < most and (part := stream.read(most - content.tell())):
-        content.write(part)
-    return content.getvalue()
