@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from conftest import few
 from conftest import LIST
 from conftest import takes_seconds
 from conftest import URL
@@ -27,6 +28,8 @@ from marshmallow import fields
 from marshmallow import post_load
 from marshmallow import validates_schema
 from marshmallow import ValidationError
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import column_property
@@ -468,6 +471,43 @@ def test_a_fraction_that_a_column_would_cut_is_refused(bare):
     shown = response.json["backfill"]
     assert shown == bare.get(LEGACY)
     assert (shown["updated_at"], len(shown["started_at"])) == ("2023-01-01 01:01:01", 19)
+
+
+def fraction(digits, *, decorated=False):
+    """A datetime with so many digits of a fraction, on each database that can have fewer."""
+    plain = sa.DateTime().with_variant(mysql.DATETIME(fsp=digits), "mysql", "mariadb")
+    plain = plain.with_variant(postgresql.TIMESTAMP(precision=digits), "postgresql")
+
+    class Decorated(sa.types.TypeDecorator):
+        impl = plain
+        cache_ok = True
+
+    return Decorated() if decorated else plain
+
+
+@pytest.mark.parametrize("decorated", [False, True])
+@pytest.mark.parametrize("digits", few([0, 1, 3, 5, 6]))
+def test_more_digits_of_a_fraction_than_a_column_has_are_refused(bare, digits, decorated):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        end_datetime = sa.Column(fraction(digits, decorated=decorated))
+
+    bare.serve(Backfill)
+    stored = 6 if bare.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite") else digits
+    for given in range(7):
+        end = f"9999-12-31 23:59:59.{'9' * given}".rstrip(".")
+        sent = {"end_datetime": end}
+        answers = [bare.put(sent), bare.put(sent, f"{URL}?dry_run=true"), bare.post(sent)]
+        for answer in answers:
+            if given <= stored:
+                shown = answer.json["backfill"]["end_datetime"]
+                assert shown == end.ljust(26, "0") if given else end
+            else:
+                [(key, [told])] = answer.json["error"]["errors"].items()
+                assert key == "end_datetime"
+                assert f"at most {stored} digit" in told or (not stored and "whole second" in told)
+    # A last moment that was rounded could not be read by anybody.
+    assert bare.read(LIST)["metadata"]["count"] == 2 + stored
 
 
 def test_a_list_can_be_filtered_by_what_a_model_lacks(bare):

@@ -1,4 +1,4 @@
-"""A backfill written to the database, which MySQL may cut to whole seconds."""
+"""A backfill written to the database, which may cut fractions of a second."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def flush(
     """
     is_new = sa.inspect(backfill).key is None
     try:
-        if schema.moments and (dialect := table.database.mysql):
-            _flush_whole_seconds(table, schema, dialect, backfill, sent)
+        _refuse_fractions(table, schema, backfill, sent)
         table.session.flush()
+        if stale := _cut(table, schema, backfill):
+            mapped = [columns.mapped_as(schema.mapper, one) or one for one in stale]
+            table.session.refresh(backfill, mapped)
     except OverflowError:
         raise errors.ValueRefusedByDatabase() from None
     except (sa.exc.StatementError, FlushError) as error:
@@ -48,20 +50,28 @@ def flush(
         raise errors.LeftEmpty() from None
 
 
-def _flush_whole_seconds(
-    table: BackfillTable,
-    schema: BackfillSchema,
-    dialect: sa.Dialect,
-    backfill: t.Any,
-    sent: dict[str, t.Any],
+def _refuse_fractions(
+    table: BackfillTable, schema: BackfillSchema, backfill: t.Any, sent: dict[str, t.Any]
 ) -> None:
-    """Refuse sent values that a column would truncate; reload other truncated values."""
-    cut = schema.cut_by(dialect, backfill)
-    message = "Must be a whole second: the column does not store fractions of a second."
-    if wrong := {key: [message] for key in cut.values() if key in sent}:
+    cut = _cut(table, schema, backfill).items()
+    told = {schema.key_of(attribute): [_uncut(digits)] for attribute, digits in cut}
+    if wrong := {key: found for key, found in told.items() if key in sent}:
         raise errors.Refused(wrong)
-    table.session.flush()
-    if cut := schema.cut_by(dialect, backfill):
-        mapper = schema.mapper
-        stale = [columns.mapped_as(mapper, attribute) or attribute for attribute in cut]
-        table.session.refresh(backfill, stale)
+
+
+def _cut(table: BackfillTable, schema: BackfillSchema, backfill: t.Any) -> dict[str, int]:
+    """The attributes with more digits of a fraction than their columns store, and how many."""
+    found = {}
+    for attribute, column in schema.moments.items():
+        if fraction := getattr(getattr(backfill, attribute, None), "microsecond", 0):
+            stored = columns.digits(column, table.database.dialect)
+            if fraction % 10 ** (6 - stored):
+                found[attribute] = stored
+    return found
+
+
+def _uncut(digits: int) -> str:
+    if not digits:
+        return "Must be a whole second: the column does not store fractions of a second."
+    named = "1 digit" if digits == 1 else f"{digits} digits"
+    return f"Must have at most {named} of a fraction of a second: the column does not store more."

@@ -136,10 +136,21 @@ def _refuses_naive(type_: TypeDecorator[t.Any]) -> bool:
         return False
 
 
-def cuts_fractions(column: sa.Column[t.Any], dialect: sa.Dialect) -> bool:
-    """Whether a column of MySQL or MariaDB keeps whole seconds only."""
-    is_datetime = isinstance(plain_type(column), sa.DateTime)
-    return is_datetime and not getattr(column.type.dialect_impl(dialect), "fsp", None)
+#: The digits of a fraction of a second that a column stores where its type does not say.
+_DIGITS = {"mysql": 0, "mariadb": 0, "postgresql": 6}
+
+
+@lru_cache(maxsize=1_000)
+def digits(column: sa.Column[t.Any], dialect: sa.Dialect) -> int:
+    """How many digits of a fraction of a second a column of datetimes stores: 6 for all of them.
+
+    PostgreSQL rounds what has more. MySQL and MariaDB cut or round it, as they are set.
+    """
+    if dialect.name not in _DIGITS:
+        return 6
+    # What drivers make of a type has lost them.
+    declared = re.search(r"\((\d)\)", column.type.compile(dialect=dialect))
+    return min(int(declared[1]), 6) if declared else _DIGITS[dialect.name]
 
 
 def in_utc(moment: datetime, aware: bool) -> datetime:

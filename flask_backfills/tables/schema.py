@@ -17,8 +17,6 @@ from marshmallow import Schema
 from marshmallow import validate
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
-from sqlalchemy.dialects import mysql
-from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
 from ..errors import Errors
 from ..errors import text
@@ -172,23 +170,13 @@ class BackfillSchema(ModelSchema):
             key: ["Missing data for required field."] for key in needed if sent.get(key) is None
         }
 
-    def cut_by(self, dialect: sa.Dialect, backfill: t.Any) -> dict[str, str]:
-        """The attributes with a fraction of a second that MySQL would cut, and their keys."""
-        return {
-            attribute: self.keys[attribute]
-            for attribute, column in self.moments.items()
-            if getattr(getattr(backfill, attribute, None), "microsecond", 0)
-            and columns.cuts_fractions(column, dialect)
-        }
-
     @cached_property
     def moments(self) -> dict[str, sa.Column[t.Any]]:
-        """The columns that MySQL may cut to whole seconds, by attribute."""
-        dialects = (mysql.dialect, MariaDBDialect)
+        """The columns of datetimes, by attribute."""
         return {
             attribute: column
             for attribute, column in self.columns.items()
-            if column is not None and any(columns.cuts_fractions(column, d()) for d in dialects)
+            if column is not None and isinstance(columns.plain_type(column), sa.DateTime)
         }
 
     @cached_property
