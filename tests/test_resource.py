@@ -11,6 +11,8 @@ from conftest import MOMENT
 from conftest import URL
 from flask import abort
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import synonym
+from sqlalchemy.orm import validates
 
 from flask_backfills import BackfillMixin
 from flask_backfills import errors
@@ -52,6 +54,63 @@ def test_what_can_not_be_stored_is_not_created(host, sent, keys):
     response = host.post(sent)
     assert (response.status_code, response.json["error"]["errors"].keys()) == (422, keys)
     assert host.read(LIST)["metadata"]["count"] == 1
+
+
+def with_defaults(db, nullable):
+    """A model whose columns are filled by Python or by the database."""
+
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+        variables = sa.Column(sa.JSON, nullable=nullable, default=dict)
+        settings = sa.Column(sa.JSON(none_as_null=True), nullable=nullable, default={"mine": 1})
+        interval_units = sa.Column(sa.Integer, nullable=nullable, server_default="1")
+        unit = sa.Column(sa.String(16), nullable=nullable, default=lambda: "day")
+        interval_type = synonym("unit")
+        pipeline_schedule_id = sa.Column(sa.Integer, nullable=nullable, default=5)
+
+        @validates("pipeline_schedule_id")
+        def known(self, key, value):
+            # A model knows the values of its attributes, and nothing else.
+            return abs(value) if value else value
+
+    return Backfill
+
+
+DEFAULTS = {"variables": {}, "settings": {"mine": 1}, "pipeline_schedule_id": 5}
+DEFAULTS |= {"interval_units": 1, "interval_type": "day"}
+SOME = [[*DEFAULTS], *([key] for key in DEFAULTS)]
+
+
+@pytest.mark.parametrize("keys", SOME, ids=str)
+def test_a_null_that_was_sent_is_stored_where_a_default_fills_the_rest(bare, keys):
+    bare.serve(with_defaults(bare.db, True), run_model=bare.run_model())
+    sent = dict.fromkeys(keys)
+    created = bare.post(sent)
+    assert created.status_code == 201
+    shown = bare.get(created.headers["Location"])
+    assert created.json["backfill"] == shown
+    assert {key: shown[key] for key in DEFAULTS} == {**DEFAULTS, **sent}
+    would = bare.post(sent, f"{LIST}?dry_run=true").json["backfill"]
+    assert {key: would[key] for key in keys} == sent
+    # A plan needs a step, and the default would be one.
+    start = bare.post({**WEEK, **sent, "status": "initial"})
+    steps = {"interval_type", "interval_units"} & {*keys}
+    assert start.status_code == (422 if steps else 201)
+    assert start.json.get("error", {"errors": {}})["errors"].keys() == steps
+
+
+@pytest.mark.parametrize("keys", SOME, ids=str)
+def test_a_null_is_refused_where_a_default_fills_what_must_not_be_null(bare, keys):
+    bare.serve(with_defaults(bare.db, False))
+    refused = bare.put(dict.fromkeys(keys), bare.post({}).headers["Location"])
+    assert refused.json["error"]["errors"] == {key: ["Field may not be null."] for key in keys}
+    for url in (LIST, f"{LIST}?dry_run=true"):
+        assert bare.post(dict.fromkeys(keys), url).json == refused.json
+
+
+def test_a_null_may_be_sent_where_a_new_backfill_has_none(host):
+    sent = {"id": None, "created_at": None, "name": None, "status": None, "variables": None}
+    assert host.post(sent).status_code == 201
 
 
 def test_a_pipeline_that_the_column_can_not_hold_is_refused(host):

@@ -6,6 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 from flask import current_app
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.exc import FlushError
 
 from .. import dbapi
@@ -28,7 +29,13 @@ def flush(
     is_new = sa.inspect(backfill).key is None
     try:
         _refuse_fractions(table, schema, backfill, sent)
+        nulls = _nulls(schema, backfill, sent) if is_new else []
+        for key in nulls:
+            # SQLAlchemy lets a default fill what is None in a new row.
+            set_committed_value(backfill, key, sa.null())
         table.session.flush()
+        for key in nulls:
+            set_committed_value(backfill, key, None)
         if stale := _cut(table, schema, backfill):
             mapped = [columns.mapped_as(schema.mapper, one) or one for one in stale]
             table.session.refresh(backfill, mapped)
@@ -48,6 +55,15 @@ def flush(
             *(table.model.__name__, empty[0]),
         )
         raise errors.LeftEmpty() from None
+
+
+def _nulls(schema: BackfillSchema, backfill: t.Any, sent: dict[str, t.Any]) -> list[str]:
+    """The columns of a new backfill for which null was sent, and not what a default fills in."""
+    return [
+        columns.mapped_as(schema.mapper, attribute) or attribute
+        for attribute, key in schema.defaulted.items()
+        if key in sent and key not in schema.closed and getattr(backfill, attribute) is None
+    ]
 
 
 def _refuse_fractions(

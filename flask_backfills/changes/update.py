@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing as t
 
+import sqlalchemy as sa
+
 from .. import errors
 from ..rules import lifecycle
 from ..tables import columns
@@ -31,13 +33,16 @@ def update(
     :raises flask_backfills.errors.TransitionRefused: for a status that can't follow.
     """
     shown = schema.show_only(sent, backfill)
+    nulls = _nulls(backfill, schema, sent, shown)
+    shown = {key: value for key, value in shown.items() if key not in nulls}
     values, found = schema.read(sent, shown)
     wrong = {**found, **wrong}
     _check_window(backfill, schema, sent, values, wrong)
     values = {
         attribute: value
         for attribute, value in values.items()
-        if not schema.shows(attribute, value, shown.get(schema.key_of(attribute)))
+        if (key := schema.key_of(attribute)) in nulls
+        or not schema.shows(attribute, value, shown.get(key))
     }
     refusal = None
     if "status" in values:
@@ -56,6 +61,16 @@ def update(
     if wrong:
         raise errors.Refused(wrong)
     return changes
+
+
+def _nulls(
+    backfill: t.Any, schema: BackfillSchema, sent: dict[str, t.Any], shown: dict[str, t.Any]
+) -> set[str]:
+    """The keys of a new backfill that are null, and that a default would fill otherwise."""
+    if sa.inspect(backfill).key is not None:
+        return set()
+    keys = schema.defaulted.values()
+    return {k for k in keys if k in sent and sent[k] is None is shown.get(k)} - schema.closed.keys()
 
 
 def _check_window(

@@ -171,6 +171,16 @@ class BackfillSchema(ModelSchema):
         }
 
     @cached_property
+    def defaulted(self) -> dict[str, str]:
+        """The names on the wire of what a default fills in a new row, by attribute."""
+        return {
+            attribute: self.keys[attribute]
+            for attribute, column in self.columns.items()
+            if column is not None
+            and (column.default is not None or column.server_default is not None)
+        }
+
+    @cached_property
     def moments(self) -> dict[str, sa.Column[t.Any]]:
         """The columns of datetimes, by attribute."""
         return {
