@@ -74,7 +74,14 @@ def api_key(
         interface sends its key in the query and the body. A key in a URL ends up in access
         logs and histories, so it is looked for in the header alone unless you say otherwise.
     :raises ValueError: for other sources.
+    :raises TypeError: for keys instead of their name in ``app.config``.
     """
+    if not isinstance(config_key, str):
+        # What it is may be the keys themselves, which no log should have.
+        raise TypeError(
+            "api_key() takes the name that the keys have in app.config: put the keys there, such"
+            ' as app.config["BACKFILLS_API_KEYS"] = [...]'
+        )
     unknown = sorted(set(sources) - SOURCES.keys())
     if unknown or not sources or isinstance(sources, str):
         raise ValueError(f"sources must be some of {', '.join(SOURCES)}, not {sources!r}")
@@ -110,9 +117,10 @@ def oauth_token(verify: Callable[[str, str, str], t.Any]) -> Authorize:
         the ``oauth_token`` cookie. Without one, it comes from the ``OAUTH-TOKEN`` header, or
         from ``Authorization: Bearer``. Mage's own web interface sends a cookie and a Bearer
         token, which differ. Only ``True`` lets the request in.
-    :raises TypeError: for a coroutine function.
+    :raises TypeError: for what is no such function, and for a coroutine function.
     """
-    require_plain(verify, "the function of oauth_token()")
+    what = "the function of oauth_token()"
+    require_function(verify, what, "token", "action", "pipeline_uuid")
 
     def authorize(action: str, pipeline_uuid: str) -> t.Any:
         token = request.cookies.get("oauth_token") or request.headers.get("OAUTH-TOKEN")
@@ -211,8 +219,21 @@ def _require_plain_checks(name: str, checks: Collection[Authorize]) -> None:
     for check in checks:
         if not callable(check):
             raise TypeError(f"the checks of {name}() must be functions, such as api_key()")
-        require_plain(check, f"a check of {name}()")
-        require_arguments(check, f"a check of {name}()", "action", "pipeline_uuid")
+        require_function(check, f"a check of {name}()", "action", "pipeline_uuid")
+
+
+def require_function(function: Callable[..., t.Any], what: str, *named: str) -> None:
+    """Refuse what can't be called as it will be, or would have to be awaited.
+
+    :raises TypeError: naming what it is called with.
+    """
+    if not callable(function):
+        raise TypeError(
+            f"{what} must be a function, which is called with ({', '.join(named)}), not a value of"
+            f" type {type(function).__name__}"
+        )
+    require_plain(function, what)
+    require_arguments(function, what, *named)
 
 
 def require_arguments(function: Callable[..., t.Any], what: str, *named: str) -> None:

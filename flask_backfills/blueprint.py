@@ -24,8 +24,7 @@ from .changes.backfills import Pipelines
 from .changes.expansion import Generator
 from .cli import Commands
 from .host import Host
-from .host import require_arguments
-from .host import require_plain
+from .host import require_function
 from .host import Runner
 from .rules.lifecycle import TRANSITIONS
 from .rules.lifecycle import Transitions
@@ -179,13 +178,14 @@ class BackfillBlueprint(Blueprint):
         runs. It returns or yields one dict for each run. The dict overrides the backfill's
         variables. Two of its keys are special, and optional:
 
-        - ``key``: a string that identifies the run when the backfill is planned again. The
-          default is the position of the run.
+        - ``key``: a string that identifies the run in later plans; by default, its position.
         - ``execution_date``: a datetime (UTC if naive) or a string in ISO 8601.
         """
+        if not isinstance(name, str):
+            raise TypeError('a generator needs a name: write @blueprint.generator("its name")')
 
         def register(function: F) -> F:
-            require_plain(function, "a generator")
+            require_function(function, "a generator", "backfill")
             self.host.generators[name] = function
             return function
 
@@ -200,8 +200,7 @@ class BackfillBlueprint(Blueprint):
 
         :raises TypeError: for a coroutine function.
         """
-        require_plain(function, "the runner")
-        require_arguments(function, "the runner", "run")
+        require_function(function, "the runner", "run")
         self.host.runner = function
         return function
 

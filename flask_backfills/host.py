@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from datetime import timezone
 from datetime import tzinfo
@@ -17,8 +18,8 @@ from zoneinfo import ZoneInfo
 from werkzeug.exceptions import HTTPException
 
 from .auth import Authorize
-from .auth import require_arguments as require_arguments
-from .auth import require_plain as require_plain
+from .auth import require_function as require_function
+from .auth import require_plain
 from .changes.backfills import Backfills
 from .changes.backfills import Pipelines
 from .changes.changed_runs import ChangedRuns
@@ -81,16 +82,18 @@ class Host:
             raise TypeError(
                 "authorize must be a function, such as api_key(): see flask_backfills.auth"
             )
-        require_plain(authorize, "authorize")
-        require_arguments(authorize, "authorize", "action", "pipeline_uuid")
+        require_function(authorize, "authorize", "action", "pipeline_uuid")
         require_plain(session, "the session")
+        if scope is not None:
+            require_function(scope, "scope", "query")
         if pipelines is not None:
-            require_plain(pipelines, "pipelines")
+            require_function(pipelines, "pipelines")
+        _require_schema(schema)
+        _require_transitions(transitions)
         if actor is not None and event_model is None:
             raise TypeError("actor= says who an event is by: pass event_model= too")
         if actor is not None:
-            require_plain(actor, "actor")
-            require_arguments(actor, "actor")
+            require_function(actor, "actor")
         if end not in ("inclusive", "exclusive"):
             raise ValueError(f"end must be 'inclusive' or 'exclusive', not {end!r}")
         columns.require(model, "pipeline_uuid")
@@ -252,6 +255,30 @@ class Served(t.Protocol):
 def host_of(served: Served | Host) -> Host:
     """The host of a blueprint, or that very host."""
     return served if isinstance(served, Host) else served.host
+
+
+def _require_schema(schema: t.Any) -> None:
+    if not isinstance(schema, type) or not issubclass(schema, BackfillSchema):
+        raise TypeError(
+            f"schema must be BackfillSchema or a subclass of it, the class itself, not {schema!r}:"
+            " leave schema= out for BackfillSchema"
+        )
+
+
+def _require_transitions(transitions: t.Any) -> None:
+    if transitions is None:
+        return
+    if not isinstance(transitions, Mapping):
+        raise TypeError(
+            "transitions must be a mapping from each status to those that may follow it, such as"
+            f' {{"failed": ["initial"]}}, or None to allow all, not {transitions!r}'
+        )
+    for status, following in transitions.items():
+        if isinstance(following, str) or not isinstance(following, Collection):
+            raise TypeError(
+                f"transitions[{status!r}] must be the statuses that may follow, such as"
+                f' ["initial"], not {following!r}'
+            )
 
 
 def _zone(name: str) -> tzinfo:

@@ -777,6 +777,79 @@ def test_a_function_that_can_not_be_called_as_it_will_be_is_refused_at_once(mode
         blueprint.runner(lambda: None)
 
 
+def token_alone(token):
+    return True
+
+
+#: What can't work, and what is told of it.
+OPTIONS = [
+    ({"pipelines": ["weather"]}, r"pipelines must be a function, .* type list"),
+    ({"pipelines": lambda host: ["weather"]}, r"pipelines is called with \(\)"),
+    ({"scope": "tenant"}, "scope must be a function, .* type str"),
+    ({"scope": lambda: None}, r"scope is called with \(query\)"),
+    ({"scope": AsyncCall()}, "scope must not be async"),
+    ({"actor": "me", "event_model": 1}, "actor must be a function, .* type str"),
+    ({"transitions": [1]}, "transitions must be a mapping"),
+    ({"transitions": "initial"}, "transitions must be a mapping"),
+    ({"transitions": {"failed": "initial"}}, r"transitions\['failed'\] must be the statuses"),
+    ({"transitions": {None: 5}}, r"transitions\[None\] must be the statuses"),
+    ({"schema": None}, "schema must be BackfillSchema or a subclass"),
+    ({"schema": BackfillMixin}, "schema must be BackfillSchema or a subclass"),
+    ({"openapi": "yes"}, "openapi must be True, False, or a mapping"),
+    ({"openapi": None}, "openapi must be True, False, or a mapping"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), OPTIONS)
+def test_options_that_can_not_work_are_refused_at_once(models, options, told):
+    db, model, _ = models
+    with pytest.raises(TypeError, match=told):
+        BackfillBlueprint(model, db.session, **{"authorize": allow_anyone, **options})
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: oauth_token(None), r"oauth_token\(\) must be a function, .* type NoneType"),
+        (lambda: oauth_token(token_alone), r"called with \(token, action, pipeline_uuid\)"),
+        (lambda: api_key(["s3cret"]), "the name that the keys have in app.config"),
+        (lambda: api_key(None), "the name that the keys have in app.config"),
+    ],
+)
+def test_a_check_that_can_not_work_is_refused_at_once(make, told):
+    with pytest.raises(TypeError, match=told) as refused:
+        make()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_generator_that_can_not_work_is_refused_at_once(models):
+    db, model, _ = models
+    blueprint = BackfillBlueprint(model, db.session, authorize=allow_anyone)
+    with pytest.raises(TypeError, match=r"a generator is called with \(backfill\)"):
+        blueprint.generator("parts")(lambda: [])
+    with pytest.raises(TypeError, match="a generator needs a name"):
+        blueprint.generator(lambda backfill: [])
+
+
+@pytest.mark.parametrize("option", ["run_url", "history"])
+def test_a_function_of_the_console_that_can_not_work_is_refused_at_once(models, option):
+    db, model, run_model = models
+    blueprint = BackfillBlueprint(model, db.session, authorize=allow_anyone, run_model=run_model)
+    with pytest.raises(TypeError, match=rf"{option} is called with \("):
+        ConsoleBlueprint(blueprint, **{option: lambda: None})
+    with pytest.raises(TypeError, match=f"{option} must be a function"):
+        ConsoleBlueprint(blueprint, **{option: "https://logs.example"})
+
+
+@pytest.mark.parametrize("kind", [fields.Integer, fields.String])
+def test_a_status_that_knows_no_words_is_refused_at_once(bare, kind):
+    class Own(BackfillSchema):
+        status = kind()
+
+    with pytest.raises(TypeError, match=r"Own\.status must be the field of BackfillSchema"):
+        bare.serve(schema=Own)
+
+
 @pytest.mark.parametrize("value", ["30s", "1k", "", None, True, -1, float("nan"), "1e99", [60]])
 @pytest.mark.parametrize("name", list(DEFAULTS))
 def test_a_number_of_the_config_that_is_none_is_refused_at_start(models, name, value):

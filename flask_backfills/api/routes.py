@@ -50,6 +50,11 @@ class Routes:
     """
 
     def __init__(self, host: Host, openapi: bool | Mapping[str, t.Any]) -> None:
+        if not isinstance(openapi, (bool, Mapping)):
+            raise TypeError(
+                "openapi must be True, False, or a mapping of items of the document, not"
+                f" {openapi!r}"
+            )
         self.host = host
         self.openapi = openapi
 

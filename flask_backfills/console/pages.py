@@ -10,6 +10,7 @@ from functools import partial
 
 from flask.typing import ResponseReturnValue
 
+from ..auth import require_function
 from ..changes import actions
 from ..host import Host
 from ..host import host_of
@@ -71,6 +72,8 @@ class ConsoleBlueprint(Frame):
         **options: t.Any,
     ) -> None:
         super().__init__(host_of(blueprint), name, url_prefix=url_prefix, **options)
+        if history is not None:
+            require_function(history, "history", "backfill")
         self.history = history
         item = "/<backfill_id>"
         action = f"{item}/<any({', '.join(actions.ACTIONS)}):action>"

@@ -13,8 +13,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from .. import errors
-from ..auth import require_arguments
-from ..auth import require_plain
+from ..auth import require_function
 from ..host import Host
 from ..rules.lifecycle import STATUSES
 from ..rules.sight import seen
@@ -51,8 +50,7 @@ BULK = {
 def add_runs(frame: Frame, run_url: RunURL | None) -> None:
     """Add the pages of runs to a console."""
     if run_url is not None:
-        require_plain(run_url, "run_url")
-        require_arguments(run_url, "run_url", "run")
+        require_function(run_url, "run_url", "run")
     runs, makes = "/<backfill_id>/runs", f"<any({', '.join(MAKES)}):make>"
     frame.shows(runs, "runs", partial(runs_view, frame, run_url))
     frame.shows(f"{runs}/<run_id>", "run", partial(run_view, frame, run_url))

@@ -108,6 +108,11 @@ def _check_fields(schema: BackfillSchema) -> None:
     ):
         if needed not in there:
             raise TypeError(f"{name} must have {needed}: leave it out of exclude= and load_only=")
+    if not isinstance(schema.fields["status"], Choice):
+        raise TypeError(
+            f"{name}.status must be the field of BackfillSchema, which knows the statuses: don't"
+            " replace it; Meta.dump_only makes it read-only"
+        )
     if schema.unknown != RAISE:
         raise TypeError(f"{name} must refuse unknown keys: leave out unknown= and Meta.unknown")
     model = schema.mapper.class_
