@@ -49,6 +49,7 @@ from flask_backfills.config import DEFAULTS
 from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.tables.fields import JSONObject
 from flask_backfills.tables.fields import UTCDateTime
+from flask_backfills.tables.mixins import Moment
 
 
 class Color(enum.Enum):
@@ -666,6 +667,8 @@ def widened(db):
         team = sa.Column(sa.String(20))
         size = sa.Column(sa.Integer)
         constant = column_property(sa.literal("fixed"))
+        same = synonym("constant")
+        double = sa.Column(sa.Integer, sa.Computed("size * 2", persisted=True))
 
         @property
         def shout(self):
@@ -678,12 +681,58 @@ def widened(db):
     return Backfill
 
 
-@pytest.mark.parametrize("name", ["taem", "constant", "shout", "twice"])
+@pytest.mark.parametrize("name", ["taem", "constant", "same", "double", "shout", "twice"])
 def test_a_field_that_is_stored_nowhere_is_refused_at_start(bare, name):
     model = widened(bare.db)
     schema = BackfillSchema.from_dict({name: fields.String()})
     with pytest.raises(TypeError, match=rf"{name} can be written, and Backfill\.{name} can't"):
         bare.register(model, schema=schema)
+
+
+def generated(db):
+    class Backfill(BackfillMixin, db.Model):
+        __tablename__ = "backfill"
+        size = sa.Column(sa.Integer, sa.Computed("interval_units * 2", persisted=True))
+        block_uuid = sa.Column(sa.String(20), sa.Computed("upper(name)", persisted=True))
+        variables = synonym("block_uuid")
+        failed_at = sa.Column(Moment, sa.Computed("end_datetime", persisted=True))
+
+    return Backfill
+
+
+class Sized(BackfillSchema):
+    size = fields.Integer(dump_only=True)
+
+
+def test_what_the_database_generates_can_be_read_alone(bare):
+    bare.serve(generated(bare.db), schema=Sized)
+    made = bare.post({"name": "a", "interval_units": 3})
+    assert made.status_code == 201, made.text
+    url, shown = made.headers["Location"], made.json["backfill"]
+    assert (shown["block_uuid"], shown["variables"], shown["size"]) == ("A", "A", 6)
+    for key in ("size", "block_uuid", "variables", "failed_at"):
+        for refused in (bare.put({key: 7}, url), bare.post({key: 7})):
+            told = {key: ["Read-only: may only be sent back unchanged."]}
+            assert (refused.status_code, refused.json["error"]["errors"]) == (422, told)
+    # A client sends back what it has read, and a status has a timestamp that is not written.
+    changed = bare.put({**shown, "name": "b", "status": "failed"}, url)
+    assert (changed.status_code, changed.json["backfill"]["block_uuid"]) == (200, "B")
+    assert bare.get(url) == changed.json["backfill"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("always", [True, False])
+def test_a_number_that_the_database_alone_gives_can_be_read_alone(bare, always):
+    class Backfill(BackfillMixin, bare.db.Model):
+        __tablename__ = "backfill"
+        pipeline_schedule_id = sa.Column(sa.Integer, sa.Identity(always=always))
+
+    bare.serve(Backfill)
+    shown = bare.get()
+    assert shown["pipeline_schedule_id"] == 1
+    assert bare.put({**shown, "name": "b"}).status_code == 200
+    changed = bare.put({"pipeline_schedule_id": 7})
+    assert changed.status_code == (422 if always else 200), changed.text
 
 
 @pytest.mark.parametrize("name", ["id", "pipeline_uuid", "status"])

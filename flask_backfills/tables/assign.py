@@ -42,7 +42,7 @@ def stamps(
     started_at = getattr(backfill, "started_at", None)
     for attribute, moment in lifecycle.stamps(status, now, started_at, again).items():
         column = columns.column_of(schema.mapper, attribute)
-        if column is None or moment is started_at is not None:
+        if column is None or columns.is_generated(column) or moment is started_at is not None:
             continue
         stamped[attribute] = moment and columns.in_utc(moment, columns.is_aware(column))
     return stamped

@@ -74,6 +74,18 @@ def column_of(mapper: Mapper[t.Any], attribute: str) -> sa.Column[t.Any] | None:
     return column if isinstance(column, sa.Column) else None
 
 
+def is_generated(column: sa.Column[t.Any]) -> bool:
+    """Whether the database alone writes a column: it refuses what others give it."""
+    identity = column.identity
+    return column.computed is not None or (identity is not None and bool(identity.always))
+
+
+def is_written(mapper: Mapper[t.Any], attribute: str) -> bool:
+    """Whether an attribute is a column that can be written."""
+    column = column_of(mapper, attribute)
+    return column is not None and not is_generated(column)
+
+
 def plain_type(column: sa.Column[t.Any]) -> TypeEngine[t.Any]:
     """The column's type, without the host's decorators."""
     type_: TypeEngine[t.Any] = column.type

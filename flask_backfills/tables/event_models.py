@@ -93,7 +93,7 @@ def _check_column(name: str, attribute: str, column: sa.Column[t.Any]) -> None:
         raise TypeError(f"{name}.{attribute} must be a {kind.__name__}, not {column.type!r}")
     if attribute in EMPTIED and not column.nullable:
         raise TypeError(f"{name}.{attribute} must be nullable: not every event has one")
-    if attribute != "id" and column.computed is not None:
+    if attribute != "id" and columns.is_generated(column):
         raise TypeError(
             f"{name}.{attribute} must not be computed, since this package writes it: rename the"
             " attribute, or make it a plain column"

@@ -14,7 +14,6 @@ from enum import Enum
 import sqlalchemy as sa
 from marshmallow import RAISE
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import ColumnProperty
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import NullType
 from sqlalchemy.types import TypeDecorator
@@ -70,7 +69,7 @@ def check_runs(
     check_types(mapper, mapped, backfills)
     name = mapper.class_.__name__
     for attribute, column in mapped.items():
-        if attribute != "id" and column.computed is not None:
+        if attribute != "id" and columns.is_generated(column):
             raise TypeError(
                 f"{name}.{attribute} must not be computed, since this package writes it: rename"
                 " the attribute, or make it a plain column"
@@ -118,14 +117,14 @@ def _check_fields(schema: BackfillSchema) -> None:
     model = schema.mapper.class_
     for attribute, key in schema.keys.items():
         mapped = schema.mapper.attrs.get(attribute)
-        is_expression = isinstance(mapped, ColumnProperty) and not isinstance(
-            mapped.columns[0], sa.Column
+        is_read_alone = columns.mapped_as(schema.mapper, attribute) is not None and (
+            not columns.is_written(schema.mapper, attribute)
         )
         found = inspect.getattr_static(model, attribute, None)
         setter = getattr(found, "fset", None) or (
             mapped is not None or not isinstance(found, (property, hybrid_property, type(None)))
         )
-        if key not in schema.closed and (is_expression or not setter):
+        if key not in schema.closed and (is_read_alone or not setter):
             raise TypeError(
                 f"{name}.{key} can be written, and {model.__name__}.{attribute} can't: map a column"
                 " of that name, or make the field dump_only=True"

@@ -150,8 +150,8 @@ class BackfillSchema(ModelSchema):
     def __init__(self, model: type[t.Any], **kwargs: t.Any) -> None:
         mapper = columns.mapper_of(model)
         declared = BackfillSchema._declared_fields.keys() & type(self)._declared_fields.keys()
-        # What no column stands behind: what is not mapped, and expressions, which can be read.
-        closed = {name for name in declared - {"id"} if columns.column_of(mapper, name) is None}
+        # What is not mapped, and what can be read alone: expressions, and what is generated.
+        closed = {name for name in declared - {"id"} if not columns.is_written(mapper, name)}
         kwargs["dump_only"] = {*kwargs.get("dump_only", ()), *closed}
         if not hasattr(model, "settings"):
             kwargs["exclude"] = {*kwargs.get("exclude", ()), *(declared & {"settings"})}
