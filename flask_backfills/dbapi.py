@@ -16,8 +16,10 @@ E = t.TypeVar("E", bound=BaseException)
 #: read, or is in somebody's way. PostgreSQL's drivers file the first two under InternalError.
 _PASSING_STATES = ("25006", "25P03", "40001", "40P01", "55P03")
 
-#: The classes of what PostgreSQL itself files under OperationalError. A trigger may use others.
-_SERVERS_CLASSES = ("08", "25", "40", "53", "54", "55", "57", "58", "F0", "HV", "XX")
+#: The classes of states that PostgreSQL has for what is wrong beside triggers. These may use others:
+#: of PL/pgSQL, of routines, or of the host's own, which each driver files under another kind.
+_SERVERS_CLASSES = "01 02 03 08 0A 0B 0F 0L 0P 0Z 21 22 23 24 25 26 28 2B 2D 34 3B 3D 3F".split()
+_SERVERS_CLASSES += "40 42 44 53 54 55 57 58 72 F0 HV XX".split()
 
 #: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
 _INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
@@ -36,15 +38,16 @@ _MISSING_STATES = ("42P01", "42703")
 #: Codes of MySQL and MariaDB whose texts name columns and constraints, and no values.
 _NAMES_ONLY = (1048, 1364, 1451, 1452, 3819, 4025)
 
+#: What a trigger of MySQL or MariaDB signals: the class of its state, and its code by default.
+_MYSQL_SIGNALS = "45"
+_SIGNAL = 1644
+
 #: What does not pass although MySQL's and MariaDB's drivers file it under OperationalError: a
 #: name that a column's set of characters can't be compared with, a datetime out of range or a
 #: character that the set lacks, a CHECK in the words of either, what a trigger signals.
 MYSQL_NAMES = (1267,)
 MYSQL_VALUES = (1292, 1366)
-MYSQL_CHECKS = (1644, 3819, 4025)
-
-#: The class of states that a trigger of MySQL or MariaDB signals.
-_MYSQL_SIGNALS = "45"
+MYSQL_CHECKS = (_SIGNAL, 3819, 4025)
 
 
 def mark(engine: sa.Engine) -> None:
@@ -92,7 +95,7 @@ def passes(error: BaseException) -> bool:
 def is_a_triggers(error: BaseException) -> bool:
     """Whether the database passes on an error with a state that only a trigger gives."""
     state = _state_of(error)
-    if state is None or not isinstance(error, exc.OperationalError):
+    if state is None or not isinstance(error, exc.DBAPIError):
         return False
     if code_of(error) is not None:
         return str(state).startswith(_MYSQL_SIGNALS)
@@ -152,6 +155,9 @@ def told(error: BaseException) -> str:
     driver = getattr(error, "orig", None)
     refuses = isinstance(error, (exc.IntegrityError, exc.DataError))
     code = code_of(error)
+    if is_a_triggers(error) or code == _SIGNAL or _is_raised(driver):
+        # Its text is the host's, and may have the values that it refuses.
+        return " ".join(["A trigger has refused it:", type(driver).__name__, *_codes(error)])
     if code in _NAMES_ONLY or type(driver).__module__ == "sqlite3":
         return first
     if code is not None and (refuses or code in MYSQL_VALUES):
@@ -164,6 +170,25 @@ def told(error: BaseException) -> str:
         named = filter(None, (getattr(diag, part, None) for part in parts))
         return " ".join([type(driver).__name__, *named])
     return first
+
+
+def hidden(error: E) -> E:
+    """An error whose traceback, in the app's log, has no value that a caller has sent."""
+    if isinstance(error, exc.StatementError):
+        error.hide_parameters = True
+    return error
+
+
+def _is_raised(driver: BaseException | None) -> bool:
+    """Whether an error is what a trigger of SQLite or PostgreSQL has raised, whatever its state."""
+    if getattr(driver, "sqlite_errorname", None) == "SQLITE_CONSTRAINT_TRIGGER":
+        return True
+    # Where PL/pgSQL does what it is told.
+    return getattr(getattr(driver, "diag", None), "source_file", None) == "pl_exec.c"
+
+
+def _codes(error: BaseException) -> list[str]:
+    return [str(one) for one in (code_of(error), _state_of(error)) if one is not None]
 
 
 def _state_of(error: BaseException) -> t.Any:

@@ -207,9 +207,9 @@ DATABASE_REFUSALS: dict[type[Exception], type[http.HTTPException]] = {
     StaleDataError: ChangedMeanwhile,
 }
 
-#: What a handler is registered for. Where a table is missing, most drivers say ProgrammingError;
-#: a replica that may only be read says InternalError.
-DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.ProgrammingError, exc.InternalError)
+#: What a handler is registered for. Where a table is missing, most drivers say ProgrammingError; a
+#: replica that may only be read says InternalError; a trigger's own state may be of no kind.
+DATABASE_ERRORS = (*DATABASE_REFUSALS, exc.DatabaseError)
 
 #: The same for codes that MySQL's and MariaDB's drivers file under OperationalError.
 MYSQL_REFUSALS: dict[int, type[http.HTTPException]] = {
@@ -257,7 +257,7 @@ def refusal(error: Exception) -> http.HTTPException:
         return NotSetUp()
     stands = _stands_for(error)
     if stands is None:
-        raise error
+        raise dbapi.hidden(error)
     current_app.logger.warning("%s: %s", stands.__name__, dbapi.told(error))
     return stands()
 

@@ -52,37 +52,65 @@ def test_what_a_database_refuses_leaves_no_value_in_answer_or_log(bare, caplog):
     assert "name" in caplog.messages[0]
 
 
-#: Triggers that refuse some names in the ways that a host can choose from.
+#: Triggers that refuse in the ways that a host can choose from, and quote what they refuse.
 TRIGGERS = {
     "postgresql": """
         CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF NEW.name = 'plain' THEN RAISE EXCEPTION 'not that name';
-        ELSIF NEW.name = 'own' THEN RAISE EXCEPTION 'not that name' USING ERRCODE = 'HO001';
+        IF NEW.block_uuid = 'plain' THEN RAISE EXCEPTION USING MESSAGE = NEW.name;
+        ELSIF NEW.block_uuid = 'own' THEN RAISE SQLSTATE 'HO001' USING MESSAGE = NEW.name;
+        ELSIF NEW.block_uuid = 'other' THEN RAISE SQLSTATE '45000' USING MESSAGE = NEW.name;
+        ELSIF NEW.block_uuid = 'known' THEN RAISE check_violation USING MESSAGE = NEW.name;
         END IF; RETURN NEW; END $$;
-        CREATE TRIGGER refuse BEFORE UPDATE ON backfill FOR EACH ROW EXECUTE FUNCTION refuse()
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON backfill
+        FOR EACH ROW EXECUTE FUNCTION refuse()
     """,
     "mysql": """
-        CREATE TRIGGER refuse BEFORE UPDATE ON backfill FOR EACH ROW
-        IF NEW.name = 'plain' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not that name';
-        ELSEIF NEW.name = 'own' THEN SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 31001; END IF
+        CREATE TRIGGER refuse BEFORE {} ON backfill FOR EACH ROW BEGIN SET @told = NEW.name;
+        IF NEW.block_uuid = 'plain' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @told;
+        ELSEIF NEW.block_uuid = 'own' THEN
+        SIGNAL SQLSTATE '45001' SET MYSQL_ERRNO = 31001, MESSAGE_TEXT = @told;
+        ELSEIF NEW.block_uuid = 'other' THEN
+        SIGNAL SQLSTATE '45ABC' SET MESSAGE_TEXT = @told;
+        ELSEIF NEW.block_uuid = 'known' THEN
+        SIGNAL SQLSTATE '23000' SET MESSAGE_TEXT = @told; END IF; END
     """,
     "sqlite": """
-        CREATE TRIGGER refuse BEFORE UPDATE ON backfill WHEN NEW.name IN ('plain', 'own')
-        BEGIN SELECT RAISE(ABORT, 'not that name'); END
+        CREATE TRIGGER refuse BEFORE {} ON backfill WHEN NEW.block_uuid IS NOT NULL
+        BEGIN SELECT RAISE(ABORT, 'not s3cret'); END
     """,
 }
 
 
-@pytest.mark.parametrize("name", ["plain", "own"])
-def test_what_a_trigger_of_the_hosts_refuses_is_not_tried_again(own_host, name):
+@pytest.mark.parametrize("way", ["plain", "own", "other", "known"])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_what_a_trigger_of_the_hosts_refuses_is_a_409(own_host, caplog, method, way):
+    verb = "UPDATE" if method == "PUT" else "INSERT"
     with own_host.app.app_context(), own_host.db.engine.begin() as connection:
         dialect = own_host.db.engine.dialect.name.replace("mariadb", "mysql")
-        connection.exec_driver_sql(TRIGGERS[dialect])
+        connection.exec_driver_sql(TRIGGERS[dialect].replace("{}", verb))
     own_host.statements.clear()
-    answer = own_host.put({"name": name})
-    assert answer.status_code in (409, 422), answer.text
-    assert len([one for one in own_host.statements if one.startswith("UPDATE")]) == 1
-    assert own_host.get()["name"] == "old_name"
+    sent = {"name": SECRET, "block_uuid": way}
+    answer = own_host.put(sent) if method == "PUT" else own_host.post(sent)
+    assert answer.status_code == 409, answer.text
+    assert answer.json["error"]["message"].startswith("A database constraint does not allow this.")
+    # It is not tried again, and neither answer nor log has a value.
+    assert len([one for one in own_host.statements if one.startswith(verb)]) == 1
+    assert SECRET not in answer.text + caplog.text
+    assert "ConstraintViolated: " in caplog.text
+    assert [one["name"] for one in own_host.read(LIST)["backfills"]] == ["old_name"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_traceback_of_what_nobody_expects_has_no_value_that_was_sent(own_host, caplog):
+    def misspell(connection, cursor, statement, parameters, context, many):
+        # A hook of the host's own, which breaks the statement.
+        return statement.replace("WHERE backfill.", "WERE backfill."), parameters
+
+    url = f"{LIST.replace('arwen_starlight', SECRET)}/6"
+    with own_host.app.app_context():
+        sa.event.listen(own_host.db.engine, "before_cursor_execute", misspell, retval=True)
+    assert own_host.client.get(url).status_code == 500
+    assert "WERE" in caplog.text and SECRET not in caplog.text.replace(url, "")
 
 
 @pytest.mark.parametrize("database_url", DATABASES[1:], indirect=True)

@@ -42,7 +42,8 @@ def flush(
     except OverflowError:
         raise errors.ValueRefusedByDatabase() from None
     except (sa.exc.StatementError, FlushError) as error:
-        is_bug = isinstance(error, sa.exc.ProgrammingError) and not dbapi.is_missing(error)
+        is_other = dbapi.is_missing(error) or dbapi.is_a_triggers(error)
+        is_bug = isinstance(error, sa.exc.ProgrammingError) and not is_other
         if is_bug or isinstance(getattr(error, "orig", None), (*REFUSALS, LookupError)):
             current_app.logger.warning("ValueRefusedByDatabase: %s", dbapi.told(error))
             # A type of the host's own does not take it, or its field is of another kind.
