@@ -14,7 +14,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from . import config
 from . import errors
 
-#: Levels of objects and arrays in a body. MariaDB's JSON holds no more than 32.
+#: Levels of objects and arrays in a body. A value of a backfill in it has two less, and MariaDB's
+#: JSON holds no more than 31.
 MAX_DEPTH = 32
 
 

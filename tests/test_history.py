@@ -407,6 +407,26 @@ def test_what_answers_do_not_show_is_in_no_event(bare):
     assert "secret" not in str(told(bare, url))
 
 
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels else 1
+
+
+@pytest.mark.parametrize("levels", [29, 30])
+def test_every_value_that_a_body_may_have_can_be_written_into_the_history(recorded, levels):
+    """MariaDB's JSON holds 31 levels, of which an event has two itself."""
+    deep = nested(levels)
+    kept = {"from": None, "to": deep}
+    if levels > 29:
+        kept = {"from": None, "to": None, "too_large": {"to": len(json.dumps(deep))}}
+    made = recorded.post({"variables": deep})
+    assert made.status_code == 201, made.text
+    assert recorded.put({"variables": deep}).status_code == 200
+    for url in (URL, made.headers["Location"]):
+        assert recorded.get(url)["variables"] == deep
+        assert history(recorded, url)[0]["changes"]["variables"] == kept
+    assert recorded.put({"variables": nested(31)}).status_code == 400
+
+
 def test_what_is_too_large_is_told_by_its_size(recorded):
     recorded.app.config["BACKFILLS_MAX_EVENT_VALUE"] = 50
     small, large = {"a": "x"}, {"a": "x" * 100}

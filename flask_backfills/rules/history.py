@@ -52,8 +52,13 @@ def differences(
     return changes
 
 
+#: Levels of objects and arrays that a value in an event may have. It stands two levels deep in the
+#: event's JSON, and MariaDB's holds no more than 31.
+DEEPEST = 29
+
+
 def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
-    """A change without what is too large to be kept: how many bytes of JSON that has.
+    """A change without what is too large or too deep to be kept: how many bytes of JSON that has.
 
     >>> bounded({"from": None, "to": {"rows": "x" * 90}}, 100)
     {'from': None, 'to': None, 'too_large': {'to': 102}}
@@ -65,11 +70,25 @@ def bounded(change: Mapping[str, t.Any], most: int) -> dict[str, t.Any]:
     :param most: how many bytes a value may have.
     """
     sizes = {end: len(canonical(value).encode()) for end, value in change.items()}
-    large = {end: size for end, size in sizes.items() if size > most}
+    large = {
+        end: size for end, size in sizes.items() if size > most or _is_deeper(change[end], DEEPEST)
+    }
     if not large:
         return dict(change)
     kept = {end: None if end in large else value for end, value in change.items()}
     return {**kept, "too_large": large}
+
+
+def _is_deeper(value: t.Any, levels: int) -> bool:
+    """Whether a value has more levels of objects and arrays.
+
+    >>> _is_deeper({"a": [1]}, 2), _is_deeper({"a": [1]}, 1), _is_deeper("a", 0)
+    (False, True, False)
+    """
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def readable(changes: t.Any) -> dict[str, dict[str, t.Any]]:
