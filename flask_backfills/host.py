@@ -34,6 +34,7 @@ from .runs.progress import Progress
 from .runs.rollup import Rollup
 from .runs.why import Why
 from .tables import columns
+from .tables import kinds
 from .tables import models
 from .tables import remarks
 from .tables import zoned
@@ -43,6 +44,7 @@ from .tables.event_table import Actor
 from .tables.event_table import EventTable
 from .tables.run_table import RunTable
 from .tables.schema import BackfillSchema
+from .tables.schema import RunSchema
 from .tables.session import AnySession
 
 #: A function that takes a run and returns its metrics.
@@ -130,8 +132,9 @@ class Host:
         :raises TypeError: naming the model and what it lacks.
         """
         models.check_backfills(self.schema)
+        kinds.check(self.schema, BackfillSchema)
         if self.run_model is not None:
-            self.run_table  # noqa: B018
+            kinds.check(self.run_table.schema, RunSchema)
         self.events  # noqa: B018
 
     def remarks(self) -> list[str]:
