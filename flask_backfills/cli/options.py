@@ -104,9 +104,8 @@ def command(
                 try:
                     function(*args, **kwargs)
                 except refusals as error:
-                    _refuse(error, kwargs)
                     code = UNREADABLE if kwargs.get("watching") else exit_code
-                    raise click.exceptions.Exit(code) from None
+                    _refuse(error, kwargs, code)
                 except KeyboardInterrupt:
                     # On a terminal, the line has a ^C now.
                     tell("", err=True)
@@ -147,9 +146,10 @@ def ask(question: str) -> None:
         raise
 
 
-def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
+def _refuse(error: Exception, given: dict[str, t.Any], code: int) -> t.NoReturn:
     if dbapi.is_missing(error):
-        raise click.ClickException(dbapi.missing(error)) from None
+        click.ClickException(dbapi.missing(error)).show()
+        raise click.exceptions.Exit(code) from None
     refusal = errors.refusal(error)
     if isinstance(refusal, errors.NotFound) and "backfill_id" in given:
         # Nobody has named a pipeline.
@@ -161,6 +161,7 @@ def _refuse(error: Exception, given: dict[str, t.Any]) -> None:
         tell(Coloured("Error:", "red"), first.removeprefix("Error:"), err=True)
         for line in more:
             tell(line, err=True)
+    raise click.exceptions.Exit(code) from None
 
 
 def _told(error: HTTPException) -> list[str]:
