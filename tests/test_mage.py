@@ -191,7 +191,8 @@ def listed(host, **asked):
 
 
 def cancel(host, run_id):
-    return host.client.put(f"{RUNS}/{run_id}", json={"pipeline_run": {"status": "cancelled"}})
+    sent = {"id": run_id, "status": "cancelled"}
+    return host.client.put(f"{RUNS}/{run_id}", json={"pipeline_run": sent})
 
 
 def again(host, day):
@@ -282,6 +283,11 @@ def test_receivers_hear_of_a_run_that_was_changed(anyone):
         ("GET", f"{RUNS}?backfill_id=%00", None, 422),
         ("PUT", f"{RUNS}/1", {"status": "completed"}, 422),
         ("PUT", f"{RUNS}/1", {"status": "cancelled", "attempt": 3}, 422),
+        ("PUT", f"{RUNS}/1", {"status": "cancelled", "id": 2}, 422),
+        ("PUT", f"{RUNS}/1", {"status": "cancelled", "id": "77"}, 422),
+        ("PUT", f"{RUNS}/1", {"status": "cancelled", "id": True}, 422),
+        ("PUT", f"{RUNS}/1", {"status": "cancelled", "id": [1]}, 422),
+        ("PUT", f"{RUNS}/1", {"status": "cancelled", "id": None}, 422),
         ("POST", AGAIN, {"backfill_id": 6}, 422),
         ("POST", AGAIN, {"backfill_id": 7, "execution_date": "2023-03-01"}, 422),
         ("POST", AGAIN, {"backfill_id": 6, "execution_date": "2023-03-09"}, 404),

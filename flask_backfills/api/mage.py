@@ -78,7 +78,9 @@ class MageRoutes:
         known = self.host.run_table.known(run_id)
         backfill_id = None if known is None else self.host.progress.backfill_of(known)
         pipeline_uuid = self.host.allow_one("update", None, backfill_id)
-        _loaded(Cancelling(), body.read(request, "pipeline_run"))
+        sent = _loaded(Cancelling(), body.read(request, "pipeline_run"))
+        if str(sent.get("id", run_id)) != run_id:
+            raise errors.Refused({"id": ["Must be that of the path."]})
         its_own = self.host.run_table.key == known
         shown = self.host.changed_runs.set_status(
             pipeline_uuid, backfill_id, its_own, "cancelled", self._show_one, unless_retried=True
