@@ -314,6 +314,22 @@ def test_two_blueprints_and_a_nested_one_live_in_one_app(bare):
     assert bare.put({"name": "x"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("options", "group"), [({}, "outer.backfills"), ({"cli_group": "backfills"}, "backfills")]
+)
+def test_the_commands_of_a_nested_blueprint_have_the_name_that_flask_gives(bare, options, group):
+    outer = Blueprint("outer", "outer")
+    parts = bare.mixin_model(), bare.db.session
+    outer.register_blueprint(BackfillBlueprint(*parts, authorize=allow_anyone, **options))
+    bare.app.register_blueprint(outer)
+    with bare.app.app_context():
+        bare.db.create_all()
+    result = bare.app.test_cli_runner().invoke(args=[group, "list"])
+    assert (result.exit_code, result.output.strip()) == (0, "No backfills.")
+    other = {"outer.backfills": "backfills", "backfills": "outer.backfills"}[group]
+    assert bare.app.cli.get_command(None, other) is None
+
+
 def test_the_hosts_own_error_pages_stay(bare):
     bare.app.register_error_handler(404, lambda error: ("the host's page", 404))
     bare.serve()
