@@ -367,3 +367,57 @@ def test_no_worker_waits_to_end_a_backfill_that_has_failed_too_often(locking, wh
     locking.recover()
     assert locking.get()["status"] == "failed"
     assert locking.stored("status") == ["completed", "failed", "cancelled"]
+
+
+def put(change):
+    return lambda host, url: host.client.put(url, json={"backfill": change})
+
+
+def put_runs(old, new):
+    runs = {"runs": {"status": new}}
+    return lambda host, url: host.client.put(f"{url}/runs?status={old}", json=runs)
+
+
+HOURS = {"end_datetime": "2023-04-10", "interval_type": "hour"}
+AGAIN = {"status": "initial", "settings": {"reprocess": "all"}}
+
+#: Each with what the runs of the backfill are before.
+REQUESTS = {
+    "start": ("completed", put(AGAIN)),
+    "try again": ("completed", put_runs("completed", "initial")),
+    "mark as done": ("failed", put_runs("failed", "completed")),
+    "cancel": ("initial", put({"status": "cancelled"})),
+    "cancel runs": ("initial", put_runs("initial", "cancelled")),
+    "drop": ("initial", put({"end_datetime": "2023-03-03"})),
+    "drop what is done": ("completed", put({"end_datetime": "2023-03-03"})),
+    "revive": ("completed", put({"end_datetime": "2023-04-11"})),
+    "another interval": ("completed", put({"interval_units": 2})),
+    "give up": ("failed", put({"settings": {"max_failures": 1}})),
+    "delete": ("completed", lambda host, url: host.client.delete(url)),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_locked_run_of_another_backfill_holds_up_no_request(runner, database_url, name):
+    """Be it that the database would rather look at every row than use an index."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("there is one lock for all")
+    status, ask = REQUESTS[name]
+    runner.put(START)
+    url = runner.post({**START, **HOURS}).headers["Location"]
+    ours = runner.blueprint.run_model.backfill_id == 6
+    runner.claim(6)
+    with runner.app.app_context():
+        active = {"completed": "failed"}.get(status, "running")
+        model, now = runner.blueprint.run_model, sa.func.now()
+        change = sa.update(model).where(~ours).values(status=status)
+        runner.db.session.execute(change.values(completed_at=now if status != "initial" else None))
+        back = sa.update(runner.model).where(runner.model.id != 6).values(status=active)
+        runner.db.session.execute(back)
+        runner.db.session.commit()
+        with runner.db.engine.connect() as other:
+            # As a runner that has set a column of its own.
+            other.execute(sa.update(model).where(ours).values(error="mine"))
+            answer = apart(lambda: ask(runner, url))
+            other.rollback()
+    assert answer.status_code == 200, answer.text

@@ -20,7 +20,9 @@ from ..rules.plan import Entry
 from ..rules.plan import Run
 from ..rules.plan import Wanted
 from ..tables import columns
+from ..tables.run_table import BY_KEY
 from ..tables.run_table import CHUNK
+from ..tables.run_table import delete_by_key
 from ..tables.run_table import in_chunks
 from ..tables.run_table import RunTable
 from ..tables.run_table import update_by_key
@@ -122,7 +124,11 @@ class Planned:
 
     def delete(self, backfill: t.Any) -> None:
         """Delete the runs of a backfill."""
-        self._execute(sa.delete(self.table.table).where(self.table.of(backfill)))
+        if not self.table.database.mysql:
+            self._execute(sa.delete(self.table.table).where(self.table.of(backfill)))
+            return
+        query = sa.select(self.table.columns["id"]).where(self.table.of(backfill))
+        delete_by_key(self.table, self._latest(query).scalars().all())
 
     def _own_values(self) -> Own:
         """By column, what a run has of its own."""
@@ -188,7 +194,7 @@ class Planned:
     def _drop(self, ids: list[t.Any]) -> None:
         of_them = self.table.columns["id"].in_(ids)
         free = self.table.free_only()
-        gone = self._execute(sa.delete(self.table.table).where(of_them, *free)).rowcount
+        gone = delete_by_key(self.table, ids, *free)
         if gone < len(ids):
             # A worker that was told to stop is still at it.
             kept = self.table.row(status="cancelled", wanted=False)
@@ -220,6 +226,8 @@ class Planned:
         """
         column = self.table.columns["id"]
         query = sa.select(column, self.table.columns["status"]).where(column.in_(ids))
+        if self.table.database.mysql:
+            query = query.with_hint(self.table.table, BY_KEY)
         found = self._execute(query.with_for_update(nowait=True, key_share=True))
         return {key: self.table.word(status) for key, status in found}
 
