@@ -133,11 +133,12 @@ class _Worker:
             until = float("inf") if grace is None else time.monotonic() + grace
             while self.threads.busy and time.monotonic() < until and not hurry.is_set():
                 self._wait(min(0.1, idle))
-                if not rolling.is_alive() and time.monotonic() - self.looked > LOOK:
-                    self.looked = time.monotonic()
-                    # Apart: a receiver of the host's may take longer than the runs may.
-                    rolling = threading.Thread(target=self._roll_up_apart, args=[self._ended()])
-                    rolling.start()
+                if rolling.is_alive() or time.monotonic() - self.looked < LOOK:
+                    continue
+                self.looked = time.monotonic()
+                # Apart: a receiver of the host's may take longer than the runs may.
+                rolling = threading.Thread(target=self._roll_up_apart, args=[self._ended()])
+                rolling.start()
         finally:
             self._give_back_ahead()
             self.threads.end()

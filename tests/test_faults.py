@@ -14,6 +14,7 @@ from conftest import URL
 from conftest import wait_for
 from processes import begin
 
+from flask_backfills.console import ConsoleBlueprint
 from flask_backfills.tables import clock
 
 DAY = {"start_datetime": "2023-03-01", "end_datetime": "2023-03-03"}
@@ -128,6 +129,46 @@ def test_a_pipeline_is_looked_up_again_when_its_connection_dies(runner, request)
     left.append(1)
     answer = runner.client.put("/api/backfills/6", json={"backfill": {"name": "new"}})
     assert (answer.status_code, left, runner.get()["name"]) == (200, [], "new")
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+def test_who_asks_is_let_in_once_though_it_is_read_again(modelled, models, request):
+    """Such as by a token that is used up."""
+    asked = []
+
+    def authorize(action, pipeline_uuid):
+        asked.append(action)
+        return True
+
+    _, model, run_model = models
+    modelled.serve(model, run_model=run_model, authorize=authorize)
+    left = cut_reads(modelled, request)
+    for path in (URL, LIST, f"{URL}/runs", f"{URL}/explain"):
+        asked.clear()
+        left += [1, 2]
+        assert (modelled.client.get(path).status_code, left, len(asked)) == (200, [], 1), path
+
+
+@pytest.mark.parametrize("database_url", list(KILL), indirect=True)
+@pytest.mark.parametrize("path", [URL, "/backfills/6"])
+def test_what_authorize_has_written_is_not_lost_by_reading_again(modelled, models, request, path):
+    def authorize(action, pipeline_uuid):
+        asked.append(action)
+        change = sa.update(modelled.model).values(name="by the host")
+        modelled.db.session.execute(change)
+        # What is read next.
+        left.extend(armed)
+        return True
+
+    asked, armed, left = [], [], []
+    _, model, _ = models
+    modelled.app.secret_key = "secret"
+    modelled.serve(model, authorize=authorize)
+    modelled.app.register_blueprint(ConsoleBlueprint(modelled.blueprint))
+    left = cut_reads(modelled, request)
+    armed.append(1)
+    answer = modelled.client.get(path)
+    assert (answer.status_code, len(asked), left) == (503, 1, [])
 
 
 @pytest.mark.parametrize("database_url", list(KILL), indirect=True)

@@ -531,6 +531,41 @@ def test_a_slow_receiver_keeps_no_other_run_from_its_lease(runner):
 
 
 @takes_seconds
+@pytest.mark.parametrize("seconds", [0, 4])
+def test_what_is_told_while_a_worker_stops_cuts_off_no_run(runner, seconds):
+    began, stop, done = threading.Event(), threading.Event(), []
+
+    @runner.blueprint.runner
+    def run(run):
+        if run.backfill_id == 6:
+            assert began.wait(30)
+            time.sleep(1)
+        else:
+            began.set()
+            # Longer than a look of the worker's that stops.
+            time.sleep(3)
+        done.append(run.backfill_id)
+
+    def tell(sender, backfill, changes):
+        if backfill.id == 6:
+            time.sleep(seconds)
+            sys.exit("a receiver's own")
+
+    one = {**START, "end_datetime": START["start_datetime"]}
+    runner.put(one)
+    runner.post(one)
+    working = threading.Thread(
+        target=runner.work, kwargs={"stop": stop, "once": False, "concurrency": 2, "grace": 20}
+    )
+    with backfill_finished.connected_to(tell):
+        working.start()
+        assert began.wait(30)
+        stop.set()
+        working.join(30)
+    assert sorted(done) == [6, 7] and set(runner.stored("status")) == {"completed"}
+
+
+@takes_seconds
 @pytest.mark.parametrize("told", ["it took too long", "it was cancelled"])
 def test_a_worker_ends_whose_functions_hang_if_others_wait(runner, told):
     runner.app.config["BACKFILLS_LEASE"] = 1.5
