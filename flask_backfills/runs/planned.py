@@ -224,11 +224,13 @@ class Planned:
 
         A runner may have its own locked for as long as it works: a 503 soon.
         """
-        column = self.table.columns["id"]
-        query = sa.select(column, self.table.columns["status"]).where(column.in_(ids))
+        query = sa.select(self.table.columns["id"], self.table.columns["status"])
         if self.table.database.mysql:
             query = query.with_hint(self.table.table, BY_KEY)
-        found = self._execute(query.with_for_update(nowait=True, key_share=True))
+        query = query.with_for_update(nowait=True, key_share=True)
+        # Of a list of 1,000 ids, MariaDB makes a subquery, and looks at every row for it.
+        parts = in_chunks(self.table, ids, CHUNK // 2)
+        found = (row for part in parts for row in self._execute(query.where(part)))
         return {key: self.table.word(status) for key, status in found}
 
     def _latest(self, query: t.Any) -> t.Any:

@@ -181,18 +181,16 @@ class Rollup:
         """Cancel every run that waits or runs, or those of them that meet some criteria; how many.
 
         One that a worker has gets its ``completed_at`` when the worker lets go of it. One that
-        its runner has locked is left as it is: nobody waits for a runner. In MySQL, somebody does.
+        its runner has locked is left as it is: nobody waits for a runner.
         """
-        active, its_own = self.runs.has(*ACTIVE), (self.runs.of(backfill), *criteria)
-        if self.runs.database.mysql:
-            # Otherwise it would wait for the rows of other backfills, too.
-            query = sa.select(self.runs.columns["id"]).where(active, *its_own)
-            ids = self.runs.database.execute(self.runs.database.latest(query)).scalars().all()
-            return update_by_key(self.runs, self._cancelled(), ids, active)
-        if not self.runs.database.is_sqlite:
-            free = unlocked_of(self.runs, self.runs.has("running"), *its_own, referred=True)
+        active = self.runs.has(*ACTIVE)
+        if not (self.runs.database.is_sqlite or self.runs.database.mysql):
+            # SQLite locks no rows. In MySQL, an UPDATE waits for each lock that it comes across,
+            # be it left out or not.
+            running = self.runs.of(backfill), self.runs.has("running"), *criteria
+            free = unlocked_of(self.runs, *running, referred=True)
             active = self.runs.has("initial") | self.runs.columns["id"].in_(free)
-        return self.runs.update(self._cancelled(), active, *its_own)
+        return self.runs.update(self._cancelled(), self.runs.of(backfill), active, *criteria)
 
     def _cancel_waiting(self, backfill: t.Any) -> bool:
         """Cancel every run that waits, unless somebody has one of them locked."""
