@@ -5,6 +5,8 @@ Which refusal a caller gets for it stands in :mod:`.errors`.
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import typing as t
 
 import sqlalchemy as sa
@@ -23,6 +25,11 @@ _SERVERS_CLASSES += "40 42 44 53 54 55 57 58 72 F0 HV XX".split()
 
 #: What interrupts a transaction that is under way: restarts, deadlocks, lock timeouts.
 _INTERRUPTIONS = (*_PASSING_STATES, "57P01", 1020, 1205, 1213, 2006, 2013)
+
+#: What SQLite says of constraints, where Python does not tell them from triggers.
+_SQLITES_OWN = tuple(
+    f"{one} constraint failed" for one in ("CHECK", "FOREIGN KEY", "NOT NULL", "UNIQUE")
+)
 
 #: What SQLite says of a lock that somebody else has.
 _LOCKED = ("database is locked", "database table is locked")
@@ -181,8 +188,10 @@ def hidden(error: E) -> E:
 
 def _is_raised(driver: BaseException | None) -> bool:
     """Whether an error is what a trigger of SQLite or PostgreSQL has raised, whatever its state."""
-    if getattr(driver, "sqlite_errorname", None) == "SQLITE_CONSTRAINT_TRIGGER":
-        return True
+    if isinstance(driver, sqlite3.IntegrityError):
+        if sys.version_info >= (3, 11):
+            return driver.sqlite_errorname == "SQLITE_CONSTRAINT_TRIGGER"
+        return not str(driver).startswith(_SQLITES_OWN)
     # Where PL/pgSQL does what it is told.
     return getattr(getattr(driver, "diag", None), "source_file", None) == "pl_exec.c"
 
