@@ -30,6 +30,7 @@ from sqlalchemy import String
 
 from flask_backfills.cli import Commands
 from flask_backfills.rules.settings import SETTINGS
+from flask_backfills.tables import clock
 from flask_backfills.worker import work
 
 WEEK = "start_datetime=2023-07-10 end_datetime=2023-07-16 interval_type=day interval_units=1"
@@ -428,7 +429,11 @@ def test_what_a_worker_tells_of_a_run_is_what_is_stored(flask, runner, started):
     assert {run["error"] for run in told} == {None, "no file"}
 
 
-def test_what_a_worker_tells_of_an_attempt_that_is_made_again_is_how_it_failed(flask, runner):
+def test_what_a_worker_tells_of_an_attempt_that_is_made_again_is_how_it_failed(
+    flask, runner, monkeypatch
+):
+    # Each time that the database is asked for its time, the answer takes a little.
+    monkeypatch.setattr(clock, "KEPT", 3600)
     settings = {"max_attempts": 2, "retry_delay": 1}
     window = {"start_datetime": "2023-07-10", "end_datetime": "2023-07-12"}
     window |= {"interval_type": "day", "interval_units": 1}

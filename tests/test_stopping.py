@@ -21,6 +21,7 @@ from conftest import wait_for
 from flask_backfills import backfill_finished
 from flask_backfills import BackfillRunMixin
 from flask_backfills import current_run
+from flask_backfills.tables import clock
 from flask_backfills.worker import Stuck
 
 PROCESSES = Path(__file__).with_name("processes.py")
@@ -501,7 +502,7 @@ def test_nobody_waits_to_cancel_a_run_that_its_runner_has_locked(runner, how):
 @takes_seconds
 def test_a_slow_receiver_keeps_no_other_run_from_its_lease(runner):
     """It is told that a run took too long, which the thread that renews leases has seen."""
-    runner.app.config["BACKFILLS_LEASE"] = 1.5
+    runner.app.config["BACKFILLS_LEASE"] = 3
     begun, told, taken = threading.Barrier(2), threading.Event(), []
 
     @runner.blueprint.runner
@@ -515,8 +516,8 @@ def test_a_slow_receiver_keeps_no_other_run_from_its_lease(runner):
 
     def tell(sender, backfill, changes):
         if backfill.id == 6:
-            # Several leases.
-            for _ in range(8):
+            # Two leases.
+            for _ in range(12):
                 time.sleep(0.5)
                 taken.append(runner.recover(None))
             told.set()
@@ -613,7 +614,11 @@ def test_a_worker_ends_whose_functions_hang_if_others_wait(runner, told):
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_a_run_that_was_claimed_ahead_has_begun_when_its_thread_took_it(hours, failing):
+def test_a_run_that_was_claimed_ahead_has_begun_when_its_thread_took_it(
+    hours, failing, monkeypatch
+):
+    # Each time that the database is asked for its time, the answer takes a little.
+    monkeypatch.setattr(clock, "KEPT", 3600)
     seen = []
 
     @hours.blueprint.runner

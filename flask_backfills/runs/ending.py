@@ -12,6 +12,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from ..rules.lifecycle import ACTIVE
+from ..tables import columns
 from ..tables.backfill_table import BackfillTable
 from ..tables.run_table import RunTable
 from ..tables.settings import readable
@@ -42,10 +43,13 @@ class Mine:
         whole = isinstance(run, runs.model)
         self._runs = runs
         self.id = runs.key_of(run) if whole else run
-        #: When its worker said something of it, such as that it has ended.
-        self.at = runs.now()
         #: Since when, if it is known.
         self.started_at = getattr(run, "started_at", None) if whole else None
+        #: When its worker said something of it, such as that it has ended. Not before it began,
+        #: be it that the database's clock was asked again meanwhile.
+        self.at = runs.now()
+        if self.started_at is not None:
+            self.at = max(self.at, columns.in_utc(self.started_at, True))
         #: What its row holds, by column.
         self.holds = {runs.columns["id"]: self.id}
         self._knows_worker = whole and "worker" in runs.columns
