@@ -105,7 +105,7 @@ class Backfills(Reading):
             that the model can't store.
         """
         if self.pipelines is not None:
-            _require_known(pipeline_uuid, self.pipelines())
+            require_known(pipeline_uuid, self.pipelines())
         mark = None
         if idempotency_key is not None:
             mark = once.mark(self.table, pipeline_uuid, idempotency_key, sent)
@@ -288,7 +288,7 @@ def _plan(
     return plan
 
 
-def _require_known(pipeline_uuid: str, pipelines: Iterable[t.Any]) -> None:
+def require_known(pipeline_uuid: str, pipelines: Iterable[t.Any]) -> None:
     known = {str(one) for one in pipelines}
     if pipeline_uuid not in known:
         raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))

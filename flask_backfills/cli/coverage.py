@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from .. import errors
+from ..changes.backfills import require_known
 from ..host import Host
 from ..rules.coverage import KINDS
-from ..rules.names import nearest
 from ..tables import lists
 from ..tables.zoned import read_span
 from . import completing
@@ -66,9 +66,11 @@ def _require_known(host: Host, pipeline_uuid: str) -> None:
     """Refuse a name that nobody knows. One that the app does not name any more has backfills."""
     if host.pipelines is None:
         return
-    known = {str(one) for one in host.pipelines()}
-    if pipeline_uuid not in known and pipeline_uuid not in lists.pipelines(host.table):
-        raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
+    try:
+        require_known(pipeline_uuid, host.pipelines())
+    except errors.UnknownPipeline:
+        if pipeline_uuid not in lists.pipelines(host.table):
+            raise
 
 
 def _listed(keys: list[object]) -> str:
