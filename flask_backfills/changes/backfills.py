@@ -12,7 +12,6 @@ from .. import errors
 from .. import signals
 from ..rules.idempotency import Mark
 from ..rules.lifecycle import Transitions
-from ..rules.names import nearest
 from ..rules.plan import Tally
 from ..runs.planned import Planned
 from ..runs.progress import Progress
@@ -29,6 +28,7 @@ from .flush import flush
 from .new import new
 from .notes import note
 from .reading import Reading
+from .reading import require_known
 from .replan import follow
 from .replan import Preview
 from .replan import tell_plan
@@ -286,12 +286,6 @@ def _plan(
             told = backfills.forecast(backfill, plan.statuses["initial"], preview.at_once)
             preview.forecast["forecast"] = told
     return plan
-
-
-def require_known(pipeline_uuid: str, pipelines: Iterable[t.Any]) -> None:
-    known = {str(one) for one in pipelines}
-    if pipeline_uuid not in known:
-        raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
 
 
 def _check_plan(named: str, saved: Saved) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from functools import lru_cache
 
 import sqlalchemy as sa
 from flask import current_app
@@ -28,7 +29,8 @@ def flush(
     """
     is_new = sa.inspect(backfill).key is None
     try:
-        _refuse_fractions(table, schema, backfill, sent)
+        shorter = _shorter(schema, table.database.dialect)
+        _refuse_fractions(schema, shorter, backfill, sent)
         nulls = _nulls(schema, backfill, sent) if is_new else []
         for key in nulls:
             # SQLAlchemy lets a default fill what is None in a new row.
@@ -36,7 +38,7 @@ def flush(
         table.session.flush()
         for key in nulls:
             set_committed_value(backfill, key, None)
-        if stale := _cut(table, schema, backfill):
+        if stale := _cut(shorter, backfill):
             mapped = [columns.mapped_as(schema.mapper, one) or one for one in stale]
             table.session.refresh(backfill, mapped)
     except OverflowError:
@@ -63,28 +65,33 @@ def _nulls(schema: BackfillSchema, backfill: t.Any, sent: dict[str, t.Any]) -> l
     return [
         columns.mapped_as(schema.mapper, attribute) or attribute
         for attribute, key in schema.defaulted.items()
-        if key in sent and key not in schema.closed and getattr(backfill, attribute) is None
+        if key in sent and getattr(backfill, attribute) is None
     ]
 
 
+@lru_cache(maxsize=1_000)
+def _shorter(schema: BackfillSchema, dialect: sa.Dialect) -> dict[str, int]:
+    """The attributes whose columns store fewer digits of a fraction than there are; how many."""
+    stored = {one: columns.digits(column, dialect) for one, column in schema.moments.items()}
+    return {attribute: digits for attribute, digits in stored.items() if digits < 6}
+
+
 def _refuse_fractions(
-    table: BackfillTable, schema: BackfillSchema, backfill: t.Any, sent: dict[str, t.Any]
+    schema: BackfillSchema, shorter: dict[str, int], backfill: t.Any, sent: dict[str, t.Any]
 ) -> None:
-    cut = _cut(table, schema, backfill).items()
+    cut = _cut(shorter, backfill).items()
     told = {schema.key_of(attribute): [_uncut(digits)] for attribute, digits in cut}
     if wrong := {key: found for key, found in told.items() if key in sent}:
         raise errors.Refused(wrong)
 
 
-def _cut(table: BackfillTable, schema: BackfillSchema, backfill: t.Any) -> dict[str, int]:
-    """The attributes with more digits of a fraction than their columns store, and how many."""
-    found = {}
-    for attribute, column in schema.moments.items():
-        if fraction := getattr(getattr(backfill, attribute, None), "microsecond", 0):
-            stored = columns.digits(column, table.database.dialect)
-            if fraction % 10 ** (6 - stored):
-                found[attribute] = stored
-    return found
+def _cut(shorter: dict[str, int], backfill: t.Any) -> dict[str, int]:
+    """Those of them whose value has more digits."""
+    return {
+        attribute: digits
+        for attribute, digits in shorter.items()
+        if getattr(getattr(backfill, attribute, None), "microsecond", 0) % 10 ** (6 - digits)
+    }
 
 
 def _uncut(digits: int) -> str:

@@ -10,6 +10,7 @@ from .. import errors
 from ..rules import zones
 from ..rules.coverage import Coverage
 from ..rules.coverage import Piece
+from ..rules.names import nearest
 from ..runs import coverage
 from ..runs.planned import Planned
 from ..runs.progress import Progress
@@ -219,6 +220,16 @@ class Reading:
             total["total_run_count"] = sum(statuses.values()) or None if known is None else known
             more.append({**total, "run_status_counts": dict(statuses)})
         return more
+
+
+def require_known(pipeline_uuid: str, pipelines: t.Iterable[t.Any]) -> None:
+    """Refuse a pipeline that the host does not name.
+
+    :raises flask_backfills.errors.UnknownPipeline: with the nearest name.
+    """
+    known = {str(one) for one in pipelines}
+    if pipeline_uuid not in known:
+        raise errors.UnknownPipeline(nearest(pipeline_uuid, sorted(known)))
 
 
 def _show_moment(moment: datetime, zone: tzinfo | None) -> str:

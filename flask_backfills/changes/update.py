@@ -70,7 +70,7 @@ def _nulls(
     if sa.inspect(backfill).key is not None:
         return set()
     keys = schema.defaulted.values()
-    return {k for k in keys if k in sent and sent[k] is None is shown.get(k)} - schema.closed.keys()
+    return {key for key in keys if key in sent and sent[key] is None is shown.get(key)}
 
 
 def _check_window(

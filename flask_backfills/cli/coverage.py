@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import errors
-from ..changes.backfills import require_known
+from ..changes.reading import require_known
 from ..host import Host
 from ..rules.coverage import KINDS
 from ..tables import lists

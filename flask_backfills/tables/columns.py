@@ -152,7 +152,6 @@ def _refuses_naive(type_: TypeDecorator[t.Any]) -> bool:
 _DIGITS = {"mysql": 0, "mariadb": 0, "postgresql": 6}
 
 
-@lru_cache(maxsize=1_000)
 def digits(column: sa.Column[t.Any], dialect: sa.Dialect) -> int:
     """How many digits of a fraction of a second a column of datetimes stores: 6 for all of them.
 

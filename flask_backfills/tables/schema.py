@@ -172,12 +172,13 @@ class BackfillSchema(ModelSchema):
 
     @cached_property
     def defaulted(self) -> dict[str, str]:
-        """The names on the wire of what a default fills in a new row, by attribute."""
+        """The names on the wire of what a request or a default fills in a new row, by attribute."""
         return {
             attribute: self.keys[attribute]
             for attribute, column in self.columns.items()
             if column is not None
             and (column.default is not None or column.server_default is not None)
+            and self.keys[attribute] not in self.closed
         }
 
     @cached_property
